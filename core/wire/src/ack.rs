@@ -9,17 +9,17 @@ pub const MAX_ACKS: usize = 100;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Grade {
-    /// A grade of a newer SDK; recorded, never counted.
-    #[serde(other)]
-    Unknown,
     /// Arrived, but the customer cannot see it: alerts or the channel are off.
-    Suppressed,
+    Suppressed = 1,
     /// Arrived in the app's process.
-    Received,
+    Received = 2,
     /// Handed to the system for display while alerts and the channel allow it.
-    Displayed,
+    Displayed = 3,
     /// The customer tapped it.
-    Opened,
+    Opened = 4,
+    /// A grade of a newer SDK; recorded, never counted. Below all others.
+    #[serde(other)]
+    Unknown = 0,
 }
 
 impl Grade {
