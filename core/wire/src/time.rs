@@ -32,8 +32,8 @@ pub fn from_rfc3339(text: &str) -> Option<i64> {
         if n == 0 {
             return None;
         }
-        for i in 0..3 {
-            milli = milli * 10 + if i < n { i64::from(fraction[i] - b'0') } else { 0 };
+        for digit in fraction[..n].iter().chain(b"00").take(3) {
+            milli = milli * 10 + i64::from(digit - b'0');
         }
         rest = &fraction[n..];
     }
