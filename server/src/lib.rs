@@ -1,1 +1,3 @@
-//! Placeholder.
+//! The Backstop acknowledgement server.
+
+pub mod providers;

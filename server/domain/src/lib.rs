@@ -1,1 +1,7 @@
-//! Placeholder.
+//! Every rule of Backstop, pure: time is an argument, I/O does not exist here.
+
+pub mod followup;
+pub mod ids;
+
+/// Milliseconds since 1970, UTC, by the workspace's clock.
+pub type Ms = i64;

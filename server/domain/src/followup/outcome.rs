@@ -1,0 +1,62 @@
+//! The five answers a provider can give, in our words; a vendor's own words end in its file.
+
+use serde::{Deserialize, Serialize};
+
+/// What one attempt to send came to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The provider has taken it.
+    Accepted {
+        /// The provider's own id of it.
+        provider_id: Option<String>,
+    },
+    /// Push only: the token is dead (P5, C3).
+    TokenGone {
+        /// Since when, by the provider's word (APNs 410 `timestamp`); `None` = dead now.
+        since_ms: Option<i64>,
+        /// The vendor's code.
+        error: String,
+    },
+    /// Refused for good: sending the same again is refused again.
+    Rejected {
+        /// The vendor's code.
+        error: String,
+    },
+    /// Certainly not sent; may be tried again.
+    RetryAfter {
+        /// Not sooner than this; `None` = when we like.
+        after_ms: Option<i64>,
+        /// The vendor's code.
+        error: String,
+    },
+    /// May have been sent: the bytes left, the answer did not come.
+    Unknown {
+        /// What was seen.
+        error: String,
+    },
+}
+
+impl Outcome {
+    /// Label for metrics and logs.
+    pub fn label(&self) -> &'static str {
+        match self {
+            Outcome::Accepted { .. } => "accepted",
+            Outcome::TokenGone { .. } => "token_gone",
+            Outcome::Rejected { .. } => "rejected",
+            Outcome::RetryAfter { .. } => "retry_after",
+            Outcome::Unknown { .. } => "unknown",
+        }
+    }
+
+    /// The vendor's code, where there is one.
+    pub fn error(&self) -> Option<&str> {
+        match self {
+            Outcome::Accepted { .. } => None,
+            Outcome::TokenGone { error, .. }
+            | Outcome::Rejected { error }
+            | Outcome::RetryAfter { error, .. }
+            | Outcome::Unknown { error } => Some(error),
+        }
+    }
+}

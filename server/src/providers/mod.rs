@@ -1,0 +1,105 @@
+//! Everything that leaves the house: one vendor per file, all answering in the domain's five words.
+
+use backstop_domain::followup::Outcome;
+use backstop_wire::{Environment, Push};
+use std::pin::Pin;
+
+/// What one attempt is, whatever carries it. `effect_key` is the same at each repeat of one effect: a provider
+/// with an idempotency key uses it as that key.
+pub struct Envelope {
+    /// The workspace's name.
+    pub workspace: String,
+    /// `fu_…`.
+    pub followup_id: String,
+    /// Derived from follow-up, channel and — where a repeat is a new effect — attempt.
+    pub effect_key: String,
+    /// 1, 2, ….
+    pub attempt: u32,
+    /// The workspace's clock when it was claimed.
+    pub at_ms: i64,
+}
+
+/// A push to one device.
+pub struct PushSend {
+    /// What it is.
+    pub envelope: Envelope,
+    /// `dev_…`.
+    pub device_id: String,
+    /// The device's token.
+    pub token: String,
+    /// APNs topic.
+    pub topic: Option<String>,
+    /// APNs environment.
+    pub environment: Option<Environment>,
+    /// What the app receives; its text is cut by the provider file so that the request fits 4,096 bytes.
+    pub push: Push,
+    /// After this it is of no use (P10).
+    pub expires_at_ms: i64,
+}
+
+/// A text (XMS) to one number.
+pub struct TextSend {
+    /// What it is.
+    pub envelope: Envelope,
+    /// E.164.
+    pub to: String,
+    /// The whole text.
+    pub text: String,
+}
+
+/// One reply in an email.
+pub struct EmailReply {
+    /// Who answered.
+    pub author: String,
+    /// What they said.
+    pub text: String,
+    /// When, by the workspace's clock.
+    pub at_ms: i64,
+}
+
+/// An email to one address.
+pub struct EmailSend {
+    /// What it is.
+    pub envelope: Envelope,
+    /// The address.
+    pub to: String,
+    /// The customer's name, if known.
+    pub to_name: Option<String>,
+    /// The company's display name.
+    pub company: String,
+    /// BCP 47; the template falls back to English.
+    pub locale: Option<String>,
+    /// The replies the customer has not seen, oldest first.
+    pub replies: Vec<EmailReply>,
+    /// Where the conversation goes on.
+    pub link: Option<String>,
+}
+
+/// The answer of [`Provider::send`].
+pub type Sending<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
+/// Carries pushes.
+pub trait PushProvider: Send + Sync + 'static {
+    /// Name in deliveries and metrics (`fcm`, `apns`, `capture`).
+    fn name(&self) -> &'static str;
+    /// Sends once; never retries by itself.
+    fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a>;
+}
+
+/// Carries texts.
+pub trait TextProvider: Send + Sync + 'static {
+    /// Name in deliveries and metrics.
+    fn name(&self) -> &'static str;
+    /// Whether a repeat under the same effect key is one effect at the vendor.
+    fn idempotent(&self) -> bool;
+    /// Sends once.
+    fn send<'a>(&'a self, text: &'a TextSend) -> Sending<'a>;
+}
+
+/// Carries emails.
+pub trait EmailProvider: Send + Sync + 'static {
+    /// Name in deliveries and metrics.
+    fn name(&self) -> &'static str;
+    /// Sends once, under the Message-ID that the effect key fixes.
+    fn send<'a>(&'a self, email: &'a EmailSend) -> Sending<'a>;
+}
