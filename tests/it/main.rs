@@ -1,1 +1,5 @@
-//! x
+//! Every test that needs more than one crate, in one binary: it links once.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may stop and may speak")]
+#![allow(unreachable_pub, reason = "a test binary exports nothing")]
+
+mod tidy;
