@@ -1,3 +1,4 @@
 //! The Backstop acknowledgement server.
 
 pub mod providers;
+pub mod store;

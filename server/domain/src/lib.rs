@@ -1,7 +1,10 @@
 //! Every rule of Backstop, pure: time is an argument, I/O does not exist here.
 
+pub mod customer;
+pub mod device;
 pub mod followup;
 pub mod ids;
+pub mod presence;
 
 /// Milliseconds since 1970, UTC, by the workspace's clock.
 pub type Ms = i64;

@@ -1,0 +1,127 @@
+//! What can happen to a follow-up, and what is known when it does.
+
+use super::outcome::Outcome;
+use super::state::{AuthorKind, Channel, Kind, Reason, Reply};
+use crate::Ms;
+use crate::customer::ContactSource;
+use crate::device::DeviceFacts;
+use crate::ids::{DeviceId, FollowupId};
+use backstop_wire::Grade;
+
+/// An agent's reply as accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewReply {
+    /// What the caller says it is; `None` = derived (D6).
+    pub kind: Option<Kind>,
+    /// The reply.
+    pub reply: Reply,
+    /// Channels the caller chose.
+    pub chosen: Option<Vec<Channel>>,
+}
+
+/// What is known around a follow-up when it is judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts<'a> {
+    /// A phone number is known.
+    pub phone: bool,
+    /// An address is known.
+    pub email: bool,
+    /// What they may be used for.
+    pub source: ContactSource,
+    /// The customer's devices.
+    pub devices: &'a [DeviceFacts],
+    /// Until when the customer counts as online; `None` = offline.
+    pub online_until: Option<Ms>,
+    /// The customer wrote in this conversation (D6).
+    pub wrote: bool,
+    /// When a text or email of this conversation last left (D8).
+    pub left_at: Option<Ms>,
+    /// The customer's last sign of life (P6).
+    pub engaged_at: Option<Ms>,
+    /// An unused id, should replies live on as a follow-up of their own.
+    pub spare: FollowupId,
+}
+
+/// What can happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Its wake-up is due.
+    Woke,
+    /// A push provider answered.
+    PushAnswered {
+        /// For which device.
+        device: DeviceId,
+        /// Which try.
+        attempt: u32,
+        /// What.
+        outcome: Outcome,
+    },
+    /// A device says a push arrived; its receipt is genuine.
+    Acked {
+        /// Which.
+        device: DeviceId,
+        /// Replies that push showed.
+        covers: u16,
+        /// How far it got.
+        grade: Grade,
+        /// By the device's clock.
+        recorded_at: Ms,
+        /// The SDK's word for why (`channel_off`).
+        detail: Option<String>,
+    },
+    /// A newer push of the conversation was acked (P9).
+    AckedByNewer,
+    /// A device cannot be reached or seen any more, or is another customer's.
+    DeviceLost {
+        /// Which.
+        device: DeviceId,
+        /// Why.
+        why: Reason,
+    },
+    /// A free hand asks to send this channel now.
+    Claiming(Channel),
+    /// A text or email provider answered.
+    FallbackAnswered {
+        /// Which way.
+        channel: Channel,
+        /// Which try.
+        attempt: u32,
+        /// What.
+        outcome: Outcome,
+    },
+    /// A provider reported later what became of it.
+    Reported {
+        /// Which way.
+        channel: Channel,
+        /// Whether it was delivered.
+        delivered: bool,
+        /// The vendor's code.
+        error: Option<String>,
+    },
+    /// The customer has seen the conversation up to this number.
+    Seen {
+        /// Number of the last message seen.
+        through_seq: i64,
+        /// How we know: [`Reason::CustomerRead`] or [`Reason::CustomerWrote`].
+        why: Reason,
+    },
+    /// The agent took a reply back.
+    Withdrawn {
+        /// Its number.
+        seq: i64,
+    },
+    /// Stop what has not left.
+    Cancel(Reason),
+}
+
+impl NewReply {
+    /// Whether the caller allows this channel.
+    pub(crate) fn allows(chosen: Option<&[Channel]>, channel: Channel) -> bool {
+        chosen.is_none_or(|c| c.contains(&channel))
+    }
+
+    /// Whether a person wrote it.
+    pub fn by_agent(&self) -> bool {
+        self.reply.author == AuthorKind::Agent
+    }
+}

@@ -1,0 +1,129 @@
+//! The numbers and switches a decision takes as given; each default is the rule's.
+
+use super::state::Channel;
+use crate::Ms;
+use crate::device::UnreadPolicy;
+use crate::presence::PresencePolicy;
+use backstop_wire::{Grade, PushProvider};
+
+/// What the deployment can send by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Services {
+    /// An FCM account is configured.
+    pub fcm: bool,
+    /// An APNs key is configured.
+    pub apns: bool,
+    /// The text provider, if any.
+    pub text: Option<TextService>,
+    /// The email provider's name, if any.
+    pub email: Option<String>,
+}
+
+/// A text provider as the rules see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TextService {
+    /// Its name in deliveries.
+    pub name: String,
+    /// Whether a repeat under one key is one effect; without it an unknown outcome is never sent again.
+    pub idempotent: bool,
+}
+
+/// The workspace's two switches (S1) and what follows from them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Channels {
+    /// "phone number": all text.
+    pub phone_number: bool,
+    /// Email.
+    pub email: bool,
+    /// Whether a bot's reply starts a text (D1).
+    pub bot_text: bool,
+}
+
+/// Everything adjustable that [`super::decide`] knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// P3: a ceiling, 1,000–30,000.
+    pub ack_wait_ms: Ms,
+    /// P7: the grade that counts.
+    pub ack_grade: Grade,
+    /// P6.
+    pub unread: UnreadPolicy,
+    /// D3, D4.
+    pub presence: PresencePolicy,
+    /// D8: between texts and emails of one conversation.
+    pub repeat_gap_ms: Ms,
+    /// P10: how long a push lives when nothing else can leave.
+    pub push_ttl_ms: Ms,
+    /// P13: later than this, email only.
+    pub fallback_horizon_ms: Ms,
+    /// S1, D1.
+    pub channels: Channels,
+    /// P12.
+    pub services: Services,
+    /// How long one claimed attempt may take, above every provider time-out.
+    pub claim_ms: Ms,
+    /// After this a queued channel that nobody claimed is offered again.
+    pub offer_ms: Ms,
+    /// First wait between tries; doubles each time.
+    pub retry_base_ms: Ms,
+    /// Longest wait between tries.
+    pub retry_max_ms: Ms,
+    /// How long a report of an unknown outcome is awaited.
+    pub report_wait_ms: Ms,
+}
+
+impl Policy {
+    /// The defaults of the rules, everything switched on and `capture` behind every channel: the sandbox's policy.
+    pub fn sandbox() -> Policy {
+        Policy {
+            ack_wait_ms: 30_000,
+            ack_grade: Grade::Displayed,
+            unread: UnreadPolicy { unread_limit: 3, unread_after_ms: 3_600_000 },
+            presence: PresencePolicy { idle_after_ms: 270_000, hidden_after_ms: 270_000, heartbeat_timeout_ms: 60_000 },
+            repeat_gap_ms: 180_000,
+            push_ttl_ms: 86_400_000,
+            fallback_horizon_ms: 6 * 3_600_000,
+            channels: Channels { phone_number: true, email: true, bot_text: false },
+            services: Services {
+                fcm: true,
+                apns: true,
+                text: Some(TextService { name: "capture".into(), idempotent: false }),
+                email: Some("capture".into()),
+            },
+            claim_ms: 15_000,
+            offer_ms: 5_000,
+            retry_base_ms: 1_000,
+            retry_max_ms: 300_000,
+            report_wait_ms: 180_000,
+        }
+    }
+
+    pub(crate) fn carries(&self, provider: PushProvider) -> bool {
+        match provider {
+            PushProvider::Fcm => self.services.fcm,
+            PushProvider::Apns => self.services.apns,
+        }
+    }
+
+    pub(crate) fn provider_name(&self, channel: Channel) -> Option<String> {
+        match channel {
+            Channel::Text => self.services.text.as_ref().map(|t| t.name.clone()),
+            Channel::Email => self.services.email.clone(),
+            Channel::Push => None,
+        }
+    }
+
+    /// Whether repeating an unknown outcome of this channel is one effect. Email is: its Message-ID is fixed.
+    pub(crate) fn idempotent(&self, channel: Channel) -> bool {
+        match channel {
+            Channel::Text => self.services.text.as_ref().is_some_and(|t| t.idempotent),
+            Channel::Email | Channel::Push => true,
+        }
+    }
+
+    /// Wait before try `attempt + 1`, without jitter: one row, one timer, no herd.
+    pub(crate) fn backoff_ms(&self, attempt: u32) -> Ms {
+        let doubled = self.retry_base_ms.saturating_mul(1 << attempt.saturating_sub(1).min(20));
+        doubled.min(self.retry_max_ms)
+    }
+}

@@ -1,0 +1,567 @@
+//! What is known of one follow-up. One versioned value, stored whole in its row.
+
+use crate::Ms;
+use crate::ids::{DeviceId, FollowupId};
+use backstop_wire::{Grade, PushProvider};
+use serde::{Deserialize, Serialize};
+
+/// The most replies that fold into one follow-up (D8); the next one starts its own.
+pub const MAX_REPLIES: usize = 100;
+
+/// What the caller asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// An answer to the customer.
+    Reply,
+    /// The agent started the chat (D6).
+    Outreach,
+}
+
+/// Who wrote a reply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthorKind {
+    /// The company's person.
+    #[default]
+    Agent,
+    /// A program; starts no text unless the workspace says so (D1).
+    Bot,
+}
+
+/// A way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Channel {
+    /// Through the company's app.
+    Push,
+    /// A text to the phone number.
+    Text,
+    /// An email.
+    Email,
+}
+
+/// One agent reply.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply {
+    /// The caller's id.
+    #[serde(rename = "id")]
+    pub message_id: String,
+    /// Its number in the conversation.
+    pub seq: i64,
+    /// When it was accepted.
+    #[serde(rename = "at")]
+    pub accepted_at: Ms,
+    /// Who wrote it.
+    #[serde(rename = "by", default, skip_serializing_if = "is_agent")]
+    pub author: AuthorKind,
+    /// The agent took it back: it is shown nowhere any more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub withdrawn: bool,
+}
+
+/// A follow-up: agent replies on their way to one customer outside the chat.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Followup {
+    /// Version of this shape.
+    pub v: u8,
+    /// What it is.
+    pub kind: Kind,
+    /// The replies 1…n, in order. Never empty.
+    pub replies: Vec<Reply>,
+    /// How many of them the customer has seen: by ack or by reading.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub seen: u16,
+    /// When its clock started.
+    pub started_at: Ms,
+    /// When it is decided at the latest.
+    pub deadline_at: Ms,
+    /// Where it stands.
+    pub stage: Stage,
+    /// One a device.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pushes: Vec<Push>,
+    /// The text.
+    pub text: Leg,
+    /// The email.
+    pub email: Leg,
+    /// Channels the caller chose; all when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chosen: Option<Vec<Channel>>,
+    /// The first counted ack after the fallback was decided (P8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late_ack_at: Option<Ms>,
+    /// The follow-up that took over the replies after those that were acked or read (D8), and the number of the first
+    /// of them as it was counted here, from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest: Option<(FollowupId, u16)>,
+}
+
+/// Where a follow-up stands. Exactly one of the last four is ever committed as its outcome.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Stage {
+    /// The customer is online and has not read it (D2). Not a follow-up yet.
+    Watching,
+    /// Undecided: pushes are out or on their way.
+    Waiting,
+    /// Decided: text and email go, or wait to go.
+    FallingBack {
+        /// The commit of the decision.
+        at: Ms,
+        /// Why.
+        why: Reason,
+        /// Text and email wait until then (D8).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        hold_until: Option<Ms>,
+        /// What ended it while something was in flight.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ended: Option<Ended>,
+    },
+    /// A counted ack came in time.
+    Acked {
+        /// The commit.
+        at: Ms,
+        /// Whose; `None` = settled by the ack of a newer push of the conversation (P9).
+        by: Option<DeviceId>,
+    },
+    /// A provider took a text or an email — or a late ack stopped the rest.
+    FellBack {
+        /// The commit of the decision to fall back.
+        at: Ms,
+        /// Why it fell back.
+        why: Reason,
+    },
+    /// Read, answered or taken back before anything left.
+    Cancelled {
+        /// The commit.
+        at: Ms,
+        /// Why.
+        why: Reason,
+    },
+    /// No channel exists, or each failed for good.
+    Failed {
+        /// The commit.
+        at: Ms,
+        /// Why.
+        why: Reason,
+    },
+}
+
+/// What ended a fallback before it was through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ended {
+    /// A late ack.
+    LateAck,
+    /// A read, an answer, a cancel.
+    Cancelled(Reason),
+}
+
+/// The push to one device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Push {
+    /// Which.
+    pub device: DeviceId,
+    /// Carried by.
+    pub via: PushProvider,
+    /// How it stands.
+    pub status: PushStatus,
+    /// Replies that its newest version shows, counted from the first.
+    pub covers: u16,
+    /// Versions and tries so far.
+    pub attempt: u32,
+    /// When its status last changed.
+    pub at: Ms,
+    /// The provider's id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+    /// The vendor's code for the last failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// The acks of its receipts: replies covered, highest grade.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub acks: Vec<(u16, Grade)>,
+    /// The highest of them: when the device recorded it by its own word, when it reached us.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acked: Option<(Grade, Ms, Ms)>,
+}
+
+/// How a push stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PushStatus {
+    /// On its way to the provider; forgotten if unanswered until then.
+    Claimed(Ms),
+    /// The provider has it.
+    Accepted,
+    /// Goes again then.
+    Retry(Ms),
+    /// The token is dead.
+    TokenGone,
+    /// The customer cannot see pushes there any more, or logged out.
+    Unseen,
+    /// Refused for good.
+    Refused,
+    /// The provider takes it only after the deadline.
+    Limited,
+    /// It had not left when the follow-up was over.
+    Stopped,
+}
+
+/// A text or email.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leg {
+    /// How it stands.
+    pub status: LegStatus,
+    /// Tries so far.
+    #[serde(default, skip_serializing_if = "is_zero_u32")]
+    pub attempt: u32,
+    /// When its status last changed.
+    pub at: Ms,
+    /// The provider's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider: Option<String>,
+    /// The provider's id of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_id: Option<String>,
+    /// The vendor's code for the last failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// How a text or email stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LegStatus {
+    /// No fallback was decided.
+    Idle,
+    /// There is no such way out.
+    Skipped(Skip),
+    /// Decided; nobody has claimed it yet. Offered again at this time.
+    Queued(Ms),
+    /// Its bytes may be leaving; the claim ends then.
+    Claimed(Ms),
+    /// Goes again then.
+    Retry(Ms),
+    /// The provider has it.
+    Accepted,
+    /// The provider reported it delivered.
+    Delivered,
+    /// May have left; a report is awaited until then.
+    Unknown(Ms),
+    /// May have left; nobody will ever say.
+    Unresolved,
+    /// Failed for good, at once or by report.
+    Failed,
+    /// Stopped before it left.
+    Stopped,
+}
+
+/// Why there is no such way out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Skip {
+    /// The workspace switched it off (S1).
+    SwitchedOff,
+    /// No phone number or address is known.
+    NoContact,
+    /// The caller chose other channels.
+    NotChosen,
+    /// Only bots replied (D1).
+    BotAuthor,
+    /// The contact data serves only answers (S8).
+    Purpose,
+    /// No provider is configured.
+    NoProvider,
+    /// Too late for a text (P13).
+    TooOld,
+}
+
+/// The closed list of reasons (S7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// No device acked in time.
+    NoAck,
+    /// A counted ack came after the fallback was decided.
+    AckLate,
+    /// Acked.
+    Acked,
+    /// The ack of a newer push of the conversation settled it.
+    AckedByNewer,
+    /// Acks came, but of too low a grade.
+    GradeTooLow,
+    /// Acks came from devices that nobody looks at.
+    DeviceUnattended,
+    /// The push arrived and cannot be seen.
+    Suppressed,
+    /// Alerts are denied on every device.
+    AlertsDenied,
+    /// The channel is switched off on the device.
+    ChannelOff,
+    /// Every token is dead.
+    TokenGone,
+    /// The provider refused the push.
+    PushRefused,
+    /// The provider takes no push before the deadline.
+    RateLimited,
+    /// The customer has no device.
+    NoDevice,
+    /// The workspace or deployment sends no pushes.
+    NoPushCredentials,
+    /// The caller chose channels without push.
+    PushNotChosen,
+    /// The agent started the chat (D6).
+    Outreach,
+    /// No text or email can leave.
+    NoFallbackRoute,
+    /// Each channel failed for good.
+    AllFailed,
+    /// The customer is looking.
+    CustomerOnline,
+    /// The customer went away without reading.
+    CustomerLeft,
+    /// The customer read it.
+    CustomerRead,
+    /// The customer wrote back.
+    CustomerWrote,
+    /// The caller cancelled it.
+    CancelledByApi,
+    /// The agent took it back.
+    MessageDeleted,
+    /// The customer was erased.
+    CustomerErased,
+    /// A text or email left moments ago (D8).
+    RepeatGap,
+    /// Too late for a text (P13).
+    Overdue,
+    /// The channel cannot be used.
+    ChannelUnavailable,
+    /// It happened again, or changes nothing.
+    Nothing,
+}
+
+impl Reason {
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Reason::NoAck => "no_ack",
+            Reason::AckLate => "ack_late",
+            Reason::Acked => "acked",
+            Reason::AckedByNewer => "acked_by_newer",
+            Reason::GradeTooLow => "grade_too_low",
+            Reason::DeviceUnattended => "device_unattended",
+            Reason::Suppressed => "suppressed",
+            Reason::AlertsDenied => "alerts_denied",
+            Reason::ChannelOff => "channel_off",
+            Reason::TokenGone => "token_gone",
+            Reason::PushRefused => "push_refused",
+            Reason::RateLimited => "rate_limited",
+            Reason::NoDevice => "no_device",
+            Reason::NoPushCredentials => "no_push_credentials",
+            Reason::PushNotChosen => "push_not_chosen",
+            Reason::Outreach => "outreach",
+            Reason::NoFallbackRoute => "no_fallback_route",
+            Reason::AllFailed => "all_failed",
+            Reason::CustomerOnline => "customer_online",
+            Reason::CustomerLeft => "customer_left",
+            Reason::CustomerRead => "customer_read",
+            Reason::CustomerWrote => "customer_wrote",
+            Reason::CancelledByApi => "cancelled_by_api",
+            Reason::MessageDeleted => "message_deleted",
+            Reason::CustomerErased => "customer_erased",
+            Reason::RepeatGap => "repeat_gap",
+            Reason::Overdue => "overdue",
+            Reason::ChannelUnavailable => "channel_unavailable",
+            Reason::Nothing => "nothing",
+        }
+    }
+}
+
+impl Skip {
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Skip::SwitchedOff => "switched_off",
+            Skip::NoContact => "no_contact",
+            Skip::NotChosen => "not_chosen",
+            Skip::BotAuthor => "bot_author",
+            Skip::Purpose => "purpose",
+            Skip::NoProvider => "no_provider",
+            Skip::TooOld => "too_old",
+        }
+    }
+}
+
+/// `state` of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PublicState {
+    /// No provider has taken a push yet.
+    Sending,
+    /// A push was accepted; nobody knows whether it arrived.
+    AwaitingAck,
+    /// Text and email go, or wait to go.
+    FallingBack,
+    /// See [`Stage::Acked`].
+    Acked,
+    /// See [`Stage::FellBack`].
+    FellBack,
+    /// See [`Stage::Cancelled`].
+    Cancelled,
+    /// See [`Stage::Failed`].
+    Failed,
+}
+
+impl PublicState {
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            PublicState::Sending => "sending",
+            PublicState::AwaitingAck => "awaiting_ack",
+            PublicState::FallingBack => "falling_back",
+            PublicState::Acked => "acked",
+            PublicState::FellBack => "fell_back",
+            PublicState::Cancelled => "cancelled",
+            PublicState::Failed => "failed",
+        }
+    }
+
+    /// Whether the outcome is committed.
+    pub fn is_outcome(self) -> bool {
+        matches!(self, PublicState::Acked | PublicState::FellBack | PublicState::Cancelled | PublicState::Failed)
+    }
+}
+
+impl Followup {
+    /// What the API shows; `None` = not a follow-up (it watches, or was read while it did).
+    pub fn public_state(&self) -> Option<PublicState> {
+        Some(match &self.stage {
+            Stage::Watching => return None,
+            Stage::Waiting if self.pushes.iter().any(Push::was_accepted) => PublicState::AwaitingAck,
+            Stage::Waiting => PublicState::Sending,
+            Stage::FallingBack { .. } => PublicState::FallingBack,
+            Stage::Acked { .. } => PublicState::Acked,
+            Stage::FellBack { .. } => PublicState::FellBack,
+            // Ended while it watched: its clock never started.
+            Stage::Cancelled { .. } if self.deadline_at == 0 => return None,
+            Stage::Cancelled { .. } => PublicState::Cancelled,
+            Stage::Failed { .. } => PublicState::Failed,
+        })
+    }
+
+    /// The commit of the outcome; for a fallback, of the decision to fall back.
+    pub fn decided_at(&self) -> Option<Ms> {
+        match self.stage {
+            Stage::Watching | Stage::Waiting => None,
+            Stage::FallingBack { at, .. }
+            | Stage::Acked { at, .. }
+            | Stage::FellBack { at, .. }
+            | Stage::Cancelled { at, .. }
+            | Stage::Failed { at, .. } => Some(at),
+        }
+    }
+
+    /// Why it stands where it stands.
+    pub fn reason(&self) -> Option<Reason> {
+        match self.stage {
+            Stage::Watching => Some(Reason::CustomerOnline),
+            Stage::Waiting => None,
+            Stage::Acked { by, .. } => Some(if by.is_some() { Reason::Acked } else { Reason::AckedByNewer }),
+            Stage::FallingBack { why, .. }
+            | Stage::FellBack { why, .. }
+            | Stage::Cancelled { why, .. }
+            | Stage::Failed { why, .. } => Some(why),
+        }
+    }
+
+    /// Whether anything can still happen to it.
+    pub fn is_open(&self) -> bool {
+        match self.stage {
+            Stage::Watching | Stage::Waiting | Stage::FallingBack { .. } => true,
+            Stage::FellBack { .. } => self.text.status.is_moving() || self.email.status.is_moving(),
+            Stage::Acked { .. } | Stage::Cancelled { .. } | Stage::Failed { .. } => false,
+        }
+    }
+
+    /// How many replies it holds.
+    pub fn count(&self) -> u16 {
+        u16::try_from(self.replies.len()).unwrap_or(u16::MAX)
+    }
+
+    /// The leg of a channel other than push.
+    pub fn leg(&self, channel: Channel) -> &Leg {
+        if channel == Channel::Email { &self.email } else { &self.text }
+    }
+
+    pub(crate) fn leg_mut(&mut self, channel: Channel) -> &mut Leg {
+        if channel == Channel::Email { &mut self.email } else { &mut self.text }
+    }
+
+    /// The replies the customer has not seen and that were not taken back: what a text or email shows.
+    pub fn unseen(&self) -> impl Iterator<Item = &Reply> {
+        self.replies.iter().skip(self.seen as usize).filter(|r| !r.withdrawn)
+    }
+}
+
+impl Push {
+    fn was_accepted(&self) -> bool {
+        self.status == PushStatus::Accepted || self.provider_id.is_some()
+    }
+
+    /// Whether an ack may still come of it that ends the wait.
+    pub fn is_hopeful(&self) -> bool {
+        match self.status {
+            PushStatus::Claimed(_) | PushStatus::Accepted | PushStatus::Retry(_) => {
+                !matches!(self.acked, Some((Grade::Suppressed, ..)))
+            }
+            PushStatus::TokenGone
+            | PushStatus::Unseen
+            | PushStatus::Refused
+            | PushStatus::Limited
+            | PushStatus::Stopped => false,
+        }
+    }
+}
+
+impl Leg {
+    pub(crate) fn idle(at: Ms) -> Leg {
+        Leg { status: LegStatus::Idle, attempt: 0, at, provider: None, provider_id: None, error: None }
+    }
+}
+
+impl LegStatus {
+    /// Whether something will still happen to it by itself.
+    pub fn is_moving(self) -> bool {
+        matches!(self, LegStatus::Queued(_) | LegStatus::Claimed(_) | LegStatus::Retry(_) | LegStatus::Unknown(_))
+    }
+
+    /// Whether its bytes may have left or may be leaving.
+    pub fn may_have_left(self) -> bool {
+        matches!(
+            self,
+            LegStatus::Claimed(_)
+                | LegStatus::Accepted
+                | LegStatus::Delivered
+                | LegStatus::Unknown(_)
+                | LegStatus::Unresolved
+        )
+    }
+}
+
+fn is_zero(n: &u16) -> bool {
+    *n == 0
+}
+
+fn is_zero_u32(n: &u32) -> bool {
+    *n == 0
+}
+
+fn is_false(b: &bool) -> bool {
+    !b
+}
+
+fn is_agent(a: &AuthorKind) -> bool {
+    *a == AuthorKind::Agent
+}

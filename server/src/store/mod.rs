@@ -1,0 +1,425 @@
+//! The judge: rows by key, commits with versions. One trait; SQL lives in the files below it.
+//!
+//! The engine loads rows, lets the domain decide and commits what came of it as [`Unit`]s: each unit is atomic, and
+//! happens only if every row it replaces still has the version that was loaded. Several units share one durable
+//! transaction (group commit). Every key carries its workspace: nothing is found across workspaces.
+
+use backstop_domain::followup::{Followup, Wake};
+use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::presence::Presence;
+use backstop_domain::{Ms, customer::ContactSource, device::Standing};
+use backstop_wire::{Alerts, Environment, Platform, PushProvider};
+use serde::{Deserialize, Serialize};
+use std::pin::Pin;
+
+/// A workspace's row number; its name is what callers see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct WorkspaceId(pub i64);
+
+/// Names one row.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A customer by the caller's id.
+    Customer(WorkspaceId, String),
+    /// A customer's conversation: conversation id, customer id.
+    Conversation(WorkspaceId, String, String),
+    /// A message by the caller's id, of either direction.
+    Message(WorkspaceId, String),
+    /// A follow-up.
+    Followup(WorkspaceId, FollowupId),
+    /// A device.
+    Device(WorkspaceId, DeviceId),
+    /// The device with this `install_id`; answers [`Row::Found`].
+    Install(WorkspaceId, String),
+    /// The device that holds this push token, by [`token_hash`](DeviceRow::token_hash); answers [`Row::Found`].
+    Token(WorkspaceId, [u8; 32]),
+    /// The newest 200 follow-ups of a customer that have a wake-up left; answers [`Row::Open`].
+    Open(WorkspaceId, String),
+}
+
+/// One row, whole.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Row {
+    /// See [`CustomerRow`].
+    Customer(CustomerRow),
+    /// See [`ConversationRow`].
+    Conversation(ConversationRow),
+    /// See [`MessageRow`].
+    Message(MessageRow),
+    /// See [`FollowupRow`]. Boxed: it is by far the widest.
+    Followup(Box<FollowupRow>),
+    /// See [`DeviceRow`].
+    Device(DeviceRow),
+    /// Answer of [`Key::Install`] and [`Key::Token`].
+    Found(DeviceId),
+    /// Answer of [`Key::Open`].
+    Open(Vec<FollowupId>),
+}
+
+/// A customer. `version` is 1 when first written and grows by one at each write; so in every row.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CustomerRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The caller's id.
+    pub customer_id: String,
+    /// The version that was loaded; 0 = not stored yet.
+    pub version: i64,
+    /// The customer's own key, wrapped by the vault. Erasing it shreds everything sealed under it.
+    pub wrapped_key: Vec<u8>,
+    /// Sealed JSON `{name?, email?, phone?}`; `None` = nothing known.
+    pub contact: Option<Vec<u8>>,
+    /// Whether `contact` holds a phone number.
+    pub has_phone: bool,
+    /// Whether `contact` holds an email address.
+    pub has_email: bool,
+    /// What the contact data may be used for (S8).
+    pub contact_source: ContactSource,
+    /// BCP 47.
+    pub locale: Option<String>,
+    /// IANA name.
+    pub time_zone: Option<String>,
+    /// The customer's devices.
+    pub devices: Vec<DeviceId>,
+    /// Who is looking.
+    pub presence: Presence,
+    /// The last read, message or active presence (P6).
+    pub engaged_at: Option<Ms>,
+    /// When first seen.
+    pub created_at: Ms,
+}
+
+/// One customer's side of a conversation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConversationRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The caller's id.
+    pub conversation_id: String,
+    /// The caller's id of the customer.
+    pub customer_id: String,
+    /// See [`CustomerRow`].
+    pub version: i64,
+    /// Number of the next message, from 1.
+    pub next_seq: i64,
+    /// When the customer last wrote here (D6).
+    pub wrote_at: Option<Ms>,
+    /// When a text or email last left (D8).
+    pub left_at: Option<Ms>,
+    /// Follow-ups of it that may still be open, oldest first; closed ones are dropped at the next write.
+    pub open: Vec<FollowupId>,
+}
+
+/// Who wrote a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// The company's agent or bot.
+    ToCustomer,
+    /// The customer.
+    FromCustomer,
+}
+
+/// One message. Its text is sealed under the customer's key.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MessageRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The caller's id.
+    pub message_id: String,
+    /// See [`CustomerRow`].
+    pub version: i64,
+    /// The caller's id of the conversation.
+    pub conversation_id: String,
+    /// The caller's id of the customer.
+    pub customer_id: String,
+    /// Number within the conversation, from 1.
+    pub seq: i64,
+    /// Who wrote it.
+    pub direction: Direction,
+    /// SHA-256 of the request, so that a repeat is told from a conflict (D9).
+    pub body_hash: [u8; 32],
+    /// Sealed JSON `{author, text, link?}`; `None` = withdrawn, erased or past its retention.
+    pub body: Option<Vec<u8>>,
+    /// Its follow-up — or the row that watches it (D2).
+    pub followup: Option<FollowupId>,
+    /// What the caller was answered, as JSON, for repeats.
+    pub answer: String,
+    /// When it was accepted.
+    pub accepted_at: Ms,
+}
+
+/// A follow-up: the domain's state and what finds it again.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FollowupRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Ours.
+    pub id: FollowupId,
+    /// The caller's id of the customer.
+    pub customer_id: String,
+    /// The caller's id of the conversation.
+    pub conversation_id: String,
+    /// See [`CustomerRow`].
+    pub version: i64,
+    /// Everything the rules know of it. Stored as JSON beside a column with [`Followup::public_state`] for lists;
+    /// a row whose public state is `None` (watching) is in no list.
+    pub state: Followup,
+    /// The next instant at which it must be judged.
+    pub wake: Option<Wake>,
+}
+
+/// A device and its push token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeviceRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Ours.
+    pub id: DeviceId,
+    /// See [`CustomerRow`].
+    pub version: i64,
+    /// The SDK's own id of the installation; unique in the workspace.
+    pub install_id: String,
+    /// Whose it is; `None` = nobody is logged in.
+    pub customer_id: Option<String>,
+    /// The phone's system.
+    pub platform: Platform,
+    /// Whose token it is.
+    pub provider: PushProvider,
+    /// The token, sealed by the vault.
+    pub token: Vec<u8>,
+    /// Keyed hash of provider and token; unique in the workspace.
+    pub token_hash: [u8; 32],
+    /// APNs topic.
+    pub topic: Option<String>,
+    /// APNs environment.
+    pub environment: Option<Environment>,
+    /// Whether notifications can be seen.
+    pub alerts: Alerts,
+    /// Payload versions it understands (W5).
+    pub wire: Vec<u32>,
+    /// BCP 47.
+    pub locale: Option<String>,
+    /// Whether the push provider still takes the token (C3).
+    pub standing: Standing,
+    /// When this token was first registered.
+    pub registered_at: Ms,
+    /// When it was last confirmed by a registration.
+    pub confirmed_at: Ms,
+    /// When the app on it was last used (P6).
+    pub used_at: Ms,
+    /// Its newest counted acks, at most three, oldest first (P6).
+    pub counted_acks: Vec<Ms>,
+}
+
+/// One line of a follow-up's history: a decision, its cause and its reason (S7).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HistoryEntry {
+    /// When.
+    pub at: Ms,
+    /// What happened.
+    pub event: String,
+    /// What was decided.
+    pub decision: String,
+    /// Why.
+    pub why: String,
+}
+
+/// One write.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Writes a row whole. `row.version` is the version it replaces (0 = it must not exist); stored as `version + 1`.
+    Put(Row),
+    /// Appends to a follow-up's history.
+    History(WorkspaceId, FollowupId, HistoryEntry),
+    /// Deletes the device, if it still has this version.
+    DeleteDevice(WorkspaceId, DeviceId, i64),
+    /// Removes the customer's row and key, devices, conversations and the bodies of their messages. What stays of
+    /// follow-ups and message ids names nobody.
+    Erase(WorkspaceId, String),
+}
+
+/// Writes that happen together or not at all.
+pub type Unit = Vec<Op>;
+
+/// What became of a unit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Durable.
+    Done,
+    /// A row had another version, or a unique id was taken: load and decide again.
+    Conflict,
+}
+
+/// Why the store could not answer; what the caller can do is in each.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum StoreError {
+    /// Nothing was written; the same call may work later (disk full, busy, shutting down).
+    #[error("the store is unavailable: {0}")]
+    Unavailable(String),
+    /// The outcome of the commit is not known; load before acting.
+    #[error("the store did not say whether it committed: {0}")]
+    Unknown(String),
+    /// A row does not read: stop and look.
+    #[error("the store holds a row that does not read: {0}")]
+    Corrupt(String),
+}
+
+/// A pending wake-up as the timer sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Due {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Which.
+    pub id: FollowupId,
+    /// When, and what for.
+    pub wake: Wake,
+}
+
+/// Whose clock a row's wake-up runs on: real time, or one sandbox workspace's frozen clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lane {
+    /// Real time.
+    Real,
+    /// This workspace's own, frozen clock.
+    Frozen(WorkspaceId),
+}
+
+/// A workspace as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkspaceRow {
+    /// Row number.
+    pub id: WorkspaceId,
+    /// Name, unique: `[a-z0-9-]{1,64}`.
+    pub name: String,
+    /// Identity secrets, sealed by the vault, newest first; at most two are valid (C1).
+    pub identity_secrets: Vec<Vec<u8>>,
+    /// PEM public keys that may sign customers' JWTs (C1).
+    pub trusted_keys: Vec<String>,
+    /// Settings as the API shows them, JSON.
+    pub settings: String,
+    /// Where its clock stands, if it was frozen (sandbox).
+    pub frozen_at: Option<Ms>,
+    /// When it was made.
+    pub created_at: Ms,
+}
+
+/// What a key may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The company's backend: everything under Bearer.
+    Server,
+    /// Reads only.
+    Read,
+    /// An app: device endpoints and web presence. Public by nature.
+    App,
+}
+
+/// Filter of [`Store::followups`]; newest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FollowupFilter {
+    /// Only this customer's.
+    pub customer_id: Option<String>,
+    /// Only this conversation's.
+    pub conversation_id: Option<String>,
+    /// Only the one of this message.
+    pub message_id: Option<String>,
+    /// Only in this public state.
+    pub state: Option<String>,
+    /// Only older than this.
+    pub after: Option<FollowupId>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// Answer to a repeated `Idempotency-Key` (W3).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAnswer {
+    /// SHA-256 of method, path and body of the first request.
+    pub request_hash: [u8; 32],
+    /// HTTP status of the first answer.
+    pub status: u16,
+    /// Body of the first answer, sealed by the vault.
+    pub body: Vec<u8>,
+    /// When, by the real clock.
+    pub at: Ms,
+}
+
+/// Health as `/readyz` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// Whether a durable write works now; `Err` says why not.
+    pub writable: Result<(), String>,
+    /// Schema version.
+    pub schema: i64,
+    /// `single` or `ha-strict` / `ha-async`.
+    pub class: &'static str,
+}
+
+/// The answer of a store call.
+pub type Reply<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
+
+/// What every engine of storage does. `tests/it/store_conformance.rs` says what it means.
+pub trait Store: Send + Sync + 'static {
+    /// Rows in the order of the keys. Sees every commit that was answered.
+    fn load(&self, keys: Vec<Key>) -> Reply<'_, Vec<Option<Row>>>;
+    /// All units in one durable transaction; a unit in conflict is left out whole. Answers after it is durable.
+    /// A later unit may build on rows that an earlier one of the same call writes. Cancel-safe: dropping the future
+    /// never cuts a commit in half. `Err(Unavailable)` = none of the units happened.
+    fn commit(&self, units: Vec<Unit>) -> Reply<'_, Vec<Verdict>>;
+
+    /// Wake-ups of a lane at or before `until`, earliest first.
+    fn due(&self, lane: Lane, until: Ms, limit: usize) -> Reply<'_, Vec<Due>>;
+    /// Every wake-up of the real lane after `(at, id)`, in that order, for the timer's index at start.
+    fn pending(&self, after: (Ms, FollowupId), limit: usize) -> Reply<'_, Vec<Due>>;
+    /// How many wake-ups are left, in all lanes.
+    fn pending_count(&self) -> Reply<'_, u64>;
+
+    /// Follow-ups for lists, newest first.
+    fn followups(&self, workspace: WorkspaceId, filter: FollowupFilter) -> Reply<'_, Vec<FollowupRow>>;
+    /// A follow-up's history, oldest first.
+    fn history(&self, workspace: WorkspaceId, id: FollowupId) -> Reply<'_, Vec<HistoryEntry>>;
+    /// All messages of a customer, oldest first, paged by `(accepted_at, message_id)`: for export.
+    fn messages_of(
+        &self,
+        workspace: WorkspaceId,
+        customer_id: &str,
+        after: (Ms, String),
+        limit: usize,
+    ) -> Reply<'_, Vec<MessageRow>>;
+
+    /// Makes a workspace with its keys (hashes); fails with `None` when the name is taken.
+    fn create_workspace(&self, workspace: WorkspaceRow, keys: Vec<([u8; 32], Scope)>)
+    -> Reply<'_, Option<WorkspaceId>>;
+    /// One workspace.
+    fn workspace(&self, id: WorkspaceId) -> Reply<'_, Option<WorkspaceRow>>;
+    /// One workspace by name.
+    fn workspace_named(&self, name: &str) -> Reply<'_, Option<WorkspaceRow>>;
+    /// All workspaces.
+    fn workspaces(&self) -> Reply<'_, Vec<WorkspaceRow>>;
+    /// Replaces what may change of a workspace (secrets, trusted keys, settings).
+    fn update_workspace(&self, workspace: WorkspaceRow) -> Reply<'_, ()>;
+    /// Freezes a workspace's clock or moves it on (never back), and moves its wake-ups to its own lane.
+    fn freeze(&self, workspace: WorkspaceId, at: Ms) -> Reply<'_, ()>;
+    /// Drops a workspace with everything in it.
+    fn drop_workspace(&self, workspace: WorkspaceId) -> Reply<'_, ()>;
+    /// Adds a key (SHA-256 of it).
+    fn create_key(&self, workspace: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms) -> Reply<'_, ()>;
+    /// Takes a key out of use; `false` when there is none.
+    fn revoke_key(&self, hash: [u8; 32], at: Ms) -> Reply<'_, bool>;
+    /// Whose key this is, unless revoked.
+    fn key(&self, hash: [u8; 32]) -> Reply<'_, Option<(WorkspaceId, Scope)>>;
+
+    /// The stored answer for an idempotency key, if younger than `not_before`.
+    fn stored_answer(&self, workspace: WorkspaceId, key: &str, not_before: Ms) -> Reply<'_, Option<StoredAnswer>>;
+    /// Keeps an answer; the first one stays.
+    fn keep_answer(&self, workspace: WorkspaceId, key: &str, answer: StoredAnswer) -> Reply<'_, ()>;
+
+    /// Retention (S8): drops message bodies accepted before `texts_before`, closed follow-ups and messages from before
+    /// `followups_before` and idempotency answers from before `answers_before`; at most `limit` rows a call. Answers
+    /// how many went.
+    fn retire(&self, texts_before: Ms, followups_before: Ms, answers_before: Ms, limit: usize) -> Reply<'_, usize>;
+    /// Whether it works.
+    fn health(&self) -> Reply<'_, Health>;
+}
