@@ -108,8 +108,8 @@ pub struct Decision {
     pub effects: Vec<Effect>,
     /// When to look again; `None` = never.
     pub wake: Option<Wake>,
-    /// For the history.
-    pub note: Note,
+    /// For the history; `None` = not worth a line (the same work offered again).
+    pub note: Option<Note>,
     /// Replies that live on.
     pub rest: Option<Box<Rest>>,
     /// A text or email was accepted now: the conversation's gap starts (D8).

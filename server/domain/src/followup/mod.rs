@@ -14,15 +14,21 @@
 //! FallingBack is entered only through one function that finds no channel → Failed at once.
 
 mod ack;
+mod decide;
 mod effect;
 mod event;
+mod fallback;
+mod open;
 mod outcome;
 mod policy;
+mod push;
 mod state;
 
 pub use ack::{AckVerdict, Acked};
+pub use decide::decide;
 pub use effect::{Alarm, Decision, Effect, Note, Rest, Wake, WakeReason};
 pub use event::{Event, Facts, NewReply};
+pub use open::{Opened, Warning, join, kind_of, open, refusal, wake};
 pub use outcome::Outcome;
 pub use policy::{Channels, Policy, Services, TextService};
 pub use state::{

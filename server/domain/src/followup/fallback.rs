@@ -1,0 +1,262 @@
+//! Text and email: the decision to fall back, the claims, the answers, the reports (P3, P4, P8, P13, D8).
+
+use super::decide::{Draft, stop_pushes};
+use super::effect::{Alarm, Effect};
+use super::event::NewReply;
+use super::outcome::Outcome;
+use super::push::leg_is_open;
+use super::state::{AuthorKind, Channel, Ended, Kind, LegStatus, Reason, Skip, Stage};
+use crate::Ms;
+use crate::customer::ContactSource;
+
+/// How long an email is tried; a text has `fallback_horizon`.
+const EMAIL_HORIZON_MS: Ms = 24 * 3_600_000;
+const BOTH: [Channel; 2] = [Channel::Text, Channel::Email];
+
+/// The decision to fall back. It is the winner of P8 from its commit on; what can leave is offered, and if nothing
+/// can, the follow-up failed.
+pub(crate) fn fall_back(d: &mut Draft<'_>, event: &'static str, why: Reason, detail: Option<&str>) {
+    stop_pushes(&mut d.f);
+    let (now, offer_at) = (d.now, d.now + d.policy.offer_ms);
+    for channel in BOTH {
+        let status = match route(d, channel) {
+            Ok(()) => LegStatus::Queued(offer_at),
+            Err(skip) => {
+                if skip == Skip::TooOld {
+                    d.effects.push(Effect::Alarm(Alarm::Overdue));
+                }
+                LegStatus::Skipped(skip)
+            }
+        };
+        let leg = d.f.leg_mut(channel);
+        leg.status = status;
+        leg.at = now;
+    }
+    if !BOTH.iter().any(|c| leg_is_open(d.f.leg(*c).status)) {
+        d.f.stage = Stage::Failed { at: now, why: Reason::NoFallbackRoute };
+        d.note(event, "failed", Reason::NoFallbackRoute, Some(why.as_str()));
+        return;
+    }
+    d.f.stage = Stage::FallingBack { at: now, why, hold_until: hold(d), ended: None };
+    d.note(event, "fall_back", why, detail);
+    offer(d);
+}
+
+/// Whether this channel can carry the follow-up, judged when it is decided and again when it is sent.
+pub(crate) fn route(d: &Draft<'_>, channel: Channel) -> Result<(), Skip> {
+    let (facts, policy, f) = (d.facts, d.policy, &d.f);
+    let (on, known) = match channel {
+        Channel::Text => (policy.channels.phone_number, facts.phone),
+        Channel::Email => (policy.channels.email, facts.email),
+        Channel::Push => return Err(Skip::NotChosen),
+    };
+    let late_by_ms = d.now.saturating_sub(f.deadline_at);
+    if !NewReply::allows(f.chosen.as_deref(), channel) {
+        Err(Skip::NotChosen)
+    } else if !on {
+        Err(Skip::SwitchedOff)
+    } else if !known {
+        Err(Skip::NoContact)
+    } else if f.kind == Kind::Outreach && facts.source == ContactSource::FollowUp {
+        Err(Skip::Purpose)
+    } else if channel == Channel::Text && !policy.channels.bot_text && f.unseen().all(|r| r.author == AuthorKind::Bot) {
+        Err(Skip::BotAuthor)
+    } else if policy.provider_name(channel).is_none() {
+        Err(Skip::NoProvider)
+    } else if channel == Channel::Text && late_by_ms > policy.fallback_horizon_ms {
+        Err(Skip::TooOld)
+    } else {
+        Ok(())
+    }
+}
+
+/// D8: after a text or email left, the next follow-up's wait for the gap — unless its own have begun to leave.
+fn hold(d: &Draft<'_>) -> Option<Ms> {
+    let begun = BOTH.iter().any(|c| d.f.leg(*c).status.may_have_left());
+    let until = d.facts.left_at?.saturating_add(d.policy.repeat_gap_ms);
+    (d.f.kind == Kind::Reply && !begun && until > d.now).then_some(until)
+}
+
+/// Offers what is queued, unless it is held.
+fn offer(d: &mut Draft<'_>) {
+    if matches!(d.f.stage, Stage::FallingBack { hold_until: Some(_), .. }) {
+        return;
+    }
+    let offer_at = d.now + d.policy.offer_ms;
+    for channel in BOTH {
+        let leg = d.f.leg_mut(channel);
+        if let LegStatus::Queued(at) = &mut leg.status {
+            *at = offer_at;
+            d.effects.push(Effect::Offer(channel));
+        }
+    }
+}
+
+/// A free hand asks to send now: still wanted, still allowed, and nobody else's.
+pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
+    let (now, open) = (d.now, matches!(d.f.stage, Stage::FallingBack { .. } | Stage::FellBack { .. }));
+    let due = match d.f.leg(channel).status {
+        LegStatus::Queued(_) => true,
+        LegStatus::Retry(at) => at <= now,
+        _ => false,
+    };
+    if !open || !due {
+        return;
+    }
+    if let Some(until) = hold(d) {
+        if let Stage::FallingBack { hold_until, .. } = &mut d.f.stage {
+            *hold_until = Some(until);
+            d.note("claim", "hold", Reason::RepeatGap, None);
+        }
+        return;
+    }
+    if let Err(skip) = route(d, channel) {
+        if skip == Skip::TooOld {
+            d.effects.push(Effect::Alarm(Alarm::Overdue));
+        }
+        set(d, channel, LegStatus::Skipped(skip));
+        d.note("claim", "skip", Reason::ChannelUnavailable, Some(skip.as_str()));
+        return settle(d);
+    }
+    let provider = d.policy.provider_name(channel);
+    let until = now + d.policy.claim_ms;
+    let leg = d.f.leg_mut(channel);
+    leg.attempt += 1;
+    leg.provider = provider;
+    let attempt = leg.attempt;
+    set(d, channel, LegStatus::Claimed(until));
+    d.effects.push(Effect::Send { channel, attempt });
+    d.note("claim", if channel == Channel::Email { "send_email" } else { "send_text" }, Reason::Nothing, None);
+}
+
+/// A text or email provider answered.
+pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcome: &Outcome) {
+    let leg = d.f.leg_mut(channel);
+    let awaited = matches!(leg.status, LegStatus::Claimed(_) | LegStatus::Unknown(_) | LegStatus::Unresolved);
+    if leg.attempt != attempt || !awaited {
+        return;
+    }
+    leg.error = outcome.error().map(str::to_owned);
+    match outcome {
+        Outcome::Accepted { provider_id } => {
+            leg.provider_id = provider_id.clone();
+            set(d, channel, LegStatus::Accepted);
+            d.left = true;
+        }
+        Outcome::TokenGone { .. } | Outcome::Rejected { .. } => set(d, channel, LegStatus::Failed),
+        Outcome::RetryAfter { after_ms, .. } => again(d, channel, after_ms.unwrap_or(0), LegStatus::Stopped),
+        Outcome::Unknown { .. } => unknown(d, channel),
+    }
+    let event = if channel == Channel::Email { "email" } else { "text" };
+    d.note(event, outcome.label(), Reason::Nothing, outcome.error());
+    settle(d);
+}
+
+/// May have left. Repeated where a repeat is one effect; else a report is awaited and nothing is sent again.
+fn unknown(d: &mut Draft<'_>, channel: Channel) {
+    d.left = true;
+    if d.policy.idempotent(channel) {
+        again(d, channel, 0, LegStatus::Unresolved);
+    } else {
+        set(d, channel, LegStatus::Unknown(d.now + d.policy.report_wait_ms));
+    }
+}
+
+/// Tries again later, unless it was stopped meanwhile or is too old; then it ends as `ended`.
+fn again(d: &mut Draft<'_>, channel: Channel, after_ms: Ms, ended: LegStatus) {
+    let horizon_ms = if channel == Channel::Email { EMAIL_HORIZON_MS } else { d.policy.fallback_horizon_ms };
+    let decided_at = d.f.decided_at().unwrap_or(d.now);
+    let at = d.now + after_ms.max(d.policy.backoff_ms(d.f.leg(channel).attempt));
+    let stopped = d.f.seen >= d.f.count() || matches!(d.f.stage, Stage::FallingBack { ended: Some(_), .. });
+    let status = if stopped {
+        ended
+    } else if at - decided_at > horizon_ms {
+        if ended == LegStatus::Unresolved { ended } else { LegStatus::Failed }
+    } else {
+        LegStatus::Retry(at)
+    };
+    set(d, channel, status);
+}
+
+/// Gap over, nobody took the offer, claim ended, try due, no report came.
+pub(crate) fn woke(d: &mut Draft<'_>) {
+    let now = d.now;
+    if let Stage::FallingBack { hold_until: Some(until), .. } = d.f.stage {
+        if until > now {
+            return;
+        }
+        let again = hold(d);
+        if let Stage::FallingBack { hold_until, .. } = &mut d.f.stage {
+            *hold_until = again;
+        }
+    }
+    for channel in BOTH {
+        match d.f.leg(channel).status {
+            LegStatus::Claimed(until) if until <= now => {
+                d.f.leg_mut(channel).error = Some("claim_expired".into());
+                unknown(d, channel);
+                d.note("claim", "unknown", Reason::Nothing, Some("claim_expired"));
+            }
+            LegStatus::Unknown(until) if until <= now => {
+                set(d, channel, LegStatus::Unresolved);
+                d.note("report", "unresolved", Reason::Nothing, None);
+            }
+            LegStatus::Retry(at) if at <= now => {
+                set(d, channel, LegStatus::Queued(now));
+            }
+            _ => {}
+        }
+    }
+    offer(d);
+    settle(d);
+}
+
+/// A provider's later word. After the outcome it changes the delivery only.
+pub(crate) fn reported(d: &mut Draft<'_>, channel: Channel, delivered: bool, error: Option<&str>) {
+    let leg = d.f.leg_mut(channel);
+    let open = matches!(leg.status, LegStatus::Accepted | LegStatus::Unknown(_) | LegStatus::Unresolved);
+    if !open {
+        return;
+    }
+    leg.error = error.map(str::to_owned);
+    set(d, channel, if delivered { LegStatus::Delivered } else { LegStatus::Failed });
+    d.note("report", if delivered { "delivered" } else { "failed" }, Reason::Nothing, error);
+    settle(d);
+}
+
+/// Stops what has not left; what is in flight is awaited.
+pub(crate) fn stop(d: &mut Draft<'_>, why: Ended) {
+    for channel in BOTH {
+        if leg_is_open(d.f.leg(channel).status) {
+            set(d, channel, LegStatus::Stopped);
+        }
+    }
+    if let Stage::FallingBack { ended, .. } = &mut d.f.stage {
+        ended.get_or_insert(why);
+    }
+    settle(d);
+}
+
+/// `falling_back` ends at the first acceptance, or when nothing is left that could be accepted.
+fn settle(d: &mut Draft<'_>) {
+    let Stage::FallingBack { at, why, ended, .. } = d.f.stage else { return };
+    let legs = [d.f.text.status, d.f.email.status];
+    if legs.iter().any(|l| matches!(l, LegStatus::Accepted | LegStatus::Delivered)) {
+        d.f.stage = Stage::FellBack { at, why };
+    } else if !legs.iter().any(|l| l.is_moving()) {
+        let may_have_left = legs.contains(&LegStatus::Unresolved);
+        d.f.stage = match ended {
+            _ if may_have_left => Stage::FellBack { at, why },
+            Some(Ended::LateAck) => Stage::FellBack { at, why: Reason::AckLate },
+            Some(Ended::Cancelled(why)) => Stage::Cancelled { at: d.now, why },
+            None => Stage::Failed { at: d.now, why: Reason::AllFailed },
+        };
+    }
+}
+
+fn set(d: &mut Draft<'_>, channel: Channel, status: LegStatus) {
+    let at = d.now;
+    let leg = d.f.leg_mut(channel);
+    leg.status = status;
+    leg.at = at;
+}
