@@ -85,7 +85,8 @@ fn lines_functions_and_files_are_short() {
         if lines > FILE_LINES {
             problems.push(format!("{path}: {lines} lines in the file, {FILE_LINES} may be"));
         }
-        for (i, line) in source.text.lines().enumerate().filter(|(_, l)| l.chars().count() > LINE_COLUMNS) {
+        let long = |l: &str| l.chars().count() > LINE_COLUMNS && !is_table_row(l);
+        for (i, line) in source.text.lines().enumerate().filter(|(_, l)| long(l)) {
             problems.push(format!("{path}:{}: {} columns, {LINE_COLUMNS} may be", i + 1, line.chars().count()));
         }
         for function in source.functions() {
@@ -97,6 +98,12 @@ fn lines_functions_and_files_are_short() {
         }
     }
     assert_none(&problems, "too long:");
+}
+
+/// A row of a table in a doc comment cannot be broken.
+fn is_table_row(line: &str) -> bool {
+    let text = line.trim_start();
+    text.starts_with("//! |") || text.starts_with("/// |")
 }
 
 #[test]
