@@ -1,4 +1,8 @@
-//! The Backstop acknowledgement server.
+//! The Backstop acknowledgement server: one library, one binary.
 
+pub mod clock;
+pub mod engine;
 pub mod providers;
+pub mod settings;
 pub mod store;
+pub mod workspace;

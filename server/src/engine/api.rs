@@ -1,0 +1,228 @@
+//! What callers ask of the engine, and what they get: requests already parsed, identities already proven.
+
+use crate::store::StoreError;
+use backstop_domain::Ms;
+use backstop_domain::customer::ContactSource;
+use backstop_domain::followup::{AuthorKind, Channel, Kind, PublicState, Warning};
+use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_wire::{Alerts, Environment, Grade, Platform, PresenceState, PushProvider};
+use serde::{Deserialize, Serialize};
+
+/// Contact data and preferences of a customer; full replacement.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct CustomerInput {
+    /// Display name.
+    pub name: Option<String>,
+    /// Address, checked.
+    pub email: Option<String>,
+    /// E.164, checked.
+    pub phone: Option<String>,
+    /// What the contact data may be used for.
+    pub contact_source: ContactSource,
+    /// BCP 47.
+    pub locale: Option<String>,
+    /// IANA name.
+    pub time_zone: Option<String>,
+}
+
+/// Contact data as sealed in the customer's row.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Contact {
+    /// Display name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+    /// E.164.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phone: Option<String>,
+}
+
+/// A customer as shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CustomerView {
+    /// The caller's id.
+    pub customer_id: String,
+    /// What was put.
+    pub input: CustomerInput,
+    /// When first seen.
+    pub created_at: Ms,
+    /// Whether the customer counts as online now.
+    pub online: bool,
+}
+
+/// A message's content as sealed in its row.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageBody {
+    /// The author's name; absent for the customer's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub author: Option<String>,
+    /// What they said.
+    pub text: String,
+    /// Where the conversation goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<String>,
+}
+
+/// An agent's reply.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PostMessage {
+    /// The caller's id of it.
+    pub message_id: String,
+    /// The caller's id of the conversation.
+    pub conversation_id: String,
+    /// The caller's id of the customer.
+    pub customer_id: String,
+    /// The caller's word for what it is. Marketing is refused before (D7).
+    pub kind: Option<Kind>,
+    /// Who wrote it.
+    pub author_kind: AuthorKind,
+    /// Content.
+    pub body: MessageBody,
+    /// Channels the caller chose, sorted, without duplicates.
+    pub channels: Option<Vec<Channel>>,
+    /// Customer data to put in the same step.
+    pub customer: Option<CustomerInput>,
+    /// SHA-256 of the request as understood: same id + other hash = conflict (D9).
+    pub body_hash: [u8; 32],
+}
+
+/// Answer to an accepted reply; the same again for a repeat.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Posted {
+    /// It is (in) a follow-up.
+    Followup {
+        /// Which.
+        followup_id: FollowupId,
+        /// Where it stood when the reply was accepted.
+        state: PublicState,
+        /// When the reply was accepted.
+        accepted_at: Ms,
+        /// When the follow-up is decided at the latest.
+        deadline_at: Ms,
+        /// What the caller should know.
+        warnings: Vec<Warning>,
+    },
+    /// The customer is online: watched until they leave or read (D2).
+    Watching,
+}
+
+/// Where a message is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MessageStatus {
+    /// In this follow-up.
+    Followup(FollowupId),
+    /// Watched, or read while it was.
+    Watching {
+        /// Whether the customer has read it or wrote back.
+        ended: bool,
+    },
+    /// The customer's own.
+    FromCustomer,
+}
+
+/// A customer's message.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CustomerMessage {
+    /// The caller's id of it.
+    pub message_id: String,
+    /// The caller's id of the conversation.
+    pub conversation_id: String,
+    /// The caller's id of the customer; made known if new.
+    pub customer_id: String,
+    /// What they said.
+    pub text: String,
+    /// See [`PostMessage::body_hash`].
+    pub body_hash: [u8; 32],
+}
+
+/// One presence report; `customer_id` is proven or the backend's word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Present {
+    /// Whose.
+    pub customer_id: String,
+    /// Which page or device.
+    pub source_id: String,
+    /// What it says.
+    pub state: PresenceState,
+    /// Since the last activity.
+    pub idle_ms: Option<Ms>,
+    /// The device that says so, if one does: it counts as used (P6).
+    pub device: Option<DeviceId>,
+}
+
+/// A registration; the customer is proven (C1).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Registration {
+    /// The SDK's id of the installation.
+    pub install_id: String,
+    /// The phone's system.
+    pub platform: Platform,
+    /// Whose token.
+    pub provider: PushProvider,
+    /// The token.
+    pub token: String,
+    /// APNs topic.
+    pub topic: Option<String>,
+    /// APNs environment.
+    pub environment: Option<Environment>,
+    /// Whether notifications can be seen.
+    pub alerts: Alerts,
+    /// Payload versions it understands.
+    pub wire: Vec<u32>,
+    /// BCP 47.
+    pub locale: Option<String>,
+    /// The proven customer; `None` = nobody claims to be logged in.
+    pub customer_id: Option<String>,
+    /// The device whose key was shown with the request, checked.
+    pub authenticated_as: Option<DeviceId>,
+}
+
+/// One ack whose receipt was opened; `None` = it did not open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AckInput {
+    /// What the receipt is for, if it is genuine and this device's.
+    pub receipt: Option<(FollowupId, u16)>,
+    /// How far the push got.
+    pub grade: Grade,
+    /// By the device's clock.
+    pub recorded_at: Ms,
+    /// The SDK's word for why.
+    pub detail: Option<String>,
+}
+
+/// Why the engine says no; what the caller can do is in each.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    /// There is no such customer.
+    #[error("no such customer in this workspace")]
+    UnknownCustomer,
+    /// There is no such message.
+    #[error("no such message in this workspace")]
+    UnknownMessage,
+    /// There is no such follow-up.
+    #[error("no such follow-up in this workspace")]
+    UnknownFollowup,
+    /// There is no such device.
+    #[error("no such device in this workspace")]
+    UnknownDevice,
+    /// The id was used for another message, or this one's other fields differ (D9).
+    #[error("this message_id was posted before with another body")]
+    MessageConflict,
+    /// The conversation belongs to another customer.
+    #[error("this conversation_id was used for another customer")]
+    ConversationConflict,
+    /// A known installation needs its device key or a customer's proof.
+    #[error("this install_id is known: send its device key or a customer's proof")]
+    DeviceProofRequired,
+    /// Too much is waiting; try again after this many milliseconds.
+    #[error("the server is behind with its work")]
+    Overloaded {
+        /// When.
+        retry_after_ms: Ms,
+    },
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}

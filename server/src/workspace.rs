@@ -1,0 +1,65 @@
+//! A workspace as requests use it: settings in force, secrets opened, and how busy it is.
+
+use crate::settings::Settings;
+use crate::store::WorkspaceId;
+use backstop_domain::followup::Policy;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::sync::Notify;
+
+/// One company that uses Backstop. Replaced whole when its settings change; `activity` is shared by all versions.
+pub struct Workspace {
+    /// Row number.
+    pub id: WorkspaceId,
+    /// Name.
+    pub name: String,
+    /// As the API shows them.
+    pub settings: Settings,
+    /// What the rules take from settings and deployment.
+    pub policy: Policy,
+    /// Decoded identity secrets, newest first (C1).
+    pub identity_secrets: Vec<Vec<u8>>,
+    /// PEM public keys that may sign customers' JWTs (C1).
+    pub trusted_keys: Vec<String>,
+    /// What is under way.
+    pub activity: Arc<Activity>,
+}
+
+/// Counts what is under way for a workspace: effects handed out, outcomes not yet committed.
+#[derive(Default)]
+pub struct Activity {
+    busy: AtomicUsize,
+    idle: Notify,
+}
+
+/// Held while something is under way.
+pub struct Busy(Arc<Activity>);
+
+impl Activity {
+    /// Marks something as under way until the guard is dropped.
+    pub fn begin(self: &Arc<Self>) -> Busy {
+        self.busy.fetch_add(1, Ordering::AcqRel);
+        Busy(Arc::clone(self))
+    }
+
+    /// Returns when nothing is under way.
+    pub async fn settled(&self) {
+        loop {
+            let idle = self.idle.notified();
+            tokio::pin!(idle);
+            idle.as_mut().enable();
+            if self.busy.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        if self.0.busy.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.idle.notify_waiters();
+        }
+    }
+}
