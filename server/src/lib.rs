@@ -5,4 +5,5 @@ pub mod engine;
 pub mod providers;
 pub mod settings;
 pub mod store;
+pub mod templates;
 pub mod workspace;

@@ -1,5 +1,11 @@
 //! Everything that leaves the house: one vendor per file, all answering in the domain's five words.
 
+pub mod apns;
+pub mod capture;
+pub mod fcm;
+mod fit;
+mod mail;
+
 use backstop_domain::followup::Outcome;
 use backstop_wire::{Environment, Push};
 use std::pin::Pin;
