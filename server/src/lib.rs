@@ -7,3 +7,4 @@ pub mod settings;
 pub mod store;
 pub mod templates;
 pub mod workspace;
+pub mod vault;
