@@ -15,7 +15,8 @@ const TEST_LINES: usize = 100;
 const FILE_LINES: usize = 900;
 
 /// Files that may read a clock or wait, and why there.
-const CLOCKS: &[(&str, &str)] = &[];
+const CLOCKS: &[(&str, &str)] =
+    &[("server/src/clock.rs", "the clocks of the server: everything else takes the time from here")];
 
 /// Files that may start a task or a thread, and who ends it.
 const SPAWNS: &[(&str, &str)] = &[];
@@ -211,6 +212,15 @@ fn no_crate_reaches_what_it_must_not_know() {
     assert!(sqlite <= 1, "two versions of libsqlite3-sys do not link");
 }
 
+/// A dependency whose features differ between the program and its tests is compiled twice, with all that uses it.
+#[test]
+fn the_program_and_its_tests_share_one_build() {
+    let program = dependencies(&["-p", "backstop-server", "-e", "normal,build"], "{p} {f}");
+    let tests = dependencies(&["--workspace", "-e", "normal,build,dev"], "{p} {f}");
+    let twice: Vec<_> = program.difference(&tests).collect();
+    assert!(twice.is_empty(), "give both the same features, in the root Cargo.toml: {twice:#?}");
+}
+
 #[test]
 fn every_package_takes_the_lints_of_the_workspace() {
     let manifests =
@@ -259,10 +269,13 @@ fn direct_dependencies(package: &str) -> Vec<String> {
 
 /// `name vX.Y.Z` of everything that the chosen packages are built from.
 fn tree(chosen: &[&str]) -> BTreeSet<String> {
-    let out =
-        cargo(&[&["tree", "--locked", "-e", "normal,build", "--prefix", "none", "--format", "{p}"], chosen].concat());
-    let short = |line: &str| line.split(' ').take(2).collect::<Vec<_>>().join(" ");
-    out.lines().map(short).collect()
+    let edges = [chosen, &["-e", "normal,build"]].concat();
+    dependencies(&edges, "{p}").iter().map(|d| d.split(' ').take(2).collect::<Vec<_>>().join(" ")).collect()
+}
+
+fn dependencies(chosen: &[&str], format: &str) -> BTreeSet<String> {
+    let out = cargo(&[&["tree", "--locked", "--prefix", "none", "--no-dedupe", "--format", format], chosen].concat());
+    out.lines().map(|line| line.trim().to_owned()).collect()
 }
 
 fn name(dependency: &str) -> &str {
