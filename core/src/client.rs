@@ -37,6 +37,10 @@ pub enum Acked {
 
 /// What became of a push.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "made once a push and taken apart at once; a box would only be in the way"
+)]
 pub enum Handled {
     /// It is not Backstop's; the host app handles it.
     NotOurs,

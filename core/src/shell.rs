@@ -206,6 +206,7 @@ impl Shell {
     /// Sends and waits until the goal is reached, nothing can be sent now, or the budget is used up.
     pub(crate) async fn drive(self: &Arc<Self>, mut step: Step, deadline: &Deadline, goal: Goal) {
         let mut ended = self.ended.subscribe();
+        let mut waited_for = None;
         loop {
             step = match step {
                 Step::Send(outgoing) if self.reached(goal) => return drop(outgoing),
@@ -217,9 +218,15 @@ impl Shell {
                 Step::Nothing => {
                     // Seen before looking: what ends after the look wakes us.
                     ended.borrow_and_update();
-                    let Some(wait_ms) = self.wait_ms(goal, deadline) else { return };
+                    let (wait_ms, until) = match self.wait(goal, deadline) {
+                        // A clock that was waited for and did not move on is not the real one.
+                        Some((_, until)) if until.is_some() && until == waited_for => return,
+                        Some(wait) => wait,
+                        None => return,
+                    };
                     if wait_ms > 0 {
-                        let _ = clock::timeout(wait_ms, ended.changed()).await;
+                        let woken = clock::timeout(wait_ms, ended.changed()).await;
+                        waited_for = until.filter(|_| woken.is_none());
                     }
                     let mut shared = self.lock();
                     self.apply(&mut shared, Event::Wake)
@@ -228,20 +235,26 @@ impl Shell {
         }
     }
 
-    /// How long to wait for another caller's request or the next try; `None` = not at all.
-    fn wait_ms(&self, goal: Goal, deadline: &Deadline) -> Option<u64> {
+    /// How long to wait, and for which instant: for another caller's request, or for the next try. `None` = not at
+    /// all.
+    fn wait(&self, goal: Goal, deadline: &Deadline) -> Option<(u64, Option<i64>)> {
         let remaining_ms = deadline.remaining_ms();
         if self.reached(goal) || remaining_ms == 0 {
             return None;
         }
         let shared = self.lock();
         if shared.state.in_flight != InFlight::Nothing {
-            return Some(remaining_ms);
+            return Some((remaining_ms, None));
         }
         let retry = shared.wake.filter(|wake| wake.why == WakeReason::Retry)?;
-        let now_ms = self.anchor.now_ms(&*self.clock);
-        let wait_ms = u64::try_from(retry.at_ms.saturating_sub(now_ms)).unwrap_or(0);
-        (wait_ms < remaining_ms).then_some(wait_ms)
+        match retry.at_ms.saturating_sub(self.anchor.now_ms(&*self.clock)) {
+            ..=0 => Some((0, None)),
+            // One more, since two clocks round differently.
+            early_ms => {
+                let wait_ms = early_ms.unsigned_abs() + 1;
+                (wait_ms < remaining_ms).then_some((wait_ms, Some(retry.at_ms)))
+            }
+        }
     }
 
     fn reached(&self, goal: Goal) -> bool {
