@@ -6,5 +6,5 @@ pub mod providers;
 pub mod settings;
 pub mod store;
 pub mod templates;
-pub mod workspace;
 pub mod vault;
+pub mod workspace;

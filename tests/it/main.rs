@@ -4,5 +4,7 @@
 
 mod providers_bodies;
 mod providers_capture;
+mod providers_fcm;
+mod providers_fcm_double;
 mod providers_support;
 mod tidy;

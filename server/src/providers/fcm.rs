@@ -1,18 +1,230 @@
 //! Firebase Cloud Messaging, HTTP v1.
 
-use super::{PushSend, fit};
+mod account;
+mod reply;
+
+use super::{PushProvider, PushSend, Sending, fit};
+use crate::clock::Clock;
+use account::{AccessTokens, ServiceAccount, TokenError};
+use backstop_domain::followup::Outcome;
 use backstop_wire::{PUSH_KEY, Push};
 use fcm::{AndroidConfig, AndroidMessagePriority, FirebaseMap, IntoFirebaseMap, MessageBody, Receiver};
+use reply::Reply;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use serde::Deserialize;
 use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// The longest life Google allows a message.
 const MAX_TTL_S: i64 = 28 * 24 * 3600;
+/// An answer is read this far; Google's are a few hundred bytes.
+const MAX_REPLY_BYTES: usize = 64 * 1024;
+/// How long a connection may take, within the whole time-out.
+const CONNECT_TIMEOUT_MS: u64 = 5_000;
+
+/// `[fcm]`: the deployment's default account.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FcmConfig {
+    /// The key file as Google hands it out.
+    pub service_account_file: Option<PathBuf>,
+    /// Its content instead; secret.
+    pub service_account: Option<String>,
+    /// Where FCM answers; `http` only for this very machine.
+    pub base_url: String,
+    /// For one push, its access token included.
+    pub timeout_ms: u64,
+}
+
+impl Default for FcmConfig {
+    fn default() -> Self {
+        FcmConfig {
+            service_account_file: None,
+            service_account: None,
+            base_url: "https://fcm.googleapis.com".into(),
+            timeout_ms: 10_000,
+        }
+    }
+}
+
+impl std::fmt::Debug for FcmConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FcmConfig").field("base_url", &self.base_url).finish_non_exhaustive()
+    }
+}
+
+/// What is wrong with `[fcm]`, and what mends it. Never quotes a value.
+#[derive(Debug, thiserror::Error)]
+pub enum FcmConfigError {
+    /// Two accounts.
+    #[error("[fcm] service_account and service_account_file are both set: keep one")]
+    AccountTwice,
+    /// No such file, or not ours to read.
+    #[error("[fcm] service_account_file cannot be read ({0}): name the JSON key file, readable by this user")]
+    AccountUnreadable(#[source] std::io::Error),
+    /// Not JSON.
+    #[error("[fcm] {key} is not a JSON key file (line {line}, column {column}): download it again from Google")]
+    AccountNotJson {
+        /// Which key of the configuration.
+        key: &'static str,
+        /// Where.
+        line: usize,
+        /// Where.
+        column: usize,
+    },
+    /// Another kind of credentials.
+    #[error("[fcm] {key} is not of type \"service_account\": make a key for a service account, not for a user or app")]
+    AccountKind {
+        /// Which key of the configuration.
+        key: &'static str,
+    },
+    /// A field is missing or unusable.
+    #[error("[fcm] {key}: field \"{field}\" is missing or unusable: download the key file again from Google")]
+    AccountField {
+        /// Which key of the configuration.
+        key: &'static str,
+        /// Which field of the key file.
+        field: &'static str,
+    },
+    /// The private key does not sign.
+    #[error("[fcm] {key}: field \"private_key\" is not an RSA key in PEM: download the key file again from Google")]
+    AccountKey {
+        /// Which key of the configuration.
+        key: &'static str,
+    },
+    /// Not a usable URL.
+    #[error("[fcm] base_url must be an https:// address, or http:// on this machine, without path or user")]
+    BaseUrl,
+    /// Out of range.
+    #[error("[fcm] timeout_ms must be 100 to 60000")]
+    Timeout,
+    /// TLS roots or the like.
+    #[error("[fcm] the HTTPS client cannot start ({0}): check the machine's certificates and proxy settings")]
+    Client(#[source] reqwest::Error),
+}
+
+/// Sends by FCM as one Firebase project.
+pub struct Fcm {
+    http: reqwest::Client,
+    send_url: reqwest::Url,
+    tokens: AccessTokens,
+    clock: Arc<dyn Clock>,
+    timeout: Duration,
+}
+
+impl Fcm {
+    /// `None` when no account is configured, which is a valid set-up (P12); half an account is an error.
+    pub fn from_config(config: &FcmConfig, clock: Arc<dyn Clock>) -> Result<Option<Fcm>, FcmConfigError> {
+        let base = account::checked_url(&config.base_url)
+            .filter(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none())
+            .ok_or(FcmConfigError::BaseUrl)?;
+        if !(100..=60_000).contains(&config.timeout_ms) {
+            return Err(FcmConfigError::Timeout);
+        }
+        let Some(account) = ServiceAccount::read(config)? else { return Ok(None) };
+        let send_url = base
+            .join(&format!("/v1/projects/{}/messages:send", account.project_id))
+            .map_err(|_| FcmConfigError::BaseUrl)?;
+        let mut http = reqwest::Client::builder()
+            .user_agent(concat!("backstop/", env!("CARGO_PKG_VERSION")))
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(Duration::from_millis(config.timeout_ms.min(CONNECT_TIMEOUT_MS)));
+        if base.host_str().is_some_and(account::is_loopback) {
+            http = http.no_proxy();
+        }
+        let http = http.build().map_err(FcmConfigError::Client)?;
+        let tokens = AccessTokens::new(account, http.clone(), clock.clone());
+        Ok(Some(Fcm { http, send_url, tokens, clock, timeout: Duration::from_millis(config.timeout_ms) }))
+    }
+
+    /// One send; once more under a fresh access token when Google says that ours has gone stale. `sent` tells whether
+    /// a message may have left, for whoever gives up waiting.
+    async fn deliver(&self, body: &[u8], sent: &AtomicBool) -> Outcome {
+        let mut fresh = false;
+        loop {
+            let token = match self.tokens.get().await {
+                Ok(token) => token,
+                Err(TokenError::Refused(error)) => return Outcome::Rejected { error: error.into() },
+                Err(TokenError::Unavailable(error)) => {
+                    return Outcome::RetryAfter { after_ms: None, error: error.into() };
+                }
+            };
+            let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.bearer)).expect("checked when it came");
+            bearer.set_sensitive(true);
+            let request = post(&self.http, self.send_url.clone(), "application/json", body.to_vec());
+            sent.store(true, Ordering::Relaxed);
+            let response = match request.header(AUTHORIZATION, bearer).send().await {
+                Ok(response) => response,
+                Err(error) if error.is_connect() => {
+                    return Outcome::RetryAfter { after_ms: None, error: "unreachable".into() };
+                }
+                Err(_) => return Outcome::Unknown { error: "connection_lost".into() },
+            };
+            let retry_after = response.headers().get(RETRY_AFTER).cloned();
+            let status = response.status().as_u16();
+            let body = read_bounded(response).await;
+            let reply = Reply {
+                status,
+                retry_after: retry_after.as_ref().and_then(|value| value.to_str().ok()),
+                body: &body,
+                now_ms: self.clock.now_ms(),
+            };
+            if fresh || !reply.is_stale_token() {
+                return reply.outcome();
+            }
+            sent.store(false, Ordering::Relaxed);
+            fresh = true;
+            self.tokens.drop_token(&token).await;
+        }
+    }
+}
+
+impl PushProvider for Fcm {
+    fn name(&self) -> &'static str {
+        "fcm"
+    }
+
+    fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {
+        Box::pin(async move {
+            let Some(body) = body(push) else { return Outcome::Rejected { error: "payload_too_large".into() } };
+            let body = body.to_string().into_bytes();
+            let sent = AtomicBool::new(false);
+            let outcome = tokio::time::timeout(self.timeout, self.deliver(&body, &sent)).await;
+            outcome.unwrap_or_else(|_| match sent.load(Ordering::Relaxed) {
+                true => Outcome::Unknown { error: "timeout".into() },
+                false => Outcome::RetryAfter { after_ms: None, error: "oauth_timeout".into() },
+            })
+        })
+    }
+}
+
+fn post(
+    http: &reqwest::Client,
+    url: reqwest::Url,
+    content_type: &'static str,
+    body: impl Into<reqwest::Body>,
+) -> reqwest::RequestBuilder {
+    http.post(url).header(CONTENT_TYPE, content_type).body(body)
+}
+
+/// As much of the body as came, up to a bound: the status is the vendor's word already.
+async fn read_bounded(mut response: reqwest::Response) -> Vec<u8> {
+    let mut body = Vec::new();
+    while body.len() < MAX_REPLY_BYTES {
+        let Ok(Some(chunk)) = response.chunk().await else { break };
+        body.extend_from_slice(&chunk[..chunk.len().min(MAX_REPLY_BYTES - body.len())]);
+    }
+    body
+}
 
 /// The request body for `send`, at most 4,096 bytes; `None` when not even its ids fit.
 ///
 /// A data message: Android hands it to the app whatever state that is in, and the app shows it.
 pub fn body(send: &PushSend) -> Option<Value> {
-    let left_s = (send.expires_at_ms - send.envelope.at_ms) / 1000;
+    let left_s = send.expires_at_ms.saturating_sub(send.envelope.at_ms) / 1000;
     let ttl_s = left_s.clamp(1, MAX_TTL_S) as usize;
     fit::fit(&send.push, |push| message(push, &send.token, ttl_s))
 }
