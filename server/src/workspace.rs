@@ -25,6 +25,13 @@ pub struct Workspace {
     pub activity: Arc<Activity>,
 }
 
+impl Workspace {
+    /// The company's name as customers see it.
+    pub fn display_name(&self) -> &str {
+        self.settings.company_name.as_deref().unwrap_or(&self.name)
+    }
+}
+
 /// Counts what is under way for a workspace: effects handed out, outcomes not yet committed.
 #[derive(Default)]
 pub struct Activity {

@@ -1,0 +1,307 @@
+//! Which workspaces there are, and whose key is whose: a small cache in front of the store.
+//!
+//! Nothing is believed for longer than a second: a revoked key dies in flight, and what another process changed shows.
+
+use crate::clock::Clocks;
+use crate::settings::{Settings, SettingsInput};
+use crate::store::{Scope, Store, StoreError, WorkspaceId, WorkspaceRow};
+use crate::vault::{self, Vault, VaultError};
+use crate::workspace::{Activity, Workspace};
+use backstop_domain::Ms;
+use backstop_domain::followup::Policy;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+/// How long a key or workspace is believed without asking the store.
+const FRESH_MS: Ms = 1_000;
+/// More keys than this in use within a second: the cache starts over.
+const MAX_CACHED: usize = 20_000;
+const MAX_KEY_BYTES: usize = 200;
+/// Secrets valid at once (C1).
+const MAX_SECRETS: usize = 2;
+
+/// What all workspaces of the deployment share.
+#[derive(Clone)]
+pub struct Deployment {
+    /// Whether this is a sandbox: both switches of S1 are on, nothing real is sent.
+    pub sandbox: bool,
+    /// Services and waits of the deployment; a workspace's settings go over it.
+    pub policy: Policy,
+}
+
+/// Finds workspaces by key and by number.
+pub struct Registry {
+    store: Arc<dyn Store>,
+    vault: Arc<Vault>,
+    clocks: Arc<Clocks>,
+    deployment: Deployment,
+    keys: RwLock<HashMap<[u8; 32], CachedKey>>,
+    /// As many as the deployment has: their activity must not be forgotten while it lasts.
+    workspaces: RwLock<HashMap<WorkspaceId, Cached>>,
+}
+
+/// Keys and secret of a new workspace: shown once, stored only as hashes and sealed.
+#[derive(Serialize, utoipa::ToSchema)]
+pub struct Created {
+    /// Its name: the `aud` of its customers' tokens.
+    pub workspace: String,
+    /// For the company's backend.
+    pub api_key: String,
+    /// For the company's apps and web pages.
+    pub app_key: String,
+    /// Signs customer ids (C1): 64 hexadecimal digits.
+    pub identity_secret: String,
+}
+
+/// Why no workspace was made.
+#[derive(Debug, thiserror::Error)]
+pub enum CreateError {
+    /// Not `[a-z0-9-]{1,64}`.
+    #[error("a workspace's name is 1 to 64 of a-z, 0-9 and -")]
+    Name,
+    /// There is one.
+    #[error("a workspace of this name exists")]
+    Taken,
+    /// See [`StoreError`].
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+#[derive(Clone, Copy)]
+struct CachedKey {
+    workspace: WorkspaceId,
+    scope: Scope,
+    checked_at: Ms,
+}
+
+struct Cached {
+    workspace: Arc<Workspace>,
+    row: WorkspaceRow,
+    checked_at: Ms,
+}
+
+impl Registry {
+    /// Knows nothing yet.
+    pub fn new(store: Arc<dyn Store>, vault: Arc<Vault>, clocks: Arc<Clocks>, deployment: Deployment) -> Registry {
+        let (keys, workspaces) = (RwLock::default(), RwLock::default());
+        Registry { store, vault, clocks, deployment, keys, workspaces }
+    }
+
+    /// What all workspaces share.
+    pub fn deployment(&self) -> &Deployment {
+        &self.deployment
+    }
+
+    /// The workspace of a key, and what the key may do; `None` = no such key, or revoked.
+    pub async fn by_key(&self, key: &str) -> Result<Option<(Arc<Workspace>, Scope)>, StoreError> {
+        if key.len() > MAX_KEY_BYTES {
+            return Ok(None);
+        }
+        let hash = vault::sha256(key.as_bytes());
+        let now = self.clocks.real_ms();
+        let known = read(&self.keys).get(&hash).copied();
+        let (workspace, scope) = match known.filter(|k| is_fresh(k.checked_at, now)) {
+            Some(key) => (key.workspace, key.scope),
+            None => match self.store.key(hash).await? {
+                Some((workspace, scope)) => {
+                    insert(&self.keys, hash, CachedKey { workspace, scope, checked_at: now });
+                    (workspace, scope)
+                }
+                None => {
+                    write(&self.keys).remove(&hash);
+                    return Ok(None);
+                }
+            },
+        };
+        Ok(self.by_id(workspace).await?.map(|w| (w, scope)))
+    }
+
+    /// A workspace by number.
+    pub async fn by_id(&self, id: WorkspaceId) -> Result<Option<Arc<Workspace>>, StoreError> {
+        let now = self.clocks.real_ms();
+        let known =
+            read(&self.workspaces).get(&id).filter(|c| is_fresh(c.checked_at, now)).map(|c| Arc::clone(&c.workspace));
+        if known.is_some() {
+            return Ok(known);
+        }
+        match self.store.workspace(id).await? {
+            Some(row) => self.remember(row, now).map(Some),
+            None => {
+                self.forget(id);
+                Ok(None)
+            }
+        }
+    }
+
+    /// A workspace by name.
+    pub async fn by_name(&self, name: &str) -> Result<Option<Arc<Workspace>>, StoreError> {
+        let now = self.clocks.real_ms();
+        self.store.workspace_named(name).await?.map(|row| self.remember(row, now)).transpose()
+    }
+
+    /// A workspace that was used before, as last seen.
+    pub fn cached(&self, id: WorkspaceId) -> Option<Arc<Workspace>> {
+        read(&self.workspaces).get(&id).map(|c| Arc::clone(&c.workspace))
+    }
+
+    /// Makes a workspace with fresh keys.
+    pub async fn create(&self, name: &str) -> Result<Created, CreateError> {
+        let created = Created {
+            workspace: name.to_owned(),
+            api_key: vault::random_key("sk_"),
+            app_key: vault::random_key("app_"),
+            identity_secret: vault::random_secret_hex(),
+        };
+        self.create_with(&created).await?;
+        Ok(created)
+    }
+
+    /// Makes a workspace with these keys: the sandbox's are public knowledge.
+    pub async fn create_with(&self, created: &Created) -> Result<WorkspaceId, CreateError> {
+        let name = &created.workspace;
+        let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {
+            return Err(CreateError::Name);
+        }
+        let row = WorkspaceRow {
+            id: WorkspaceId(0),
+            name: name.clone(),
+            identity_secrets: vec![self.seal_secret(name, &created.identity_secret)],
+            trusted_keys: Vec::new(),
+            settings: "{}".into(),
+            frozen_at: None,
+            created_at: self.clocks.real_ms(),
+        };
+        let hash = |key: &str| vault::sha256(key.as_bytes());
+        let keys = vec![(hash(&created.api_key), Scope::Server), (hash(&created.app_key), Scope::App)];
+        self.store.create_workspace(row, keys).await?.ok_or(CreateError::Taken)
+    }
+
+    /// Replaces the settings, which were checked.
+    pub async fn replace_settings(
+        &self,
+        id: WorkspaceId,
+        settings: &SettingsInput,
+    ) -> Result<Option<Arc<Workspace>>, StoreError> {
+        let settings = serde_json::to_string(settings).map_err(|e| StoreError::Corrupt(e.to_string()))?;
+        self.change(id, |row| row.settings = settings).await
+    }
+
+    /// Trusts one more public key, which was checked, to sign customers' tokens (C1).
+    pub async fn trust_key(&self, id: WorkspaceId, pem: String) -> Result<Option<Arc<Workspace>>, StoreError> {
+        self.change(id, |row| {
+            row.trusted_keys.retain(|known| *known != pem);
+            row.trusted_keys.push(pem);
+        })
+        .await
+    }
+
+    /// Makes a new identity secret; the one before it stays valid until the next rotation (C1).
+    pub async fn rotate_secret(&self, id: WorkspaceId) -> Result<Option<String>, StoreError> {
+        let secret = vault::random_secret_hex();
+        let changed = self
+            .change(id, |row| {
+                row.identity_secrets.insert(0, self.seal_secret(&row.name, &secret));
+                row.identity_secrets.truncate(MAX_SECRETS);
+            })
+            .await?;
+        Ok(changed.map(|_| secret))
+    }
+
+    /// Drops a workspace with everything in it (sandbox).
+    pub async fn drop_workspace(&self, id: WorkspaceId) -> Result<(), StoreError> {
+        self.store.drop_workspace(id).await?;
+        self.forget(id);
+        self.clocks.forget(id);
+        Ok(())
+    }
+
+    async fn change(
+        &self,
+        id: WorkspaceId,
+        change: impl FnOnce(&mut WorkspaceRow),
+    ) -> Result<Option<Arc<Workspace>>, StoreError> {
+        let Some(mut row) = self.store.workspace(id).await? else { return Ok(None) };
+        change(&mut row);
+        self.store.update_workspace(row.clone()).await?;
+        self.remember(row, self.clocks.real_ms()).map(Some)
+    }
+
+    /// Takes a row in: an unchanged one keeps the workspace in use, a changed one keeps its activity.
+    fn remember(&self, row: WorkspaceRow, now: Ms) -> Result<Arc<Workspace>, StoreError> {
+        if let Some(at) = row.frozen_at {
+            self.clocks.freeze(row.id, at);
+        }
+        let mut all = write(&self.workspaces);
+        let known = all.get_mut(&row.id);
+        if let Some(known) = known.as_ref().filter(|known| is_same(&known.row, &row)) {
+            let workspace = Arc::clone(&known.workspace);
+            all.insert(row.id, Cached { workspace: Arc::clone(&workspace), row, checked_at: now });
+            return Ok(workspace);
+        }
+        let activity = known.map(|known| Arc::clone(&known.workspace.activity)).unwrap_or_default();
+        let workspace = Arc::new(self.open(&row, activity)?);
+        all.insert(row.id, Cached { workspace: Arc::clone(&workspace), row, checked_at: now });
+        Ok(workspace)
+    }
+
+    fn open(&self, row: &WorkspaceRow, activity: Arc<Activity>) -> Result<Workspace, StoreError> {
+        let corrupt = |what: &str| StoreError::Corrupt(format!("{what} of workspace {}", row.name));
+        let input: SettingsInput = serde_json::from_str(&row.settings).map_err(|_| corrupt("settings"))?;
+        let settings: Settings = input.in_force(&self.deployment.policy, self.deployment.sandbox);
+        let secrets = row.identity_secrets.iter().map(|sealed| self.open_secret(&row.name, sealed));
+        Ok(Workspace {
+            id: row.id,
+            name: row.name.clone(),
+            policy: settings.policy(&self.deployment.policy),
+            settings,
+            identity_secrets: secrets.collect::<Result<_, _>>().map_err(|_| corrupt("an identity secret"))?,
+            trusted_keys: row.trusted_keys.clone(),
+            activity,
+        })
+    }
+
+    /// Sealed before the workspace has a number: its name is its place.
+    fn seal_secret(&self, name: &str, secret_hex: &str) -> Vec<u8> {
+        let secret = hex::decode(secret_hex).unwrap_or_else(|_| secret_hex.as_bytes().to_vec());
+        self.vault.seal(WorkspaceId(0), "workspaces", name, "identity_secrets", &secret)
+    }
+
+    fn open_secret(&self, name: &str, sealed: &[u8]) -> Result<Vec<u8>, VaultError> {
+        self.vault.open(WorkspaceId(0), "workspaces", name, "identity_secrets", sealed)
+    }
+
+    fn forget(&self, id: WorkspaceId) {
+        write(&self.workspaces).remove(&id);
+        write(&self.keys).retain(|_, key| key.workspace != id);
+    }
+}
+
+/// Whether nothing changed that a workspace in use shows; its clock is kept elsewhere.
+fn is_same(known: &WorkspaceRow, row: &WorkspaceRow) -> bool {
+    known.settings == row.settings
+        && known.identity_secrets == row.identity_secrets
+        && known.trusted_keys == row.trusted_keys
+}
+
+/// A clock that went back makes everything stale.
+fn is_fresh(checked_at: Ms, now: Ms) -> bool {
+    (0..FRESH_MS).contains(&(now - checked_at))
+}
+
+fn insert(keys: &RwLock<HashMap<[u8; 32], CachedKey>>, hash: [u8; 32], key: CachedKey) {
+    let mut keys = write(keys);
+    if keys.len() >= MAX_CACHED {
+        keys.clear();
+    }
+    keys.insert(hash, key);
+}
+
+fn read<T>(lock: &RwLock<T>) -> std::sync::RwLockReadGuard<'_, T> {
+    lock.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write<T>(lock: &RwLock<T>) -> std::sync::RwLockWriteGuard<'_, T> {
+    lock.write().unwrap_or_else(PoisonError::into_inner)
+}
