@@ -1,13 +1,16 @@
 //! The Backstop acknowledgement server: one library, one binary.
 
 pub mod clock;
+pub mod config;
 pub mod engine;
 pub mod identity;
 pub mod problem;
 pub mod providers;
 pub mod registry;
+pub mod serve;
 pub mod settings;
 pub mod store;
+pub mod telemetry;
 pub mod templates;
 pub mod vault;
 pub mod workspace;

@@ -1,0 +1,526 @@
+//! The deployment's configuration: defaults, then a TOML file, then the environment; whatever is wrong is named.
+//!
+//! `config.default.toml` is the one list of keys: it is the lowest layer, the documentation, and what an unknown key is
+//! measured against. Each problem says where it comes from, which key, and what to do.
+
+use figment::providers::{Format, Toml};
+use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata, Profile, Provider};
+use serde::Deserialize;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+/// Every key with its default and its reason.
+pub const DEFAULTS: &str = include_str!("../config.default.toml");
+
+const ENV_PREFIX: &str = "BACKSTOP__";
+
+/// Everything an operator can set.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// `[server]`
+    pub server: Server,
+    /// `[store]`
+    pub store: StoreSection,
+    /// `[followup]`
+    pub followup: FollowupSection,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[log]`
+    pub log: Log,
+}
+
+/// How the server meets the network.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// How the world reaches it.
+    #[serde(default)]
+    pub public_url: Option<String>,
+    /// Whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Open connections; more wait.
+    pub max_connections: usize,
+    /// From a request's first byte to the end of its headers.
+    pub header_timeout_ms: u64,
+    /// For a request's body.
+    pub body_timeout_ms: u64,
+    /// Between requests, and for taking an answer.
+    pub idle_timeout_ms: u64,
+    /// For what is under way after SIGTERM.
+    pub drain_ms: u64,
+}
+
+/// Where everything is kept.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreSection {
+    /// `sqlite:PATH`.
+    pub url: String,
+    /// The data key; unset = beside the database.
+    #[serde(default)]
+    pub data_key_file: Option<PathBuf>,
+    /// Threads that read.
+    pub read_connections: usize,
+}
+
+/// The promise.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FollowupSection {
+    /// P3: a ceiling, 1,000–30,000.
+    pub ack_wait_ms: i64,
+}
+
+/// Bounds on what callers may ask.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// From one device.
+    pub device_requests_per_minute: u32,
+    /// From one address on the device surface.
+    pub address_requests_per_minute: u32,
+}
+
+/// What is logged, and how.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Log {
+    /// Of Backstop's own lines.
+    pub level: LogLevel,
+    /// Shape of a line.
+    pub format: LogFormat,
+}
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the words say it")]
+pub enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+/// Shape of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// One object a line.
+    Json,
+    /// For reading along.
+    Text,
+}
+
+/// An address or a network in CIDR notation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+/// Where the store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreUrl {
+    /// An SQLite file.
+    Sqlite(PathBuf),
+}
+
+/// Why the configuration cannot be used: every problem found, each with its place and its mend.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct ConfigError(pub Vec<Problem>);
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// The file or environment variable it comes from.
+    pub place: String,
+    /// `section.key`, where one is at fault.
+    pub key: Option<String>,
+    /// What is wrong, and what to do.
+    pub mend: String,
+}
+
+impl Config {
+    /// Defaults, then `file`, then those variables of `env` that begin with `BACKSTOP__`.
+    pub fn load(file: Option<&Path>, env: impl IntoIterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+        let known = known_keys();
+        let mut layers = vec![Layer::toml("the built-in defaults", DEFAULTS).map_err(ConfigError::one)?];
+        if let Some(path) = file {
+            let place = path.display().to_string();
+            let text = std::fs::read_to_string(path).map_err(|error| {
+                let mend = format!("cannot be read ({error}): name an existing TOML file with --config");
+                ConfigError::one(Problem::new(&place, None, mend))
+            })?;
+            layers.push(Layer::toml(&place, &text).map_err(ConfigError::one)?);
+        }
+        let mut problems: Vec<Problem> = layers.iter().flat_map(|layer| unknown_keys(layer, &known)).collect();
+        for (name, value) in env.into_iter().filter(|(name, _)| name.starts_with(ENV_PREFIX)) {
+            match Layer::variable(&name, &value, &known) {
+                Ok(layer) => layers.push(layer),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(ConfigError(problems));
+        }
+        let figment = layers.into_iter().fold(Figment::new(), Figment::merge);
+        let config: Config =
+            figment.extract().map_err(|errors| ConfigError(errors.into_iter().map(Problem::from_figment).collect()))?;
+        let problems: Vec<Problem> = config.check().into_iter().map(|found| found.placed(&figment)).collect();
+        if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
+    }
+
+    /// Where the store is.
+    pub fn store_url(&self) -> Result<StoreUrl, String> {
+        StoreUrl::parse(&self.store.url)
+    }
+
+    /// How the world reaches the server.
+    pub fn public_url(&self) -> String {
+        match &self.server.public_url {
+            Some(url) => url.trim_end_matches('/').to_owned(),
+            None => format!("http://{}", self.server.listen),
+        }
+    }
+
+    /// What a type cannot say.
+    fn check(&self) -> Vec<Found> {
+        let mut found = Vec::new();
+        let mut must = |holds: bool, key: &'static str, mend: String| {
+            if !holds {
+                found.push(Found { key, mend });
+            }
+        };
+        let server = &self.server;
+        let url = server.public_url.as_deref().unwrap_or("https://unset");
+        let is_web = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme) && url.len() > scheme.len());
+        must(is_web, "server.public_url", "must begin with http:// or https://".into());
+        must(server.max_connections > 0, "server.max_connections", "must be at least 1".into());
+        for (key, ms) in [
+            ("server.header_timeout_ms", server.header_timeout_ms),
+            ("server.body_timeout_ms", server.body_timeout_ms),
+            ("server.idle_timeout_ms", server.idle_timeout_ms),
+            ("server.drain_ms", server.drain_ms),
+        ] {
+            must((1..=600_000).contains(&ms), key, format!("is {ms}: must be 1 to 600000 (ten minutes)"));
+        }
+        if let Err(mend) = self.store_url() {
+            must(false, "store.url", mend);
+        }
+        let readers = self.store.read_connections;
+        must((1..=64).contains(&readers), "store.read_connections", format!("is {readers}: must be 1 to 64"));
+        let wait = self.followup.ack_wait_ms;
+        let in_range = (1_000..=30_000).contains(&wait);
+        must(in_range, "followup.ack_wait_ms", format!("is {wait}: must be 1000 to 30000, the promise's ceiling"));
+        for (key, count) in [
+            ("limits.device_requests_per_minute", self.limits.device_requests_per_minute),
+            ("limits.address_requests_per_minute", self.limits.address_requests_per_minute),
+        ] {
+            must(count > 0, key, "must be at least 1".into());
+        }
+        found
+    }
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config::load(None, []).expect("the built-in defaults are valid: a test loads them")
+    }
+}
+
+impl StoreUrl {
+    fn parse(url: &str) -> Result<StoreUrl, String> {
+        match url.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() && path != ":memory:" => {
+                Ok(StoreUrl::Sqlite(PathBuf::from(path.strip_prefix("//").unwrap_or(path))))
+            }
+            Some(("sqlite", _)) => Err("names no file: write sqlite:PATH, for instance sqlite:backstop.db".into()),
+            Some(("postgres" | "postgresql", _)) => {
+                Err("PostgreSQL comes with a later version: write sqlite:PATH for now".into())
+            }
+            _ => Err("is of no known kind: write sqlite:PATH, for instance sqlite:backstop.db".into()),
+        }
+    }
+}
+
+impl Network {
+    /// Whether `address` is in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        fn bits(address: IpAddr) -> (u128, u8) {
+            match address.to_canonical() {
+                IpAddr::V4(v4) => (u128::from(v4.to_bits()), 32),
+                IpAddr::V6(v6) => (v6.to_bits(), 128),
+            }
+        }
+        let ((mine, width), (other, other_width)) = (bits(self.address), bits(address));
+        let host = u32::from(width - self.prefix);
+        width == other_width && mine.checked_shr(host).unwrap_or(0) == other.checked_shr(host).unwrap_or(0)
+    }
+}
+
+impl TryFrom<String> for Network {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Network, String> {
+        let wrong = || format!("`{text}` is neither an address nor a network such as 10.0.0.0/8");
+        let (address, prefix) = match text.split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text.as_str(), None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let address = address.to_canonical();
+        let width = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = prefix.map_or(Ok(width), str::parse).map_err(|_| wrong())?;
+        if prefix > width { Err(wrong()) } else { Ok(Network { address, prefix }) }
+    }
+}
+
+impl ConfigError {
+    fn one(problem: Problem) -> ConfigError {
+        ConfigError(vec![problem])
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, problem) in self.0.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "\n" };
+            write!(f, "{separator}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl Problem {
+    fn new(place: &str, key: Option<&str>, mend: impl Into<String>) -> Problem {
+        Problem { place: place.to_owned(), key: key.map(str::to_owned), mend: mend.into() }
+    }
+
+    fn from_figment(error: figment::Error) -> Problem {
+        let place = error.metadata.as_ref().map_or("the configuration", |metadata| &metadata.name).to_owned();
+        let key = (!error.path.is_empty()).then(|| error.path.join("."));
+        Problem { place, key, mend: error.kind.to_string() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key.as_deref().map(|key| key.rsplit_once('.')) {
+            Some(Some((section, key))) => write!(f, "{}: [{section}] {key} {}", self.place, self.mend),
+            Some(None) => write!(f, "{}: {} {}", self.place, self.key.as_deref().unwrap_or_default(), self.mend),
+            None => write!(f, "{}: {}", self.place, self.mend),
+        }
+    }
+}
+
+/// A value that is wrong, before it is known which layer set it.
+struct Found {
+    key: &'static str,
+    mend: String,
+}
+
+impl Found {
+    fn placed(self, figment: &Figment) -> Problem {
+        let place = figment.find_metadata(self.key).map_or("the configuration", |metadata| &metadata.name);
+        Problem::new(place, Some(self.key), self.mend)
+    }
+}
+
+/// One source of values, under the name that problems show.
+struct Layer {
+    place: String,
+    values: Dict,
+}
+
+impl Layer {
+    fn toml(place: &str, text: &str) -> Result<Layer, Problem> {
+        let data = Toml::string(text).data().map_err(|error| {
+            let reason = error.to_string();
+            let first = reason.lines().find(|line| !line.trim().is_empty()).unwrap_or("unreadable");
+            Problem::new(place, None, format!("is not TOML: {first}"))
+        })?;
+        let values = data.into_iter().next().map(|(_, values)| values).unwrap_or_default();
+        Ok(Layer { place: place.to_owned(), values })
+    }
+
+    /// `BACKSTOP__A__B=value` as `a.b`, read as the kind of value that key holds: a password of digits stays text.
+    fn variable(name: &str, value: &str, known: &[(String, Value)]) -> Result<Layer, Problem> {
+        let place = format!("environment variable {name}");
+        let key = name[ENV_PREFIX.len()..].to_lowercase().replace("__", ".");
+        let Some((_, kind)) = known.iter().find(|(known, _)| *known == key) else {
+            return Err(Problem::new(&place, None, unknown(&key, known)));
+        };
+        let wrong = |what: &str| Problem::new(&place, Some(&key), format!("must be {what}"));
+        let value = match kind {
+            Value::Num(..) => Value::from(value.trim().parse::<i64>().map_err(|_| wrong("a whole number"))?),
+            Value::Bool(..) => Value::from(value.trim().parse::<bool>().map_err(|_| wrong("true or false"))?),
+            Value::Array(..) => {
+                let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
+                Value::from(items.map(str::to_owned).collect::<Vec<String>>())
+            }
+            _ => Value::from(value),
+        };
+        let nested = figment::util::nest(&key, value).into_dict().unwrap_or_default();
+        Ok(Layer { place, values: nested })
+    }
+}
+
+impl Provider for Layer {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(self.place.clone())
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        Ok(Profile::Default.collect(self.values.clone()))
+    }
+}
+
+/// `section.key` of every line of the default file, commented out or not, with its value there.
+fn known_keys() -> Vec<(String, Value)> {
+    let mut section = "";
+    let mut known = Vec::new();
+    for line in DEFAULTS.lines() {
+        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = name;
+        }
+        let Some((key, value)) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ") else { continue };
+        let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        let parsed = is_key.then(|| Toml::string(&format!("v = {value}")).data().ok()).flatten();
+        let value = parsed.and_then(|data| data.into_values().next()).and_then(|mut dict| dict.remove("v"));
+        known.extend(value.map(|value| (format!("{section}.{key}"), value)));
+    }
+    known
+}
+
+fn unknown_keys(layer: &Layer, known: &[(String, Value)]) -> Vec<Problem> {
+    let mut keys = Vec::new();
+    flatten("", &layer.values, &mut keys);
+    let strange = keys.into_iter().filter(|key| !known.iter().any(|(known, _)| known == key));
+    strange.map(|key| Problem::new(&layer.place, None, unknown(&key, known))).collect()
+}
+
+fn flatten(prefix: &str, dict: &Dict, keys: &mut Vec<String>) {
+    for (name, value) in dict {
+        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
+        match value {
+            Value::Dict(_, inner) if !inner.is_empty() => flatten(&key, inner, keys),
+            Value::Dict(..) => {}
+            _ => keys.push(key),
+        }
+    }
+}
+
+/// What to say of a key that does not exist: the nearest one that does.
+fn unknown(key: &str, known: &[(String, Value)]) -> String {
+    let nearest = known
+        .iter()
+        .map(|(candidate, _)| (strsim::damerau_levenshtein(key, candidate), candidate))
+        .min()
+        .filter(|(distance, candidate)| *distance <= candidate.len() / 3);
+    match nearest {
+        Some((_, candidate)) => format!("there is no key `{key}`: did you mean `{candidate}`?"),
+        None => format!("there is no key `{key}`: the keys are in config.default.toml"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(file: &str, env: &[(&str, &str)]) -> Result<Config, String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("backstop.toml");
+        std::fs::write(&path, file).unwrap();
+        let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Config::load(Some(&path), env).map_err(|error| error.to_string().replace(path.to_str().unwrap(), "FILE"))
+    }
+
+    #[test]
+    fn the_environment_stands_over_the_file_and_the_file_over_the_defaults() {
+        let file = "[followup]\nack_wait_ms = 5000\n[server]\nlisten = \"0.0.0.0:1\"";
+        let config = load(file, &[("BACKSTOP__FOLLOWUP__ACK_WAIT_MS", "6000"), ("HOME", "x")]).unwrap();
+        assert_eq!(config.followup.ack_wait_ms, 6000);
+        assert_eq!(config.server.listen.port(), 1);
+        assert_eq!(config.server.header_timeout_ms, 5000);
+    }
+
+    /// P3: 30 s is a ceiling.
+    #[test]
+    fn the_promise_is_checked_on_both_sides() {
+        for (ms, fits) in [(999, false), (1_000, true), (30_000, true), (30_001, false)] {
+            assert_eq!(load(&format!("[followup]\nack_wait_ms = {ms}"), &[]).is_ok(), fits, "{ms}");
+        }
+        let error = load("", &[("BACKSTOP__FOLLOWUP__ACK_WAIT_MS", "45000")]).unwrap_err();
+        let expected = "environment variable BACKSTOP__FOLLOWUP__ACK_WAIT_MS: [followup] ack_wait_ms is 45000: \
+                        must be 1000 to 30000, the promise's ceiling";
+        assert_eq!(error, expected);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_the_nearest_known_one() {
+        let error = load("[folowup]\nack_wait_ms = 5000", &[]).unwrap_err();
+        assert_eq!(error, "FILE: there is no key `folowup.ack_wait_ms`: did you mean `followup.ack_wait_ms`?");
+        let error = load("", &[("BACKSTOP__SERVER__LISTN", "x")]).unwrap_err();
+        let place = "environment variable BACKSTOP__SERVER__LISTN";
+        assert_eq!(error, format!("{place}: there is no key `server.listn`: did you mean `server.listen`?"));
+        let error = load("colour = 1", &[]).unwrap_err();
+        assert_eq!(error, "FILE: there is no key `colour`: the keys are in config.default.toml");
+    }
+
+    #[test]
+    fn a_wrong_value_names_its_place_and_key() {
+        let error = load("[server]\nlisten = \"here\"", &[]).unwrap_err();
+        assert!(error.starts_with("FILE: [server] listen "), "{error}");
+        let error = load("", &[("BACKSTOP__SERVER__MAX_CONNECTIONS", "many")]).unwrap_err();
+        assert!(error.ends_with("[server] max_connections must be a whole number"), "{error}");
+        let error = load("[store]\nurl = \"postgres://db/backstop\"", &[]).unwrap_err();
+        assert_eq!(error, "FILE: [store] url PostgreSQL comes with a later version: write sqlite:PATH for now");
+        let error = load("[server\n", &[]).unwrap_err();
+        assert!(error.starts_with("FILE: is not TOML: "), "{error}");
+        let missing = Config::load(Some(Path::new("no/such.toml")), []).unwrap_err().to_string();
+        assert!(missing.starts_with("no/such.toml: cannot be read ("), "{missing}");
+    }
+
+    /// Every key of the structs is in the default file: a section with a strange field lists the fields it has.
+    #[test]
+    fn the_default_file_lists_every_key_and_no_other() {
+        let known: Vec<String> = known_keys().into_iter().map(|(key, _)| key).collect();
+        let fields = |section: &str| -> Vec<String> {
+            let strange = Layer { place: "test".into(), values: nest(section, "zzz") };
+            let defaults = Layer::toml("defaults", DEFAULTS).unwrap();
+            let error = Figment::from(defaults).merge(strange).extract::<Config>().unwrap_err();
+            let figment::error::Kind::UnknownField(_, expected) = error.kind else { panic!("{error}") };
+            expected.iter().map(|field| (*field).to_owned()).collect()
+        };
+        let mut sections: Vec<&str> = known.iter().filter_map(|key| Some(key.rsplit_once('.')?.0)).collect();
+        sections.dedup();
+        let listed: Vec<String> =
+            sections.iter().flat_map(|s| fields(s).into_iter().map(move |field| format!("{s}.{field}"))).collect();
+        let (mut known, mut listed) = (known, listed);
+        known.sort();
+        listed.sort();
+        assert_eq!(known, listed);
+    }
+
+    fn nest(section: &str, key: &str) -> Dict {
+        figment::util::nest(&format!("{section}.{key}"), Value::from(1)).into_dict().unwrap()
+    }
+
+    #[test]
+    fn a_network_holds_its_addresses() {
+        let network = |text: &str| Network::try_from(text.to_owned());
+        let holds = |text: &str, address: &str| network(text).unwrap().contains(address.parse().unwrap());
+        assert!(holds("10.0.0.0/8", "10.255.0.1") && !holds("10.0.0.0/8", "11.0.0.1"));
+        assert!(holds("10.0.0.0/8", "::ffff:10.1.1.1") && !holds("10.0.0.0/8", "::1"));
+        assert!(holds("0.0.0.0/0", "1.2.3.4") && holds("::1", "::1") && !holds("::1", "::2"));
+        assert!(network("10.0.0.0/33").is_err() && network("proxy.internal").is_err());
+    }
+}
