@@ -1,8 +1,8 @@
 //! The accept loop: HTTP/1.1 whose time-outs work, bounded connections, and a drain that ends.
 //!
-//! A connection is always waiting for one thing, [`Waiting`], and each kind of waiting on the caller has an end. hyper's
-//! own header time-out also runs between two requests, so it cannot tell a caller that idles (fine for a minute) from
-//! one that sends a byte a second (never fine). Bodies are bounded by the router, where they are read.
+//! A connection is always waiting for one thing, [`Waiting`], and each kind of waiting on the caller has an end.
+//! hyper's own header time-out also runs between two requests, so it cannot tell a caller that idles (fine for a
+//! minute) from one that sends a byte a second (never fine). Bodies are bounded by the router, where they are read.
 
 use crate::telemetry::{HTTP_CONNECTIONS, HTTP_TIMEOUTS};
 use axum::Router;
@@ -55,7 +55,8 @@ enum Order {
     Close,
 }
 
-/// Serves `router` until `shutdown`, then lets requests under way end, within [`Bounds::drain`]. Answers whether all did.
+/// Serves `router` until `shutdown`, then lets requests under way end, as long as [`Bounds::drain`] says: answers
+/// whether all did.
 pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdown: impl Future<Output = ()>) -> bool {
     let slots = Arc::new(Semaphore::new(bounds.max_connections));
     let (orders, _) = watch::channel(Order::Run);
@@ -93,6 +94,26 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdo
         orders.send_replace(Order::Close);
     }
     drained
+}
+
+/// Raises the process's limit of open files to `needed`, if it is lower; `Err` says what it stands at.
+pub fn allow_open_files(needed: u64) -> Result<(), String> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= needed) {
+        return Ok(());
+    }
+    let raised = Rlimit { current: Some(limit.maximum.map_or(needed, |most| most.min(needed))), ..limit };
+    let stands_at = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => raised.current,
+        Err(_) => limit.current,
+    };
+    match stands_at {
+        Some(files) if files < needed => {
+            Err(format!("the limit of open files is {files}, {needed} are needed: raise it (ulimit -n, LimitNOFILE=)"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The next caller, once there is room for one.
@@ -208,8 +229,8 @@ impl Waits {
     }
 }
 
-/// Ends when [`Waiting`] has gone on for too long. Polled with its connection, in one task; its timer is only moved when
-/// it would ring too late, so a busy connection never touches it.
+/// Ends when [`Waiting`] has gone on for too long. Polled with its connection, in one task; its timer is only moved
+/// when it would ring too late, so a busy connection never touches it.
 struct Patience {
     waits: Arc<Waits>,
     sleep: Pin<Box<Sleep>>,

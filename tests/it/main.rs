@@ -7,4 +7,5 @@ mod providers_capture;
 mod providers_fcm;
 mod providers_fcm_double;
 mod providers_support;
+mod serve_bounds;
 mod tidy;

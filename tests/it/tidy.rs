@@ -15,11 +15,14 @@ const TEST_LINES: usize = 100;
 const FILE_LINES: usize = 900;
 
 /// Files that may read a clock or wait, and why there.
-const CLOCKS: &[(&str, &str)] =
-    &[("server/src/clock.rs", "the clocks of the server: everything else takes the time from here")];
+const CLOCKS: &[(&str, &str)] = &[
+    ("server/src/clock.rs", "the clocks of the server: everything else takes the time from here"),
+    ("server/src/serve.rs", "time-outs of connections: no rule sees them"),
+    ("tests/it/serve_bounds.rs", "a caller that sends a byte now and then"),
+];
 
 /// Files that may start a task or a thread, and who ends it.
-const SPAWNS: &[(&str, &str)] = &[];
+const SPAWNS: &[(&str, &str)] = &[("server/src/serve.rs", "a task a connection; the drain waits for all of them")];
 
 const CLOCK_CALLS: &[&str] = &[
     "SystemTime::now",
