@@ -3,7 +3,7 @@
 use super::decide::{Draft, split, stop_pushes};
 use super::fallback;
 use super::push;
-use super::state::{Ended, Push, Reason, Stage};
+use super::state::{Ended, Push, PushStatus, Reason, Stage};
 use crate::Ms;
 use crate::ids::DeviceId;
 use backstop_wire::Grade;
@@ -36,10 +36,11 @@ pub enum AckVerdict {
 pub(crate) fn acked(d: &mut Draft<'_>, device: DeviceId, covers: u16, grade: Grade, at: Ms, detail: Option<&str>) {
     // A part of the replies may live on elsewhere by now; that part is acked there.
     let covers = covers.min(d.f.count());
+    let refused = Acked { verdict: AckVerdict::Refused, counted: false, first_counted: false };
     let counts = counts(d, device, grade);
     let now = d.now;
-    let Some(push) = d.f.pushes.iter_mut().find(|p| p.device == device) else {
-        d.acked = Some(Acked { verdict: AckVerdict::Refused, counted: false, first_counted: false });
+    let Some(push) = d.f.pushes.iter_mut().find(|p| p.device == device && covers > 0) else {
+        d.acked = Some(refused);
         return;
     };
     let known = push.acks.iter().filter(|(n, _)| *n == covers).map(|(_, g)| *g).max();
@@ -48,7 +49,7 @@ pub(crate) fn acked(d: &mut Draft<'_>, device: DeviceId, covers: u16, grade: Gra
         d.acked = Some(Acked { verdict: AckVerdict::Duplicate, counted, first_counted: false });
         return;
     }
-    let first_counted = counts && push.acks.iter().all(|(_, g)| *g < d.policy.ack_grade);
+    let first = push.acks.iter().all(|(_, g)| *g < d.policy.ack_grade);
     record(push, covers, grade, at, now);
     let verdict = match d.f.stage {
         Stage::Watching | Stage::Waiting | Stage::Acked { .. } | Stage::Cancelled { .. } => AckVerdict::Accepted,
@@ -63,10 +64,10 @@ pub(crate) fn acked(d: &mut Draft<'_>, device: DeviceId, covers: u16, grade: Gra
             d.note("ack", "note", why, detail.or(Some(grade.as_str())));
             push::fall_back_if_hopeless(d, "ack", detail);
         }
-        Stage::FallingBack { .. } | Stage::FellBack { .. } if counts => late(d, covers),
+        Stage::FallingBack { .. } | Stage::FellBack { .. } | Stage::Failed { .. } if counts => late(d, covers),
         _ => {}
     }
-    d.acked = Some(Acked { verdict, counted, first_counted });
+    d.acked = Some(Acked { verdict, counted, first_counted: counted && first });
 }
 
 /// P9: platforms keep one notification per app while a phone is offline, so a newer ack settles older pushes.
@@ -87,7 +88,7 @@ pub(crate) fn acked_by_newer(d: &mut Draft<'_>) {
 /// P2, D8: acked with the replies 1…n that the push showed; the rest lives on.
 fn settle(d: &mut Draft<'_>, by: Option<DeviceId>, covers: u16) {
     let why = if by.is_some() { Reason::Acked } else { Reason::AckedByNewer };
-    if covers < d.f.count() {
+    if d.f.unseen_after(covers).next().is_some() {
         split(d, covers, "ack", why);
     }
     d.f.seen = d.f.seen.max(covers);
@@ -100,7 +101,7 @@ fn settle(d: &mut Draft<'_>, by: Option<DeviceId>, covers: u16) {
 fn late(d: &mut Draft<'_>, covers: u16) {
     d.f.late_ack_at.get_or_insert(d.now);
     d.f.seen = d.f.seen.max(covers);
-    if d.f.seen >= d.f.count() {
+    if d.f.unseen().next().is_none() {
         fallback::stop(d, Ended::LateAck);
     }
     d.note("ack", "late", Reason::AckLate, None);
@@ -128,6 +129,10 @@ fn record(push: &mut Push, covers: u16, grade: Grade, recorded_at: Ms, now: Ms) 
     match push.acks.iter_mut().find(|(n, _)| *n == covers) {
         Some(known) => known.1 = grade,
         None => push.acks.push((covers, grade)),
+    }
+    // It arrived, whatever its provider said or did not say: it need not go again.
+    if covers == push.covers && matches!(push.status, PushStatus::Claimed(_) | PushStatus::Retry(_)) {
+        push.status = PushStatus::Accepted;
     }
     if push.acked.is_none_or(|(known, ..)| grade > known) {
         push.acked = Some((grade, recorded_at, now));

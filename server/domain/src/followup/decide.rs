@@ -8,7 +8,6 @@ use super::policy::Policy;
 use super::push;
 use super::state::{Ended, Followup, LegStatus, PushStatus, Reason, Stage};
 use crate::Ms;
-use crate::ids::DeviceId;
 
 /// Judges one event. Total: whatever does not fit the stage is a note or nothing.
 pub fn decide(before: &Followup, event: &Event, facts: &Facts<'_>, now: Ms, policy: &Policy) -> Decision {
@@ -45,13 +44,24 @@ pub(crate) struct Draft<'a> {
     pub(crate) note: Option<Note>,
     pub(crate) rest: Option<Box<Rest>>,
     pub(crate) left: bool,
+    pub(crate) returned: bool,
     pub(crate) acked: Option<Acked>,
 }
 
 impl<'a> Draft<'a> {
     pub(crate) fn new(f: &Followup, facts: &'a Facts<'a>, now: Ms, policy: &'a Policy) -> Draft<'a> {
-        let f = f.clone();
-        Draft { f, facts, now, policy, effects: Vec::new(), note: None, rest: None, left: false, acked: None }
+        Draft {
+            f: f.clone(),
+            facts,
+            now,
+            policy,
+            effects: Vec::new(),
+            note: None,
+            rest: None,
+            left: false,
+            returned: false,
+            acked: None,
+        }
     }
 
     pub(crate) fn note(&mut self, event: &'static str, decision: &'static str, why: Reason, detail: Option<&str>) {
@@ -68,6 +78,7 @@ impl<'a> Draft<'a> {
             effects: self.effects,
             rest: self.rest,
             left: self.left,
+            returned: self.returned,
             acked: self.acked,
         }
     }
@@ -113,7 +124,7 @@ pub(crate) fn wake_of(f: &Followup) -> Option<Wake> {
 
 fn woke(d: &mut Draft<'_>) {
     match d.f.stage {
-        Stage::Watching => match d.facts.online_until {
+        Stage::Watching => match d.facts.online_until.filter(|until| *until > d.now) {
             Some(until) => d.f.started_at = until,
             None => {
                 d.note("presence", "start", Reason::CustomerLeft, None);
@@ -137,7 +148,7 @@ fn seen(d: &mut Draft<'_>, through_seq: i64, why: Reason) {
     if k <= d.f.seen {
         return;
     }
-    if k >= d.f.count() {
+    if d.f.unseen_after(k).next().is_none() {
         d.f.seen = k;
         return cancel(d, why);
     }
@@ -198,51 +209,30 @@ pub(crate) fn stop_pushes(f: &mut Followup) {
 }
 
 /// D8: the replies after the first `k` live on as a follow-up of their own, due when their own first one says.
-/// Pushes that already show them need not go again.
+/// Pushes that already show them need not go again; what their providers answer is told to both.
 pub(crate) fn split(d: &mut Draft<'_>, k: u16, event: &'static str, why: Reason) {
     let (now, policy) = (d.now, d.policy);
     let replies = d.f.replies.split_off(k as usize);
     let Some(first) = replies.first() else { return };
-    let mut next = Followup {
-        started_at: first.accepted_at,
-        deadline_at: first.accepted_at + policy.ack_wait_ms,
+    // Replies that landed while the customer was online count from the moment they left (D2).
+    let started_at = d.f.started_at.max(first.accepted_at);
+    let next = Followup {
+        started_at,
+        deadline_at: started_at + policy.ack_wait_ms,
         stage: Stage::Waiting,
-        pushes: Vec::new(),
-        seen: 0,
+        pushes: d.f.pushes.iter().filter_map(|p| p.showing_after(k)).collect(),
+        seen: d.f.seen.saturating_sub(k),
         rest: None,
         late_ack_at: None,
         replies,
         ..d.f.clone()
     };
     d.f.seen = k;
-    let count = next.count();
-    let mut due: Vec<DeviceId> = Vec::new();
-    for push in &d.f.pushes {
-        let mut push = push.clone();
-        push.acks.retain(|(covers, _)| *covers > k);
-        push.acks.iter_mut().for_each(|(covers, _)| *covers -= k);
-        if push.acks.is_empty() {
-            push.acked = None;
-        }
-        if push.covers > k {
-            push.covers -= k;
-        } else if push.is_hopeful() {
-            due.push(push.device);
-        }
-        next.pushes.push(push);
-    }
     let id = d.facts.spare;
     d.f.rest = Some((id, k + 1));
     let mut rest = Draft::new(&next, d.facts, now, policy);
-    for push in rest.f.pushes.iter_mut().filter(|p| due.contains(&p.device)) {
-        push.covers = count;
-        push.attempt += 1;
-        push.status = PushStatus::Claimed(now + policy.claim_ms);
-    }
-    let expires_at = push::expires_at(&rest);
-    rest.effects = push::sends(&rest.f, &due, expires_at);
     rest.note(event, "rest", why, None);
-    push::fall_back_if_hopeless(&mut rest, event, None);
+    push::address_rest(&mut rest, event);
     let note = rest.note.take().unwrap_or(Note { event, decision: "rest", why, detail: None });
     let wake = wake_of(&rest.f);
     d.rest = Some(Box::new(Rest { id, next: rest.f, effects: rest.effects, wake, note }));

@@ -112,8 +112,10 @@ pub struct Decision {
     pub note: Option<Note>,
     /// Replies that live on.
     pub rest: Option<Box<Rest>>,
-    /// A text or email was accepted now: the conversation's gap starts (D8).
+    /// A text or email leaves or was accepted now: the conversation's gap starts (D8).
     pub left: bool,
+    /// What was to leave certainly did not: the conversation's gap is over (D8).
+    pub returned: bool,
     /// The answer to an ack event.
     pub acked: Option<Acked>,
 }

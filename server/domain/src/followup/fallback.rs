@@ -4,7 +4,6 @@ use super::decide::{Draft, stop_pushes};
 use super::effect::{Alarm, Effect};
 use super::event::NewReply;
 use super::outcome::Outcome;
-use super::push::leg_is_open;
 use super::state::{AuthorKind, Channel, Ended, Kind, LegStatus, Reason, Skip, Stage};
 use crate::Ms;
 use crate::customer::ContactSource;
@@ -32,7 +31,7 @@ pub(crate) fn fall_back(d: &mut Draft<'_>, event: &'static str, why: Reason, det
         leg.status = status;
         leg.at = now;
     }
-    if !BOTH.iter().any(|c| leg_is_open(d.f.leg(*c).status)) {
+    if !BOTH.iter().any(|c| d.f.leg(*c).status.is_due_or_will_be()) {
         d.f.stage = Stage::Failed { at: now, why: Reason::NoFallbackRoute };
         d.note(event, "failed", Reason::NoFallbackRoute, Some(why.as_str()));
         return;
@@ -50,7 +49,8 @@ pub(crate) fn route(d: &Draft<'_>, channel: Channel) -> Result<(), Skip> {
         Channel::Email => (policy.channels.email, facts.email),
         Channel::Push => return Err(Skip::NotChosen),
     };
-    let late_by_ms = d.now.saturating_sub(f.deadline_at);
+    // A row that watches has no deadline yet.
+    let late_by_ms = if f.stage == Stage::Watching { 0 } else { d.now.saturating_sub(f.deadline_at) };
     if !NewReply::allows(f.chosen.as_deref(), channel) {
         Err(Skip::NotChosen)
     } else if !on {
@@ -72,7 +72,7 @@ pub(crate) fn route(d: &Draft<'_>, channel: Channel) -> Result<(), Skip> {
 
 /// D8: after a text or email left, the next follow-up's wait for the gap — unless its own have begun to leave.
 fn hold(d: &Draft<'_>) -> Option<Ms> {
-    let begun = BOTH.iter().any(|c| d.f.leg(*c).status.may_have_left());
+    let begun = BOTH.iter().any(|c| d.f.leg(*c).has_begun());
     let until = d.facts.left_at?.saturating_add(d.policy.repeat_gap_ms);
     (d.f.kind == Kind::Reply && !begun && until > d.now).then_some(until)
 }
@@ -114,7 +114,8 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
         if skip == Skip::TooOld {
             d.effects.push(Effect::Alarm(Alarm::Overdue));
         }
-        set(d, channel, LegStatus::Skipped(skip));
+        let left = d.f.leg(channel).left;
+        set(d, channel, if left { LegStatus::Unresolved } else { LegStatus::Skipped(skip) });
         d.note("claim", "skip", Reason::ChannelUnavailable, Some(skip.as_str()));
         return settle(d);
     }
@@ -125,28 +126,39 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
     leg.provider = provider;
     let attempt = leg.attempt;
     set(d, channel, LegStatus::Claimed(until));
+    if let Stage::FallingBack { hold_until, .. } = &mut d.f.stage {
+        *hold_until = None;
+    }
+    // From here on its bytes may leave: another follow-up of the conversation must not slip in before the answer.
+    d.left = true;
     d.effects.push(Effect::Send { channel, attempt });
     d.note("claim", if channel == Channel::Email { "send_email" } else { "send_text" }, Reason::Nothing, None);
 }
 
 /// A text or email provider answered.
 pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcome: &Outcome) {
+    let idempotent = d.policy.idempotent(channel);
     let leg = d.f.leg_mut(channel);
-    let awaited = matches!(leg.status, LegStatus::Claimed(_) | LegStatus::Unknown(_) | LegStatus::Unresolved);
-    if leg.attempt != attempt || !awaited {
+    if leg.attempt != attempt || !leg.awaits(outcome) {
         return;
     }
     leg.error = outcome.error().map(str::to_owned);
     match outcome {
         Outcome::Accepted { provider_id } => {
             leg.provider_id = provider_id.clone();
+            leg.left = true;
             set(d, channel, LegStatus::Accepted);
             d.left = true;
         }
         Outcome::TokenGone { .. } | Outcome::Rejected { .. } => set(d, channel, LegStatus::Failed),
-        Outcome::RetryAfter { after_ms, .. } => again(d, channel, after_ms.unwrap_or(0), LegStatus::Stopped),
+        Outcome::RetryAfter { after_ms, .. } => {
+            // Never repeated while unknown, so this word is about its only open try.
+            leg.left &= idempotent;
+            again(d, channel, after_ms.unwrap_or(0));
+        }
         Outcome::Unknown { .. } => unknown(d, channel),
     }
+    d.returned = !BOTH.iter().any(|c| d.f.leg(*c).has_begun());
     let event = if channel == Channel::Email { "email" } else { "text" };
     d.note(event, outcome.label(), Reason::Nothing, outcome.error());
     settle(d);
@@ -155,36 +167,36 @@ pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcom
 /// May have left. Repeated where a repeat is one effect; else a report is awaited and nothing is sent again.
 fn unknown(d: &mut Draft<'_>, channel: Channel) {
     d.left = true;
+    d.f.leg_mut(channel).left = true;
     if d.policy.idempotent(channel) {
-        again(d, channel, 0, LegStatus::Unresolved);
+        again(d, channel, 0);
     } else {
         set(d, channel, LegStatus::Unknown(d.now + d.policy.report_wait_ms));
     }
 }
 
-/// Tries again later, unless it was stopped meanwhile or is too old; then it ends as `ended`.
-fn again(d: &mut Draft<'_>, channel: Channel, after_ms: Ms, ended: LegStatus) {
+/// Tries again later, unless it was stopped meanwhile or will be too old.
+fn again(d: &mut Draft<'_>, channel: Channel, after_ms: Ms) {
     let horizon_ms = if channel == Channel::Email { EMAIL_HORIZON_MS } else { d.policy.fallback_horizon_ms };
-    let decided_at = d.f.decided_at().unwrap_or(d.now);
-    let at = d.now + after_ms.max(d.policy.backoff_ms(d.f.leg(channel).attempt));
-    let stopped = d.f.seen >= d.f.count() || matches!(d.f.stage, Stage::FallingBack { ended: Some(_), .. });
-    let status = if stopped {
-        ended
-    } else if at - decided_at > horizon_ms {
-        if ended == LegStatus::Unresolved { ended } else { LegStatus::Failed }
-    } else {
-        LegStatus::Retry(at)
+    let leg = d.f.leg(channel);
+    let at = d.now.saturating_add(after_ms.max(d.policy.backoff_ms(leg.attempt)));
+    let too_late = at.saturating_sub(d.f.deadline_at) > horizon_ms;
+    let status = match (d.f.stopped, too_late, leg.left) {
+        (true, ..) => leg.stopped(),
+        (false, false, _) => LegStatus::Retry(at),
+        (false, true, true) => LegStatus::Unresolved,
+        (false, true, false) => LegStatus::Failed,
     };
+    if status == LegStatus::Failed && channel == Channel::Text {
+        d.effects.push(Effect::Alarm(Alarm::Overdue));
+    }
     set(d, channel, status);
 }
 
 /// Gap over, nobody took the offer, claim ended, try due, no report came.
 pub(crate) fn woke(d: &mut Draft<'_>) {
     let now = d.now;
-    if let Stage::FallingBack { hold_until: Some(until), .. } = d.f.stage {
-        if until > now {
-            return;
-        }
+    if matches!(d.f.stage, Stage::FallingBack { hold_until: Some(until), .. } if until <= now) {
         let again = hold(d);
         if let Stage::FallingBack { hold_until, .. } = &mut d.f.stage {
             *hold_until = again;
@@ -211,14 +223,20 @@ pub(crate) fn woke(d: &mut Draft<'_>) {
     settle(d);
 }
 
-/// A provider's later word. After the outcome it changes the delivery only.
+/// A provider's later word, which may overtake its first one. After the outcome it changes the delivery only.
 pub(crate) fn reported(d: &mut Draft<'_>, channel: Channel, delivered: bool, error: Option<&str>) {
     let leg = d.f.leg_mut(channel);
-    let open = matches!(leg.status, LegStatus::Accepted | LegStatus::Unknown(_) | LegStatus::Unresolved);
+    let open = match leg.status {
+        LegStatus::Claimed(_) | LegStatus::Accepted | LegStatus::Unknown(_) | LegStatus::Unresolved => true,
+        LegStatus::Queued(_) | LegStatus::Retry(_) => leg.left,
+        _ => false,
+    };
     if !open {
         return;
     }
     leg.error = error.map(str::to_owned);
+    d.left = delivered && !leg.left;
+    leg.left |= delivered;
     set(d, channel, if delivered { LegStatus::Delivered } else { LegStatus::Failed });
     d.note("report", if delivered { "delivered" } else { "failed" }, Reason::Nothing, error);
     settle(d);
@@ -226,9 +244,10 @@ pub(crate) fn reported(d: &mut Draft<'_>, channel: Channel, delivered: bool, err
 
 /// Stops what has not left; what is in flight is awaited.
 pub(crate) fn stop(d: &mut Draft<'_>, why: Ended) {
+    d.f.stopped = true;
     for channel in BOTH {
-        if leg_is_open(d.f.leg(channel).status) {
-            set(d, channel, LegStatus::Stopped);
+        if d.f.leg(channel).status.is_due_or_will_be() {
+            set(d, channel, d.f.leg(channel).stopped());
         }
     }
     if let Stage::FallingBack { ended, .. } = &mut d.f.stage {
@@ -249,6 +268,9 @@ fn settle(d: &mut Draft<'_>) {
             _ if may_have_left => Stage::FellBack { at, why },
             Some(Ended::LateAck) => Stage::FellBack { at, why: Reason::AckLate },
             Some(Ended::Cancelled(why)) => Stage::Cancelled { at: d.now, why },
+            None if legs.iter().all(|l| matches!(l, LegStatus::Skipped(_))) => {
+                Stage::Failed { at: d.now, why: Reason::NoFallbackRoute }
+            }
             None => Stage::Failed { at: d.now, why: Reason::AllFailed },
         };
     }

@@ -84,6 +84,7 @@ pub fn open(new: NewReply, facts: &Facts<'_>, now: Ms, policy: &Policy) -> Opene
         chosen: new.chosen,
         late_ack_at: None,
         rest: None,
+        stopped: false,
     };
     let mut d = Draft::new(&blank, facts, now, policy);
     let mut warnings = Vec::new();
@@ -141,6 +142,8 @@ pub fn join(before: &Followup, new: &NewReply, facts: &Facts<'_>, now: Ms, polic
         }
         (Stage::Watching, None) => {
             d.note("joined", "push", Reason::CustomerLeft, None);
+            // The new reply makes it fresh.
+            d.f.started_at = now;
             start(&mut d);
         }
         _ => {
@@ -155,6 +158,12 @@ pub fn join(before: &Followup, new: &NewReply, facts: &Facts<'_>, now: Ms, polic
 
 /// The clock starts: pushes first and alone, or — with nobody to push to — text and email at once.
 pub(crate) fn start(d: &mut Draft<'_>) {
+    // P13: nobody was there to start it when the customer left, for longer than anything is worth waiting for.
+    if d.now.saturating_sub(d.f.started_at) > d.policy.fallback_horizon_ms {
+        d.f.deadline_at = d.f.started_at + d.policy.ack_wait_ms;
+        d.f.stage = Stage::Waiting;
+        return fallback::fall_back(d, "started", Reason::Overdue, None);
+    }
     d.f.started_at = d.now;
     d.f.deadline_at = d.now + d.policy.ack_wait_ms;
     d.f.stage = Stage::Waiting;

@@ -5,7 +5,7 @@ use super::effect::Effect;
 use super::fallback;
 use super::outcome::Outcome;
 use super::policy::Policy;
-use super::state::{Channel, Followup, LegStatus, Push, PushStatus, Reason, Stage};
+use super::state::{Channel, Followup, Push, PushStatus, Reason, Stage};
 use crate::Ms;
 use crate::device::{DeviceFacts, NotLive};
 use crate::ids::DeviceId;
@@ -30,9 +30,7 @@ pub(crate) fn address(d: &mut Draft<'_>) -> Result<(), Reason> {
             Ok(()) => {}
         }
     }
-    for device in &due {
-        claim(d, device);
-    }
+    due.retain(|device| claim(d, device));
     let ids: Vec<DeviceId> = due.iter().map(|f| f.id).collect();
     let expires_at = expires_at(d);
     d.effects.extend(sends(&d.f, &ids, expires_at));
@@ -45,13 +43,23 @@ pub(crate) fn address(d: &mut Draft<'_>) -> Result<(), Reason> {
     }
 }
 
-fn claim(d: &mut Draft<'_>, device: &DeviceFacts) {
+/// P1 for a follow-up that takes over another's replies: no second push where one that shows them all is out.
+pub(crate) fn address_rest(d: &mut Draft<'_>, event: &'static str) {
+    if let Err(why) = address(d) {
+        let why = if d.f.pushes.is_empty() { why } else { reason_hopeless(&d.f, None) };
+        fallback::fall_back(d, event, why, None);
+    }
+}
+
+/// Whether a push goes to this device now.
+fn claim(d: &mut Draft<'_>, device: &DeviceFacts) -> bool {
     let covers = d.f.count();
     let status = PushStatus::Claimed(d.now + d.policy.claim_ms);
     let at = d.now;
     match d.f.pushes.iter_mut().find(|p| p.device == device.id) {
         // Known dead in this follow-up stays dead.
-        Some(push) if matches!(push.status, PushStatus::TokenGone | PushStatus::Refused) => {}
+        Some(push) if matches!(push.status, PushStatus::TokenGone | PushStatus::Refused) => return false,
+        Some(push) if push.covers >= covers => return false,
         Some(push) => {
             push.covers = covers;
             push.attempt += 1;
@@ -71,6 +79,7 @@ fn claim(d: &mut Draft<'_>, device: &DeviceFacts) {
             acked: None,
         }),
     }
+    true
 }
 
 /// P10: as long as its use — to the deadline, or long when nothing else can leave.
@@ -115,9 +124,8 @@ pub(crate) fn answered(d: &mut Draft<'_>, device: DeviceId, attempt: u32, outcom
         let provider_id = provider_id.clone().or_else(|| Some(String::new()));
         push.provider_id = push.provider_id.take().filter(|_| push.attempt != attempt).or(provider_id);
     }
-    // An answer to an older version says nothing of the newer one, unless the token is dead.
-    let current = push.attempt == attempt && matches!(push.status, PushStatus::Claimed(_));
-    if !current && !matches!(outcome, Outcome::TokenGone { .. }) {
+    // An answer to an older version says nothing of the newer one, which may have gone to a newer token.
+    if push.attempt != attempt || !matches!(push.status, PushStatus::Claimed(_)) {
         return;
     }
     push.at = now;
@@ -126,7 +134,7 @@ pub(crate) fn answered(d: &mut Draft<'_>, device: DeviceId, attempt: u32, outcom
         Outcome::Accepted { .. } => PushStatus::Accepted,
         Outcome::TokenGone { .. } => PushStatus::TokenGone,
         Outcome::Rejected { .. } => PushStatus::Refused,
-        Outcome::RetryAfter { after_ms, .. } => match now + after_ms.unwrap_or(0).max(backoff_ms) {
+        Outcome::RetryAfter { after_ms, .. } => match now.saturating_add(after_ms.unwrap_or(0).max(backoff_ms)) {
             at if at < deadline_at => PushStatus::Retry(at),
             _ => PushStatus::Limited,
         },
@@ -188,9 +196,4 @@ pub(crate) fn reason_at_deadline(f: &Followup, policy: &Policy) -> Reason {
         Some(grade) if grade < policy.ack_grade => Reason::GradeTooLow,
         Some(_) => Reason::DeviceUnattended,
     }
-}
-
-/// Whether a status is one of a push that will still be tried or judged.
-pub(crate) fn leg_is_open(status: LegStatus) -> bool {
-    matches!(status, LegStatus::Queued(_) | LegStatus::Retry(_))
 }

@@ -1,5 +1,6 @@
 //! What is known of one follow-up. One versioned value, stored whole in its row.
 
+use super::outcome::Outcome;
 use crate::Ms;
 use crate::ids::{DeviceId, FollowupId};
 use backstop_wire::{Grade, PushProvider};
@@ -95,6 +96,9 @@ pub struct Followup {
     /// of them as it was counted here, from 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rest: Option<(FollowupId, u16)>,
+    /// Read, taken back, cancelled or acked late: what has not left does not leave any more.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stopped: bool,
 }
 
 /// Where a follow-up stands. Exactly one of the last four is ever committed as its outcome.
@@ -217,6 +221,9 @@ pub struct Leg {
     /// Tries so far.
     #[serde(default, skip_serializing_if = "is_zero_u32")]
     pub attempt: u32,
+    /// One of them was accepted or may have been.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub left: bool,
     /// When its status last changed.
     pub at: Ms,
     /// The provider's name.
@@ -501,13 +508,32 @@ impl Followup {
 
     /// The replies the customer has not seen and that were not taken back: what a text or email shows.
     pub fn unseen(&self) -> impl Iterator<Item = &Reply> {
-        self.replies.iter().skip(self.seen as usize).filter(|r| !r.withdrawn)
+        self.unseen_after(self.seen)
+    }
+
+    /// The same, had the customer seen the first `k`.
+    pub(crate) fn unseen_after(&self, k: u16) -> impl Iterator<Item = &Reply> {
+        self.replies.iter().skip(k as usize).filter(|r| !r.withdrawn)
     }
 }
 
 impl Push {
     fn was_accepted(&self) -> bool {
         self.status == PushStatus::Accepted || self.provider_id.is_some()
+    }
+
+    /// What a follow-up of the replies after the first `k` takes over of it: that it shows some of them, or is dead.
+    pub(crate) fn showing_after(&self, k: u16) -> Option<Push> {
+        let dead = matches!(self.status, PushStatus::TokenGone | PushStatus::Refused);
+        if self.covers <= k && !dead {
+            return None;
+        }
+        let mut push = Push { covers: self.covers.saturating_sub(k), ..self.clone() };
+        push.acks.retain(|(covers, _)| *covers > k);
+        push.acks.iter_mut().for_each(|(covers, _)| *covers -= k);
+        let best = push.acks.iter().map(|(_, grade)| *grade).max();
+        push.acked = best.zip(self.acked).map(|(grade, (_, recorded_at, at))| (grade, recorded_at, at));
+        Some(push)
     }
 
     /// Whether an ack may still come of it that ends the wait.
@@ -527,7 +553,31 @@ impl Push {
 
 impl Leg {
     pub(crate) fn idle(at: Ms) -> Leg {
-        Leg { status: LegStatus::Idle, attempt: 0, at, provider: None, provider_id: None, error: None }
+        Leg { status: LegStatus::Idle, attempt: 0, left: false, at, provider: None, provider_id: None, error: None }
+    }
+
+    /// Whether its bytes have begun to leave: they left, may have left, or may be leaving now.
+    pub fn has_begun(&self) -> bool {
+        self.left || matches!(self.status, LegStatus::Claimed(_))
+    }
+
+    /// How it ends when it is not tried again.
+    pub(crate) fn stopped(&self) -> LegStatus {
+        if self.left { LegStatus::Unresolved } else { LegStatus::Stopped }
+    }
+
+    /// Whether an answer to its newest try still says something.
+    pub(crate) fn awaits(&self, outcome: &Outcome) -> bool {
+        match self.status {
+            LegStatus::Claimed(_) => true,
+            // The claim ended before the answer came.
+            LegStatus::Unknown(_) | LegStatus::Unresolved => !matches!(outcome, Outcome::Unknown { .. }),
+            // About to be repeated under the same key: a final word spares that.
+            LegStatus::Queued(_) | LegStatus::Retry(_) => {
+                self.left && !matches!(outcome, Outcome::Unknown { .. } | Outcome::RetryAfter { .. })
+            }
+            _ => false,
+        }
     }
 }
 
@@ -537,16 +587,9 @@ impl LegStatus {
         matches!(self, LegStatus::Queued(_) | LegStatus::Claimed(_) | LegStatus::Retry(_) | LegStatus::Unknown(_))
     }
 
-    /// Whether its bytes may have left or may be leaving.
-    pub fn may_have_left(self) -> bool {
-        matches!(
-            self,
-            LegStatus::Claimed(_)
-                | LegStatus::Accepted
-                | LegStatus::Delivered
-                | LegStatus::Unknown(_)
-                | LegStatus::Unresolved
-        )
+    /// Whether it waits to be claimed.
+    pub(crate) fn is_due_or_will_be(self) -> bool {
+        matches!(self, LegStatus::Queued(_) | LegStatus::Retry(_))
     }
 }
 
