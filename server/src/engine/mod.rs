@@ -1,3 +1,327 @@
 //! load → decide → commit, in batches: what arrives while a commit runs forms the next one.
+//!
+//! Every change of state goes through here. A piece of work names the rows it wants, the domain decides on them, and
+//! one durable commit holds what came of all of them; then callers are answered and effects handed to
+//! [`crate::perform`]. Nothing here decides, and nothing here calls a provider.
 
 pub mod api;
+mod batch;
+pub(crate) mod customer;
+pub(crate) mod desk;
+mod device;
+mod judge;
+mod message;
+mod outcome;
+mod work;
+
+use crate::clock::Clocks;
+use crate::perform::Performer;
+use crate::providers::Providers;
+use crate::registry::Registry;
+use crate::store::{Lane, Store, StoreError};
+use crate::timer::Timer;
+use crate::vault::Vault;
+use crate::workspace::{Busy, Workspace};
+use api::{
+    AckInput, CustomerInput, CustomerMessage, CustomerView, EngineError, PostMessage, Posted, Present, Registration,
+};
+use backstop_domain::Ms;
+use backstop_domain::followup::{Channel, Event, Outcome};
+use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_wire::AckOutcome;
+use std::sync::Arc;
+use tokio::sync::{mpsc, oneshot};
+use work::Work;
+
+/// The most pieces of work that wait; a caller beyond it is told to come back.
+const MAX_QUEUED: usize = 16_384;
+/// What a caller is told to wait when the queue is full: a few commits.
+const OVERLOADED_RETRY_MS: Ms = 1_000;
+/// How many due rows one step of a sandbox clock takes at a time.
+const STEP_BATCH: usize = 1_000;
+
+/// Everything the engine needs from outside.
+pub struct Parts {
+    /// The judge.
+    pub store: Arc<dyn Store>,
+    /// Keys and MACs.
+    pub vault: Arc<Vault>,
+    /// Time.
+    pub clocks: Arc<Clocks>,
+    /// Workspaces.
+    pub registry: Arc<Registry>,
+    /// What can be sent by.
+    pub providers: Providers,
+}
+
+/// Takes requests and answers after they are durable. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    queue: mpsc::Sender<Box<dyn Work>>,
+    store: Arc<dyn Store>,
+    clocks: Arc<Clocks>,
+    registry: Arc<Registry>,
+    timer: Arc<Timer>,
+    performer: Performer,
+}
+
+/// How busy the engine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Wake-ups in the timer's index.
+    pub pending: usize,
+    /// Pieces of work that wait for a commit.
+    pub queued: usize,
+    /// Sends that are under way or wait for a free hand.
+    pub sending: usize,
+}
+
+impl Engine {
+    /// Starts the loop, the timer and the hands that send. Call inside a tokio runtime.
+    pub fn start(parts: Parts) -> Engine {
+        let Parts { store, vault, clocks, registry, providers } = parts;
+        let (queue, works) = mpsc::channel(MAX_QUEUED);
+        let timer = Arc::new(Timer::new(Arc::clone(&clocks)));
+        let (performer, hands) = Performer::new(Arc::clone(&store), Arc::clone(&vault), providers);
+        let engine = Engine {
+            queue,
+            store: Arc::clone(&store),
+            clocks: Arc::clone(&clocks),
+            registry: Arc::clone(&registry),
+            timer: Arc::clone(&timer),
+            performer: performer.clone(),
+        };
+        let batcher = batch::Batcher { store, vault, clocks, timer, performer, ids: desk::Ids::default() };
+        tokio::spawn(batcher.run(works));
+        hands.start(&engine);
+        crate::timer::start(&engine);
+        engine
+    }
+
+    /// Stops the timer, then waits until nothing is under way, at most `within_ms`.
+    pub async fn drain(&self, within_ms: u64) {
+        self.timer.stop();
+        self.performer.drain(within_ms).await;
+    }
+
+    /// How busy it is.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            pending: self.timer.len(),
+            queued: MAX_QUEUED - self.queue.capacity(),
+            sending: self.performer.sending(),
+        }
+    }
+
+    /// Puts a customer's data, whole.
+    pub async fn put_customer(
+        &self,
+        ws: &Arc<Workspace>,
+        customer_id: String,
+        input: CustomerInput,
+    ) -> Result<CustomerView, EngineError> {
+        let shown = (customer_id.clone(), input.clone());
+        let ws = Arc::clone(ws);
+        let (created_at, online) =
+            self.ask(|to| Box::new(message::PutCustomer { ws, customer_id, input, result: None, to })).await?;
+        Ok(CustomerView { customer_id: shown.0, input: shown.1, created_at, online })
+    }
+
+    /// Erases a customer; `false` = there was none.
+    pub async fn erase_customer(&self, ws: &Arc<Workspace>, customer_id: String) -> Result<bool, EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(|to| Box::new(customer::Erase { ws, customer_id, result: None, to })).await
+    }
+
+    /// Accepts an agent's reply.
+    pub async fn post_message(&self, ws: &Arc<Workspace>, message: PostMessage) -> Result<Posted, EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(|to| Box::new(message::Post { ws, message, result: None, to })).await
+    }
+
+    /// Takes an agent's reply back.
+    pub async fn withdraw_message(&self, ws: &Arc<Workspace>, message_id: String) -> Result<(), EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(|to| Box::new(message::Withdraw { ws, message_id, result: None, to })).await
+    }
+
+    /// Takes a customer's message in.
+    pub async fn customer_message(&self, ws: &Arc<Workspace>, message: CustomerMessage) -> Result<(), EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(|to| Box::new(message::FromCustomer { ws, message, result: None, to })).await
+    }
+
+    /// The customer has read the conversation up to this message.
+    pub async fn read(
+        &self,
+        ws: &Arc<Workspace>,
+        conversation_id: String,
+        customer_id: String,
+        message_id: String,
+    ) -> Result<(), EngineError> {
+        let ws = Arc::clone(ws);
+        let work = |to| -> Box<dyn Work> {
+            Box::new(message::Read { ws, conversation_id, customer_id, message_id, result: None, to })
+        };
+        self.ask(work).await
+    }
+
+    /// Takes presence reports in, in order.
+    pub async fn presence(&self, ws: &Arc<Workspace>, reports: Vec<Present>) -> Result<(), EngineError> {
+        for present in reports {
+            let ws = Arc::clone(ws);
+            self.ask(|to| Box::new(customer::Report { ws, present, result: None, to })).await?;
+        }
+        Ok(())
+    }
+
+    /// Registers a device or confirms it.
+    pub async fn register_device(
+        &self,
+        ws: &Arc<Workspace>,
+        registration: Registration,
+    ) -> Result<DeviceId, EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(|to| Box::new(device::Register { ws, registration, result: None, to })).await
+    }
+
+    /// Removes a device.
+    pub async fn delete_device(&self, ws: &Arc<Workspace>, device: DeviceId) -> Result<(), EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(|to| Box::new(device::Leave { ws, device, delete: true, result: None, to })).await
+    }
+
+    /// Logs the customer out of a device; its acks stay valid.
+    pub async fn log_out(&self, ws: &Arc<Workspace>, device: DeviceId) -> Result<(), EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(|to| Box::new(device::Leave { ws, device, delete: false, result: None, to })).await
+    }
+
+    /// Takes a device's acks in; answers in their order.
+    pub async fn acks(
+        &self,
+        ws: &Arc<Workspace>,
+        device: DeviceId,
+        acks: Vec<AckInput>,
+    ) -> Result<Vec<AckOutcome>, EngineError> {
+        let mut answers = Vec::with_capacity(acks.len());
+        for ack in acks {
+            let (to, answer) = oneshot::channel();
+            let work = Box::new(device::Ack { ws: Arc::clone(ws), device, ack, result: None, to });
+            self.submit(work)?;
+            answers.push(answer);
+        }
+        let mut results = Vec::with_capacity(answers.len());
+        for answer in answers {
+            results.push(answer.await.map_err(|_| gone())??);
+        }
+        Ok(results)
+    }
+
+    /// Stops what has not left of a follow-up.
+    pub async fn cancel(&self, ws: &Arc<Workspace>, id: FollowupId) -> Result<(), EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(|to| Box::new(message::Cancel { ws, id, result: None, to })).await
+    }
+
+    /// Judges every row of a frozen workspace that is due at or before `until`, now; answers how many changed.
+    pub async fn wake_due(&self, ws: &Arc<Workspace>, until: Ms) -> Result<usize, EngineError> {
+        let due = self.store.due(Lane::Frozen(ws.id), until, STEP_BATCH).await?;
+        let mut answers = Vec::with_capacity(due.len());
+        for due in due {
+            let (to, answer) = oneshot::channel();
+            self.push(Box::new(outcome::Woke { ws: Arc::clone(ws), id: due.id, changed: false, to: Some(to) })).await;
+            answers.push(answer);
+        }
+        let mut changed = 0;
+        for answer in answers {
+            changed += usize::from(answer.await.map_err(|_| gone())?);
+        }
+        Ok(changed)
+    }
+
+    /// A provider's later word about a text or email.
+    pub async fn reported(
+        &self,
+        ws: &Arc<Workspace>,
+        id: FollowupId,
+        channel: Channel,
+        delivered: bool,
+        error: Option<String>,
+    ) -> Result<(), EngineError> {
+        Ok(self.said(ws, id, Event::Reported { channel, delivered, error }).await?)
+    }
+
+    pub(crate) async fn said(&self, ws: &Arc<Workspace>, id: FollowupId, event: Event) -> Result<(), StoreError> {
+        let (to, answer) = oneshot::channel();
+        self.push(Box::new(outcome::Said { ws: Arc::clone(ws), id, event, to })).await;
+        answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("shutting down".into())))
+    }
+
+    pub(crate) async fn claim(&self, ws: &Arc<Workspace>, id: FollowupId, channel: Channel) -> Option<u32> {
+        let (to, answer) = oneshot::channel();
+        self.push(Box::new(outcome::Claiming { ws: Arc::clone(ws), id, channel, attempt: None, to })).await;
+        answer.await.ok().flatten()
+    }
+
+    pub(crate) async fn push_answered(
+        &self,
+        ws: Arc<Workspace>,
+        id: FollowupId,
+        device: DeviceId,
+        attempt: u32,
+        outcome: Outcome,
+        busy: Busy,
+    ) {
+        self.push(Box::new(outcome::PushAnswered { ws, id, device, attempt, outcome, _busy: busy })).await;
+    }
+
+    pub(crate) async fn woke(&self, ws: Arc<Workspace>, id: FollowupId) {
+        self.push(Box::new(outcome::Woke { ws, id, changed: false, to: None })).await;
+    }
+
+    /// Whether the loop is gone.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.queue.is_closed()
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    pub(crate) fn clocks(&self) -> &Arc<Clocks> {
+        &self.clocks
+    }
+
+    pub(crate) fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    pub(crate) fn timer(&self) -> &Arc<Timer> {
+        &self.timer
+    }
+
+    /// Work of our own waits for room; it is bounded by the hands and the timer.
+    async fn push(&self, work: Box<dyn Work>) {
+        // The loop ends only with the process.
+        let _ = self.queue.send(work).await;
+    }
+
+    /// A caller's work does not wait for room: better refused now than answered after their time-out.
+    fn submit(&self, work: Box<dyn Work>) -> Result<(), EngineError> {
+        self.queue.try_send(work).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => EngineError::Overloaded { retry_after_ms: OVERLOADED_RETRY_MS },
+            mpsc::error::TrySendError::Closed(_) => gone(),
+        })
+    }
+
+    async fn ask<T>(&self, work: impl FnOnce(message::Answer<T>) -> Box<dyn Work>) -> Result<T, EngineError> {
+        let (to, answer) = oneshot::channel();
+        self.submit(work(to))?;
+        answer.await.map_err(|_| gone())?
+    }
+}
+
+fn gone() -> EngineError {
+    EngineError::Store(StoreError::Unavailable("shutting down".into()))
+}

@@ -6,9 +6,10 @@ pub mod fcm;
 mod fit;
 mod mail;
 
-use backstop_domain::followup::Outcome;
+use backstop_domain::followup::{Outcome, Services, TextService};
 use backstop_wire::{Environment, Push};
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// What one attempt is, whatever carries it. `effect_key` is the same at each repeat of one effect: a provider
 /// with an idempotency key uses it as that key.
@@ -108,4 +109,32 @@ pub trait EmailProvider: Send + Sync + 'static {
     fn name(&self) -> &'static str;
     /// Sends once, under the Message-ID that the effect key fixes.
     fn send<'a>(&'a self, email: &'a EmailSend) -> Sending<'a>;
+}
+
+/// What the deployment sends by; `None` = nothing is configured, which is a valid set-up (P12).
+#[derive(Clone, Default)]
+pub struct Providers {
+    /// For Android devices.
+    pub fcm: Option<Arc<dyn PushProvider>>,
+    /// For Apple devices.
+    pub apns: Option<Arc<dyn PushProvider>>,
+    /// For texts.
+    pub text: Option<Arc<dyn TextProvider>>,
+    /// For emails.
+    pub email: Option<Arc<dyn EmailProvider>>,
+}
+
+impl Providers {
+    /// What the rules need to know of them.
+    pub fn services(&self) -> Services {
+        Services {
+            fcm: self.fcm.is_some(),
+            apns: self.apns.is_some(),
+            text: self
+                .text
+                .as_ref()
+                .map(|text| TextService { name: text.name().to_owned(), idempotent: text.idempotent() }),
+            email: self.email.as_ref().map(|email| email.name().to_owned()),
+        }
+    }
 }

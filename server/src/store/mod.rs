@@ -4,6 +4,8 @@
 //! happens only if every row it replaces still has the version that was loaded. Several units share one durable
 //! transaction (group commit). Every key carries its workspace: nothing is found across workspaces.
 
+mod row;
+
 use backstop_domain::followup::{Followup, Wake};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_domain::presence::Presence;

@@ -1,0 +1,189 @@
+//! One decision on the desk: facts from rows, the domain's word, rows from the decision.
+
+use super::desk::{Again, Count, Desk, Handed};
+use crate::store::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, Row, WorkspaceId};
+use crate::workspace::Workspace;
+use backstop_domain::Ms;
+use backstop_domain::device::DeviceFacts;
+use backstop_domain::followup::{self, Acked, Alarm, Decision, Effect, Event, Facts, Note, Reason, Stage};
+use backstop_domain::ids::FollowupId;
+use std::sync::Arc;
+
+/// Judges one event of one follow-up and stages what comes of it. `Ok(None)` = there is no such follow-up.
+pub(crate) fn judge(
+    desk: &mut Desk<'_>,
+    ws: &Arc<Workspace>,
+    id: FollowupId,
+    event: &Event,
+) -> Result<Option<Judged>, Again> {
+    let now = desk.now(ws.id);
+    let Some(row) = desk.followup(ws.id, id)? else { return Ok(None) };
+    let row = row.clone();
+    let Around { customer, devices, conversation } = around(desk, ws.id, &row)?;
+    let spare = FollowupId(desk.spare_id());
+    let facts = facts(customer.as_ref(), &devices, conversation.as_ref(), now, &ws.policy, spare);
+    let decision = followup::decide(&row.state, event, &facts, now, &ws.policy);
+    let judged = Judged { acked: decision.acked, effects: decision.effects.clone(), changed: decision.changed };
+    if let Event::Woke = event
+        && !decision.changed
+    {
+        desk.draft.rearmed.push(super::desk::Rearmed { workspace: ws.id, id, old: None, new: decision.wake });
+    }
+    if decision.changed {
+        stage(desk, ws, row, decision, conversation, now)?;
+    }
+    Ok(Some(judged))
+}
+
+/// What the caller of [`judge`] may need of it.
+pub(crate) struct Judged {
+    pub(crate) acked: Option<Acked>,
+    pub(crate) effects: Vec<Effect>,
+    pub(crate) changed: bool,
+}
+
+struct Around {
+    customer: Option<CustomerRow>,
+    devices: Vec<DeviceFacts>,
+    conversation: Option<ConversationRow>,
+}
+
+fn around(desk: &Desk<'_>, ws: WorkspaceId, row: &FollowupRow) -> Result<Around, Again> {
+    let customer = desk.customer(ws, &row.customer_id)?.cloned();
+    let devices = devices(desk, ws, customer.as_ref())?;
+    let conversation = desk.conversation(ws, &row.conversation_id, &row.customer_id)?.cloned();
+    Ok(Around { customer, devices, conversation })
+}
+
+/// What the rules need to know of the customer's devices.
+pub(crate) fn devices(
+    desk: &Desk<'_>,
+    ws: WorkspaceId,
+    customer: Option<&CustomerRow>,
+) -> Result<Vec<DeviceFacts>, Again> {
+    let mut facts = Vec::new();
+    for id in customer.map(|c| c.devices.as_slice()).unwrap_or_default() {
+        if let Some(row) = desk.device(ws, *id)? {
+            facts.push(device_facts(row));
+        }
+    }
+    Ok(facts)
+}
+
+pub(crate) fn device_facts(row: &DeviceRow) -> DeviceFacts {
+    DeviceFacts {
+        id: row.id,
+        provider: row.provider,
+        alerts: row.alerts,
+        standing: row.standing,
+        confirmed_at: row.confirmed_at,
+        used_at: row.used_at,
+        counted_acks: row.counted_acks.clone(),
+    }
+}
+
+/// The facts around a follow-up of this customer in this conversation.
+pub(crate) fn facts<'a>(
+    customer: Option<&CustomerRow>,
+    devices: &'a [DeviceFacts],
+    conversation: Option<&ConversationRow>,
+    now: Ms,
+    policy: &followup::Policy,
+    spare: FollowupId,
+) -> Facts<'a> {
+    Facts {
+        phone: customer.is_some_and(|c| c.has_phone),
+        email: customer.is_some_and(|c| c.has_email),
+        source: customer.map(|c| c.contact_source).unwrap_or_default(),
+        devices,
+        online_until: customer.and_then(|c| c.presence.online_until(now, &policy.presence)),
+        wrote: conversation.is_some_and(|c| c.wrote_at.is_some()),
+        left_at: conversation.and_then(|c| c.left_at),
+        engaged_at: customer.and_then(|c| c.engaged_at),
+        spare,
+    }
+}
+
+/// Turns a decision into rows, history, effects and counts.
+pub(crate) fn stage(
+    desk: &mut Desk<'_>,
+    ws: &Arc<Workspace>,
+    before: FollowupRow,
+    decision: Decision,
+    conversation: Option<ConversationRow>,
+    now: Ms,
+) -> Result<(), Again> {
+    count(desk, &before, &decision, now);
+    let id = before.id;
+    let rest = decision.rest;
+    if (decision.left || rest.is_some())
+        && let Some(mut conversation) = conversation
+    {
+        if decision.left {
+            conversation.left_at = Some(now);
+        }
+        conversation.open.extend(rest.as_ref().map(|r| r.id));
+        desk.put(Row::Conversation(conversation));
+    }
+    if let Some(note) = &decision.note {
+        desk.history(ws.id, id, entry(note, now));
+    }
+    let row = FollowupRow { state: decision.next, wake: decision.wake, ..before.clone() };
+    desk.put(Row::Followup(Box::new(row.clone())));
+    hand(desk, ws, row, decision.effects);
+    if let Some(rest) = rest {
+        let row = FollowupRow { id: rest.id, version: 0, state: rest.next, wake: rest.wake, ..before };
+        for reply in &row.state.replies {
+            if let Some(message) = desk.message(ws.id, &reply.message_id)? {
+                let moved = crate::store::MessageRow { followup: Some(rest.id), ..message.clone() };
+                desk.put(Row::Message(moved));
+            }
+        }
+        desk.history(ws.id, rest.id, entry(&rest.note, now));
+        desk.put(Row::Followup(Box::new(row.clone())));
+        hand(desk, ws, row, rest.effects);
+    }
+    Ok(())
+}
+
+pub(crate) fn hand(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: FollowupRow, effects: Vec<Effect>) {
+    if effects.is_empty() {
+        return;
+    }
+    let row = Arc::new(row);
+    for effect in effects {
+        match effect {
+            Effect::Alarm(Alarm::Overdue) => desk.draft.counts.push(Count::Alarm("overdue_text")),
+            effect => {
+                let handed = Handed { workspace: Arc::clone(ws), row: Arc::clone(&row), effect };
+                desk.draft.effects.push(handed);
+            }
+        }
+    }
+}
+
+pub(crate) fn entry(note: &Note, at: Ms) -> HistoryEntry {
+    let detail = note.detail.as_deref().filter(|d| !d.is_empty());
+    HistoryEntry {
+        at,
+        event: detail.map_or_else(|| note.event.to_owned(), |detail| format!("{}:{detail}", note.event)),
+        decision: note.decision.to_owned(),
+        why: if note.why == Reason::Nothing { String::new() } else { note.why.as_str().to_owned() },
+    }
+}
+
+fn count(desk: &mut Desk<'_>, before: &FollowupRow, decision: &Decision, now: Ms) {
+    let was = before.state.public_state();
+    let is = decision.next.public_state();
+    if let Some(is) = is.filter(|is| is.is_outcome() && was != Some(*is)) {
+        desk.draft.counts.push(Count::Outcome(is.as_str()));
+        if let Stage::Acked { .. } = decision.next.stage {
+            desk.draft.counts.push(Count::AckLatencyMs(now - decision.next.started_at));
+        }
+    }
+    let decided = before.state.stage == Stage::Waiting
+        && matches!(decision.next.stage, Stage::FallingBack { .. } | Stage::Failed { .. });
+    if decided && now >= before.state.deadline_at {
+        desk.draft.counts.push(Count::LatenessMs(now - before.state.deadline_at));
+    }
+}

@@ -1,0 +1,245 @@
+//! What leaves, put together right before it leaves: rows loaded, seals opened, words chosen.
+
+use super::{Shop, Task, What};
+use crate::engine::api::{Contact, MessageBody};
+use crate::engine::customer::open_contact;
+use crate::providers::{EmailReply, EmailSend, Envelope, PushSend, TextSend};
+use crate::store::{CustomerRow, FollowupRow, Key, MessageRow, Row, StoreError, WorkspaceId};
+use crate::vault::{CustomerKey, Vault};
+use crate::workspace::Workspace;
+use backstop_domain::Ms;
+use backstop_domain::followup::{Outcome, Reply};
+use backstop_domain::ids::DeviceId;
+use backstop_wire::{Push, WIRE_VERSION, time::to_rfc3339};
+use std::collections::HashMap;
+use std::sync::Arc;
+use unicode_segmentation::UnicodeSegmentation as _;
+
+/// How long a receipt can be acked.
+const RECEIPT_LIFE_MS: Ms = 7 * 86_400_000;
+/// The longest text, in characters, until the planner counts segments.
+const MAX_TEXT_CHARS: usize = 1_000;
+
+type Rows = HashMap<Key, Row>;
+
+/// One parcel a task, or the outcome that stands in for it.
+pub(super) async fn pushes(shop: &Shop, tasks: &[Task]) -> Vec<Result<PushSend, Outcome>> {
+    let mut keys = Vec::new();
+    for task in tasks {
+        keys.extend(content_keys(&task.row));
+        if let What::Push { device, .. } = task.what {
+            keys.push(Key::Device(task.ws.id, device));
+        }
+    }
+    match load(shop, keys).await {
+        Ok(rows) => tasks.iter().map(|task| push(&shop.vault, task, &rows)).collect(),
+        Err(error) => tasks.iter().map(|_| Err(later(&error))).collect(),
+    }
+}
+
+fn push(vault: &Vault, task: &Task, rows: &Rows) -> Result<PushSend, Outcome> {
+    let What::Push { device, attempt, covers, expires_at } = task.what else { return Err(gone("not_a_push")) };
+    let (ws, row) = (&task.ws, &task.row);
+    let target = rows.get(&Key::Device(ws.id, device)).and_then(Row::as_device).ok_or_else(|| gone("device_gone"))?;
+    if target.customer_id.as_deref() != Some(&row.customer_id) {
+        return Err(gone("logged_out"));
+    }
+    let device_name = device.to_string();
+    let token = vault
+        .open(ws.id, "devices", &device_name, "token", &target.token)
+        .ok()
+        .and_then(|token| String::from_utf8(token).ok())
+        .ok_or_else(|| gone("token_unreadable"))?;
+    let content = Content::open(vault, ws.id, row, rows)?;
+    let shown: Vec<&MessageBody> = content.bodies.iter().map(|(_, body)| body).collect();
+    let last = shown.last().ok_or_else(|| gone("content_gone"))?;
+    let at = row.state.started_at;
+    let receipt = vault.receipt(ws.id, row.id, device, covers, at.max(expires_at) + RECEIPT_LIFE_MS);
+    let body: Vec<&str> = shown.iter().map(|body| body.text.as_str()).collect();
+    Ok(PushSend {
+        envelope: Envelope {
+            effect_key: format!("{}:push:{device_name}:{covers}", row.id),
+            attempt,
+            at_ms: pushed_at(row, device),
+            ..envelope(ws, row)
+        },
+        device_id: device_name,
+        token,
+        topic: target.topic.clone(),
+        environment: target.environment,
+        push: Push {
+            v: WIRE_VERSION,
+            followup_id: row.id.to_string(),
+            receipt,
+            conversation_id: row.conversation_id.clone(),
+            title: last.author.clone().unwrap_or_else(|| company(ws)),
+            body: body.join("\n"),
+            link: last.link.clone(),
+            collapse_key: format!("bs-{}", vault.log_id(ws.id, &row.conversation_id)),
+            expires_at: to_rfc3339(expires_at),
+        },
+        expires_at_ms: expires_at,
+    })
+}
+
+fn pushed_at(row: &FollowupRow, device: DeviceId) -> Ms {
+    row.state.pushes.iter().find(|push| push.device == device).map_or(row.state.started_at, |push| push.at)
+}
+
+/// The text of a follow-up: who answered what, and where to go on.
+pub(super) async fn text(
+    shop: &Shop,
+    ws: &Arc<Workspace>,
+    row: &FollowupRow,
+    attempt: u32,
+    at: Ms,
+) -> Result<TextSend, Outcome> {
+    let (_, contact, content) = content_of(shop, ws, row).await?;
+    let to = contact.phone.ok_or_else(|| gone("no_phone"))?;
+    let mut lines: Vec<String> = content
+        .bodies
+        .iter()
+        .map(|(_, body)| body.author.as_ref().map_or_else(|| body.text.clone(), |a| format!("{a}: {}", body.text)))
+        .collect();
+    if lines.is_empty() {
+        return Err(gone("content_gone"));
+    }
+    lines.insert(0, format!("[{}]", company(ws)));
+    let text = cut(&lines.join("\n"), MAX_TEXT_CHARS);
+    let text = content.link().map_or_else(|| text.clone(), |link| format!("{text}\n{link}"));
+    let envelope = Envelope { effect_key: format!("{}:sms", row.id), attempt, at_ms: at, ..envelope(ws, row) };
+    Ok(TextSend { envelope, to, text })
+}
+
+/// The email of a follow-up: every reply the customer has not seen.
+pub(super) async fn email(
+    shop: &Shop,
+    ws: &Arc<Workspace>,
+    row: &FollowupRow,
+    attempt: u32,
+    at: Ms,
+) -> Result<EmailSend, Outcome> {
+    let (customer, contact, content) = content_of(shop, ws, row).await?;
+    let to = contact.email.ok_or_else(|| gone("no_email"))?;
+    let link = content.link();
+    let replies: Vec<EmailReply> = content
+        .bodies
+        .into_iter()
+        .map(|(reply, body)| EmailReply {
+            author: body.author.unwrap_or_else(|| company(ws)),
+            text: body.text,
+            at_ms: reply.accepted_at,
+        })
+        .collect();
+    if replies.is_empty() {
+        return Err(gone("content_gone"));
+    }
+    let envelope = Envelope { effect_key: format!("{}:email", row.id), attempt, at_ms: at, ..envelope(ws, row) };
+    Ok(EmailSend { envelope, to, to_name: contact.name, company: company(ws), locale: customer.locale, replies, link })
+}
+
+async fn content_of(
+    shop: &Shop,
+    ws: &Arc<Workspace>,
+    row: &FollowupRow,
+) -> Result<(CustomerRow, Contact, Content), Outcome> {
+    // The row as it is now: replies may have been read or taken back since it was offered.
+    let key = Key::Followup(ws.id, row.id);
+    let fresh = load(shop, vec![key.clone()]).await.map_err(|error| later(&error))?;
+    let row = fresh.get(&key).and_then(Row::as_followup).ok_or_else(|| gone("followup_gone"))?;
+    let rows = load(shop, content_keys(row)).await.map_err(|error| later(&error))?;
+    let customer = rows.get(&Key::Customer(ws.id, row.customer_id.clone())).and_then(Row::as_customer);
+    let customer = customer.ok_or_else(|| gone("customer_gone"))?.clone();
+    let key = unwrap(&shop.vault, &customer)?;
+    let contact = open_contact(&key, &customer).map_err(|_| gone("contact_unreadable"))?;
+    let content = Content::open(&shop.vault, ws.id, row, &rows)?;
+    Ok((customer, contact, content))
+}
+
+struct Content {
+    bodies: Vec<(Reply, MessageBody)>,
+}
+
+impl Content {
+    fn open(vault: &Vault, ws: WorkspaceId, row: &FollowupRow, rows: &Rows) -> Result<Content, Outcome> {
+        let customer = rows.get(&Key::Customer(ws, row.customer_id.clone())).and_then(Row::as_customer);
+        let key = unwrap(vault, customer.ok_or_else(|| gone("customer_gone"))?)?;
+        let bodies = row.state.unseen().filter_map(|reply| {
+            let message = rows.get(&Key::Message(ws, reply.message_id.clone())).and_then(Row::as_message)?;
+            Some((reply.clone(), open_body(&key, message)?))
+        });
+        Ok(Content { bodies: bodies.collect() })
+    }
+
+    /// Where the conversation goes on: the newest link wins.
+    fn link(&self) -> Option<String> {
+        self.bodies.iter().rev().find_map(|(_, body)| body.link.clone())
+    }
+}
+
+/// A message's content; `None` = withdrawn, erased or past its retention.
+pub(crate) fn open_body(key: &CustomerKey, message: &MessageRow) -> Option<MessageBody> {
+    let sealed = message.body.as_ref()?;
+    let plain = key.open(message.workspace, "messages", &message.message_id, "body", sealed).ok()?;
+    serde_json::from_slice(&plain).ok()
+}
+
+fn unwrap(vault: &Vault, customer: &CustomerRow) -> Result<CustomerKey, Outcome> {
+    vault
+        .unwrap_key(customer.workspace, &customer.customer_id, &customer.wrapped_key)
+        .map_err(|_| gone("customer_unreadable"))
+}
+
+fn content_keys(row: &FollowupRow) -> Vec<Key> {
+    let ws = row.workspace;
+    let messages = row.state.unseen().map(|reply| Key::Message(ws, reply.message_id.clone()));
+    messages.chain([Key::Customer(ws, row.customer_id.clone())]).collect()
+}
+
+async fn load(shop: &Shop, mut keys: Vec<Key>) -> Result<Rows, StoreError> {
+    keys.sort_unstable();
+    keys.dedup();
+    let rows = shop.store.load(keys.clone()).await?;
+    Ok(keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key, row?))).collect())
+}
+
+fn envelope(ws: &Workspace, row: &FollowupRow) -> Envelope {
+    Envelope {
+        workspace: ws.name.clone(),
+        followup_id: row.id.to_string(),
+        effect_key: String::new(),
+        attempt: 0,
+        at_ms: 0,
+    }
+}
+
+fn company(ws: &Workspace) -> String {
+    ws.settings.company_name.clone().unwrap_or_else(|| ws.name.clone())
+}
+
+/// What cannot be put together is refused for good; nothing left the house.
+fn gone(what: &str) -> Outcome {
+    Outcome::Rejected { error: what.to_owned() }
+}
+
+fn later(_: &StoreError) -> Outcome {
+    Outcome::RetryAfter { after_ms: None, error: "store_unavailable".into() }
+}
+
+/// The first `max` characters, cut between graphemes.
+fn cut(text: &str, max: usize) -> String {
+    if text.chars().count() <= max {
+        return text.to_owned();
+    }
+    let mut out = String::new();
+    let mut chars = 0;
+    for grapheme in text.graphemes(true) {
+        chars += grapheme.chars().count();
+        if chars >= max {
+            break;
+        }
+        out.push_str(grapheme);
+    }
+    out.push('…');
+    out
+}

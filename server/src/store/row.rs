@@ -1,0 +1,59 @@
+//! What every row can say of itself.
+
+use super::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, Key, MessageRow, Row};
+
+macro_rules! as_row {
+    ($($name:ident, $variant:ident, $row:ty;)*) => {$(
+        #[doc = concat!("The row, if it is a [`", stringify!($row), "`].")]
+        pub fn $name(&self) -> Option<&$row> {
+            if let Row::$variant(row) = self { Some(row) } else { None }
+        }
+    )*};
+}
+
+impl Row {
+    as_row! {
+        as_customer, Customer, CustomerRow;
+        as_conversation, Conversation, ConversationRow;
+        as_message, Message, MessageRow;
+        as_followup, Followup, FollowupRow;
+        as_device, Device, DeviceRow;
+    }
+
+    /// The key it is found by. Answers of [`Key::Install`], [`Key::Token`] and [`Key::Open`] are never written; theirs
+    /// is a key that finds nothing.
+    pub fn key(&self) -> Key {
+        match self {
+            Row::Customer(r) => Key::Customer(r.workspace, r.customer_id.clone()),
+            Row::Conversation(r) => Key::Conversation(r.workspace, r.conversation_id.clone(), r.customer_id.clone()),
+            Row::Message(r) => Key::Message(r.workspace, r.message_id.clone()),
+            Row::Followup(r) => Key::Followup(r.workspace, r.id),
+            Row::Device(r) => Key::Device(r.workspace, r.id),
+            Row::Found(_) | Row::Open(_) => Key::Install(super::WorkspaceId(0), String::new()),
+        }
+    }
+
+    /// The version it was loaded with; 0 = not stored yet.
+    pub fn version(&self) -> i64 {
+        match self {
+            Row::Customer(r) => r.version,
+            Row::Conversation(r) => r.version,
+            Row::Message(r) => r.version,
+            Row::Followup(r) => r.version,
+            Row::Device(r) => r.version,
+            Row::Found(_) | Row::Open(_) => 0,
+        }
+    }
+
+    /// Sets the version.
+    pub fn set_version(&mut self, version: i64) {
+        match self {
+            Row::Customer(r) => r.version = version,
+            Row::Conversation(r) => r.version = version,
+            Row::Message(r) => r.version = version,
+            Row::Followup(r) => r.version = version,
+            Row::Device(r) => r.version = version,
+            Row::Found(_) | Row::Open(_) => {}
+        }
+    }
+}
