@@ -26,6 +26,18 @@ const FIRE_ROWS: usize = 2_048;
 /// The longest nap: a clock that was slewed or a suspend is noticed after it.
 const MAX_NAP_MS: Ms = 250;
 
+const DAY_MS: Ms = 86_400_000;
+/// How long message texts are kept (S8).
+const TEXT_KEPT_MS: Ms = 90 * DAY_MS;
+/// How long follow-ups, their history and deliveries are kept (S8).
+const FOLLOWUP_KEPT_MS: Ms = 365 * DAY_MS;
+/// How long answers to an `Idempotency-Key` are kept (W3).
+const ANSWER_KEPT_MS: Ms = DAY_MS;
+/// Rows one step of retention takes: it shares the writer with everyone else.
+const RETIRE_ROWS: usize = 500;
+const RETIRE_PAUSE_MS: Ms = 100;
+const RETIRE_EVERY_MS: Ms = 600_000;
+
 type Entry = (Ms, FollowupId, WorkspaceId);
 
 /// The index of exact wake-ups of the real lane: 24 bytes and a share of a tree node each, never a task.
@@ -113,8 +125,9 @@ impl Timer {
     }
 }
 
-/// Starts the fire loop and the sweep.
+/// Starts the fire loop, the sweep and the housekeeping.
 pub(crate) fn start(engine: &Engine) {
+    tokio::spawn(keep_house(engine.clone()));
     tokio::spawn(fill(engine.clone()));
     tokio::spawn(fire(engine.clone()));
     tokio::spawn(sweep(engine.clone()));
@@ -180,6 +193,25 @@ async fn sweep(engine: Engine) {
         }
         metrics::gauge!("backstop_pending_followups").set(timer.len() as f64);
         watch_clock(&engine);
+    }
+}
+
+/// Retention (S8): what has outlived its purpose goes, a little at a time.
+async fn keep_house(engine: Engine) {
+    let timer = Arc::clone(engine.timer());
+    let never = Notify::new();
+    while !timer.stopped.load(Ordering::Acquire) {
+        let now = engine.clocks().real_ms();
+        let retired =
+            engine.store().retire(now - TEXT_KEPT_MS, now - FOLLOWUP_KEPT_MS, now - ANSWER_KEPT_MS, RETIRE_ROWS);
+        match retired.await {
+            Ok(rows) if rows >= RETIRE_ROWS => nap(&never, RETIRE_PAUSE_MS).await,
+            Ok(_) => nap(&never, RETIRE_EVERY_MS).await,
+            Err(error) => {
+                tracing::error!(%error, "retention waits for the store");
+                nap(&never, RETIRE_EVERY_MS).await;
+            }
+        }
     }
 }
 

@@ -116,11 +116,14 @@ pub(crate) fn stage(
     count(desk, &before, &decision, now);
     let id = before.id;
     let rest = decision.rest;
-    if (decision.left || rest.is_some())
+    if (decision.left || decision.returned || rest.is_some())
         && let Some(mut conversation) = conversation
     {
         if decision.left {
             conversation.left_at = Some(now);
+        } else if decision.returned {
+            // Nothing of it left after all, and what left before it was older than the gap when it was claimed.
+            conversation.left_at = None;
         }
         conversation.open.extend(rest.as_ref().map(|r| r.id));
         desk.put(Row::Conversation(conversation));
