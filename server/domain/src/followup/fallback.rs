@@ -41,6 +41,16 @@ pub(crate) fn fall_back(d: &mut Draft<'_>, event: &'static str, why: Reason, det
     offer(d);
 }
 
+/// A reply joined: what had no way out may have one with it (D1).
+pub(crate) fn reopen_skipped(d: &mut Draft<'_>) {
+    let offer_at = d.now + d.policy.offer_ms;
+    for channel in BOTH {
+        if matches!(d.f.leg(channel).status, LegStatus::Skipped(_)) && route(d, channel).is_ok() {
+            set(d, channel, LegStatus::Queued(offer_at));
+        }
+    }
+}
+
 /// Whether this channel can carry the follow-up, judged when it is decided and again when it is sent.
 pub(crate) fn route(d: &Draft<'_>, channel: Channel) -> Result<(), Skip> {
     let (facts, policy, f) = (d.facts, d.policy, &d.f);

@@ -11,7 +11,8 @@
 //! | FellBack | – | late, as above | as above | note | as above; the outcome stays |
 //! | Acked, Cancelled, Failed | – | same answer again, uncounted, late | – | – | – |
 //!
-//! FallingBack is entered only through one function that finds no channel → Failed at once.
+//! FallingBack is entered only through one function that finds no channel → Failed at once. A reply joins a follow-up
+//! that watches, that waits for an ack, or whose text and email wait out the gap while there is nobody to push to.
 
 mod ack;
 mod decide;

@@ -121,15 +121,24 @@ pub fn open(new: NewReply, facts: &Facts<'_>, now: Ms, policy: &Policy) -> Opene
     Opened { decision, warnings }
 }
 
-/// D8: a further reply joins a follow-up that waits or watches; `None` = it starts its own.
+/// D8: a further reply joins a follow-up that watches, waits for an ack or waits out the gap; `None` = it starts its own.
 pub fn join(before: &Followup, new: &NewReply, facts: &Facts<'_>, now: Ms, policy: &Policy) -> Option<Decision> {
     let joins = kind_of(new.kind, facts.wrote) == Kind::Reply
         && before.kind == Kind::Reply
         && before.replies.len() < MAX_REPLIES
         && before.chosen == new.chosen
-        && matches!(before.stage, Stage::Watching | Stage::Waiting)
-        // Its deadline is due: it is as good as decided.
-        && (before.stage == Stage::Watching || now < before.deadline_at);
+        && match before.stage {
+            Stage::Watching => true,
+            // Once its deadline is due it is as good as decided.
+            Stage::Waiting => now < before.deadline_at,
+            // With nobody to push to, a follow-up of its own would only queue up behind this one's text and email.
+            Stage::FallingBack { hold_until: Some(until), .. } => {
+                now < until
+                    && facts.online_until.is_none()
+                    && !push::reachable(new.chosen.as_deref(), facts, now, policy)
+            }
+            _ => false,
+        };
     if !joins {
         return None;
     }
@@ -145,6 +154,10 @@ pub fn join(before: &Followup, new: &NewReply, facts: &Facts<'_>, now: Ms, polic
             // The new reply makes it fresh.
             d.f.started_at = now;
             start(&mut d);
+        }
+        (Stage::FallingBack { .. }, _) => {
+            fallback::reopen_skipped(&mut d);
+            d.note("joined", "hold", Reason::RepeatGap, None);
         }
         _ => {
             d.note("joined", "push", Reason::Nothing, None);

@@ -2,6 +2,7 @@
 
 use super::decide::Draft;
 use super::effect::Effect;
+use super::event::{Facts, NewReply};
 use super::fallback;
 use super::outcome::Outcome;
 use super::policy::Policy;
@@ -16,7 +17,7 @@ const MIN_LIFE_MS: Ms = 1_000;
 
 /// Gives every live device a push that shows all replies, or says why there is none to give.
 pub(crate) fn address(d: &mut Draft<'_>) -> Result<(), Reason> {
-    if d.f.chosen.as_deref().is_some_and(|c| !c.contains(&Channel::Push)) {
+    if !NewReply::allows(d.f.chosen.as_deref(), Channel::Push) {
         return Err(Reason::PushNotChosen);
     }
     let mut gone = 0;
@@ -41,6 +42,12 @@ pub(crate) fn address(d: &mut Draft<'_>) -> Result<(), Reason> {
         (false, _) if gone > 0 => Err(Reason::TokenGone),
         (false, _) => Err(Reason::NoPushCredentials),
     }
+}
+
+/// Whether anybody is there to push to.
+pub(crate) fn reachable(chosen: Option<&[Channel]>, facts: &Facts<'_>, now: Ms, policy: &Policy) -> bool {
+    NewReply::allows(chosen, Channel::Push)
+        && facts.devices.iter().any(|d| d.live(now).is_ok() && policy.carries(d.provider))
 }
 
 /// P1 for a follow-up that takes over another's replies: no second push where one that shows them all is out.
