@@ -1,0 +1,5 @@
+//! The SDK through the surface an app uses, against a server double over real HTTP and in process.
+
+mod support;
+
+mod client;
