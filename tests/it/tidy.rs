@@ -16,6 +16,7 @@ const FILE_LINES: usize = 900;
 
 /// Files that may read a clock or wait, and why there.
 const CLOCKS: &[(&str, &str)] = &[
+    ("core/src/clock.rs", "the device's clocks and its callers' time budgets"),
     ("server/src/clock.rs", "the clocks of the server: everything else takes the time from here"),
     ("server/src/serve.rs", "time-outs of connections: no rule sees them"),
     ("tests/it/serve_bounds.rs", "a caller that sends a byte now and then"),
