@@ -106,14 +106,14 @@ fn classify(error: &reqwest::Error) -> TransportError {
     if error.is_timeout() {
         return TransportError::Timeout;
     }
-    let mut source = std::error::Error::source(error);
-    while let Some(inner) = source {
-        let wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        let tls = wrapped.and_then(|e| e.downcast_ref::<rustls::Error>());
-        if let Some(tls) = inner.downcast_ref::<rustls::Error>().or(tls) {
+    let mut next = std::error::Error::source(error);
+    while let Some(inner) = next {
+        if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
             return TransportError::Tls { reason: tls.to_string() };
         }
-        source = inner.source();
+        // An I/O error names as its source what lies below the error it wraps, not that error itself.
+        let wrapped = inner.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+        next = wrapped.map(|e| e as &(dyn std::error::Error + 'static)).or_else(|| inner.source());
     }
     if error.is_connect() { TransportError::Connect } else { TransportError::Broken }
 }

@@ -40,6 +40,8 @@ pub(crate) struct Inner {
     pub(crate) always: Option<Instead>,
     /// `METHOD path` of every request that arrived.
     pub(crate) log: Vec<String>,
+    /// The headers of every request that came over HTTP.
+    pub(crate) headers: Vec<String>,
     /// Registrations as they came, with their authorization.
     pub(crate) registrations: Vec<(RegisterDevice, Option<String>)>,
     /// install_id → device.

@@ -1,0 +1,257 @@
+//! The real transport over real sockets: headers, TLS, and servers that misbehave.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use backstop_core::{
+    Acked, Alerts, Config, Error, Failure, Flushed, Grade, Home, HttpTransport, Method, Platform, Proof, PushClient,
+    RegistrationStatus, Request, Transport, TransportError,
+};
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+
+use crate::support::*;
+
+const CA: &[u8] = include_bytes!("../fixtures/tls/ca.pem");
+const KEY: &[u8] = include_bytes!("../fixtures/tls/leaf.key.pem");
+const GOOD: &[u8] = include_bytes!("../fixtures/tls/good.pem");
+const EXPIRED: &[u8] = include_bytes!("../fixtures/tls/expired.pem");
+const OTHER_NAME: &[u8] = include_bytes!("../fixtures/tls/other-name.pem");
+
+/// Serves the double on a free port, or on a given one; with TLS if a certificate is given.
+async fn listen(server: &Server, address: Option<SocketAddr>, certificate: Option<&[u8]>) -> SocketAddr {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let listener = TcpListener::bind(address.unwrap_or(any)).await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let (server, acceptor) = (server.clone(), certificate.map(acceptor));
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.expect("accepts");
+            let (server, acceptor) = (server.clone(), acceptor.clone());
+            tokio::spawn(async move {
+                match acceptor {
+                    None => serve(stream, server).await,
+                    Some(acceptor) => {
+                        if let Ok(stream) = acceptor.accept(stream).await {
+                            serve(stream, server).await;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    address
+}
+
+fn acceptor(certificate: &[u8]) -> TlsAcceptor {
+    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>().expect("PEM");
+    let key = PrivateKeyDer::from_pem_slice(KEY).expect("PEM");
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("ring")
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .expect("the key is the certificate's");
+    TlsAcceptor::from(Arc::new(config))
+}
+
+async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, server: Server) {
+    let service = service_fn(move |request: hyper::Request<Incoming>| {
+        let server = server.clone();
+        async move {
+            let (head, body) = request.into_parts();
+            let body = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
+            let header = |name: &str| head.headers.get(name).and_then(|v| v.to_str().ok());
+            let names = ["backstop-app", "backstop-sdk", "content-type", "user-agent"];
+            let seen = names.map(|name| header(name).unwrap_or("-").to_owned());
+            server.lock().headers.push(seen.join(" "));
+            let answer = server.serve(head.method.as_str(), head.uri.path(), header("authorization"), &body);
+            let response = match answer {
+                Some(Ok(response)) => response,
+                Some(Err(_)) => return Err(std::io::Error::other("dropped")),
+                None => std::future::pending().await,
+            };
+            let mut builder = hyper::Response::builder().status(response.status);
+            if let Some(ms) = response.retry_after_ms {
+                builder = builder.header("retry-after", ms / 1000);
+            }
+            if (300..400).contains(&response.status) {
+                builder = builder.header("location", "/elsewhere");
+            }
+            Ok(builder.body(Full::new(Bytes::from(response.body))).expect("valid headers"))
+        }
+    });
+    // A connection that breaks is the client's to notice.
+    let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
+}
+
+fn at(base_url: String) -> Config {
+    Config { base_url, platform: Platform::Ios, ..config(Home::Memory) }
+}
+
+async fn flushed(config: Config) -> Flushed {
+    let client = PushClient::open(config).expect("opens");
+    client.set_token(token("t"), Alerts::Allowed, 300).await.expect("stored")
+}
+
+fn request() -> Request {
+    Request { method: Method::Get, path: "/v1/x".to_owned(), authorization: None, body: vec![] }
+}
+
+/// C1, C4, P7: the whole way over a socket, and the headers that the server counts on.
+#[tokio::test]
+async fn c4_p7_the_whole_way_over_http() {
+    let server = Server::default();
+    let address = listen(&server, None, None).await;
+    let client = PushClient::open(at(format!("http://{address}"))).expect("opens");
+    client.identify("lucas", Proof::Hash("h".to_owned()), 0).await.expect("stored");
+    let flushed = client.set_token(token("t"), Alerts::Allowed, AMPLE_MS).await.expect("stored");
+    assert!(matches!(flushed.registration, RegistrationStatus::Confirmed { .. }), "{flushed:?}");
+    let acked = client.acknowledge("r1", Grade::Displayed, None, AMPLE_MS).await.expect("stored");
+    assert!(matches!(acked, Acked::Confirmed(_)));
+    client.log_out(AMPLE_MS).await.expect("stored");
+    assert_eq!(server.log(), ["POST /v1/devices", "POST /v1/acks", "DELETE /v1/devices/dev_1/customer"]);
+    let agent = concat!("backstop-core/", env!("CARGO_PKG_VERSION"));
+    let (with_body, without) =
+        (format!("app_test rust/0.1.0 application/json {agent}"), format!("app_test rust/0.1.0 - {agent}"));
+    assert_eq!(server.lock().headers, [with_body.clone(), with_body, without]);
+}
+
+/// C4: recorded while nothing listens, delivered by a later flush once something does.
+#[tokio::test]
+async fn c4_offline_then_flushed_over_http() {
+    let server = Server::default();
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = free.local_addr().expect("bound");
+    drop(free);
+    let client = PushClient::open(at(format!("http://{address}"))).expect("opens");
+    client.set_token(token("t"), Alerts::Allowed, 0).await.expect("stored");
+    assert_eq!(client.acknowledge("r1", Grade::Displayed, None, 100).await, Ok(Acked::Stored));
+    assert_eq!(client.status().last_failure, Some(Failure::Transport(TransportError::Connect)));
+    listen(&server, Some(address), None).await;
+    let flushed = client.flush(AMPLE_MS).await.expect("flushed");
+    assert_eq!((flushed.uploaded, flushed.pending, flushed.last_failure), (1, 0, None));
+    assert_eq!(server.acks(), ["r1 displayed"]);
+}
+
+/// A server is trusted only by name, time and authority; what is wrong is said, and nothing was sent.
+#[tokio::test]
+async fn a_wrong_certificate_is_a_typed_error() {
+    let roots = vec![CA.to_vec()];
+    let server = Server::default();
+    let good = listen(&server, None, Some(GOOD)).await;
+    let trusting =
+        Config { extra_root_certificates: roots.clone(), ..at(format!("https://localhost:{}", good.port())) };
+    let ok = flushed(trusting.clone()).await;
+    assert!(matches!(ok.registration, RegistrationStatus::Confirmed { .. }), "{ok:?}");
+    let by_ip = flushed(Config { base_url: format!("https://{good}"), ..trusting.clone() }).await;
+    assert_eq!(by_ip.last_failure, None);
+    let requests = server.log().len();
+
+    let expired = listen(&server, None, Some(EXPIRED)).await;
+    let other_name = listen(&server, None, Some(OTHER_NAME)).await;
+    for (config, word) in [
+        (Config { extra_root_certificates: vec![], ..trusting.clone() }, "UnknownIssuer"),
+        (Config { base_url: format!("https://{expired}"), ..trusting.clone() }, "expired"),
+        (Config { base_url: format!("https://{other_name}"), ..trusting.clone() }, "not valid for name"),
+    ] {
+        match flushed(config).await.last_failure {
+            Some(Failure::Transport(TransportError::Tls { reason })) => {
+                assert!(reason.contains(word), "{reason}");
+            }
+            other => panic!("{word}: {other:?}"),
+        }
+    }
+    assert_eq!(server.log().len(), requests);
+    // TLS spoken to a plain port, and plain HTTP to a TLS port.
+    let plain = listen(&server, None, None).await;
+    let failure = flushed(Config { base_url: format!("https://{plain}"), ..trusting.clone() }).await.last_failure;
+    assert!(matches!(failure, Some(Failure::Transport(TransportError::Tls { .. }))), "{failure:?}");
+    let failure = flushed(Config { base_url: format!("http://{good}"), ..trusting }).await.last_failure;
+    assert!(matches!(failure, Some(Failure::Transport(_))), "{failure:?}");
+}
+
+/// Roots that are none are named when the client is opened.
+#[test]
+fn extra_roots_must_be_certificates() {
+    let swapped = [b"".to_vec(), b"not PEM".to_vec(), KEY.to_vec()];
+    for roots in swapped {
+        let config = Config { extra_root_certificates: vec![roots], ..at("https://localhost".to_owned()) };
+        let opened = PushClient::open(config).map(|_| ());
+        assert!(matches!(opened, Err(Error::InvalidConfig { key: "extra_root_certificates", .. })), "{opened:?}");
+    }
+}
+
+/// A redirect is not followed, `Retry-After` is read, and an answer that is not the server's is not final.
+#[tokio::test]
+async fn answers_that_are_no_answers_are_never_final() {
+    let server = Server::default();
+    let address = listen(&server, None, None).await;
+    let client = PushClient::open(at(format!("http://{address}"))).expect("opens");
+    client.set_token(token("t"), Alerts::Allowed, AMPLE_MS).await.expect("stored");
+    let page = "<html>Welcome to the hotel</html>".to_owned();
+    for (status, retry_after_ms) in [(302, None), (200, None), (404, None), (511, None), (503, Some(7_000))] {
+        server.next(Instead::Answer(status, retry_after_ms, page.clone()));
+        assert_eq!(client.acknowledge("r", Grade::Displayed, None, 200).await.map(|_| ()), Ok(()));
+        if status == 503 {
+            let next_ms = client.status().next_flush_in_ms.expect("waits");
+            assert!((6_000..=7_000).contains(&next_ms), "{next_ms}");
+        }
+    }
+    assert!(!server.log().iter().any(|line| line.contains("elsewhere")));
+}
+
+/// What a broken or hostile server can do to a response: each is a typed failure, bounded in memory and time.
+#[tokio::test]
+async fn responses_are_bounded() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: ";
+    let huge = format!("{head}1000000\r\n\r\n{}", "x".repeat(1_000_000));
+    let too_many_headers = format!("HTTP/1.1 200 OK\r\n{}\r\n", "x: y\r\n".repeat(10_000));
+    for (bytes, expected) in [
+        (huge, Err(TransportError::Broken)),
+        (format!("{head}100\r\n\r\ncut off"), Err(TransportError::Broken)),
+        ("no HTTP at all".to_owned(), Err(TransportError::Broken)),
+        (too_many_headers, Err(TransportError::Broken)),
+        (format!("{head}2\r\n\r\n{{}}"), Ok(200)),
+    ] {
+        let shown = bytes[..bytes.len().min(60)].to_owned();
+        let address = answer_raw(bytes, false).await;
+        let transport = HttpTransport::new(&at(format!("http://{address}"))).expect("valid");
+        assert_eq!(transport.send(request(), AMPLE_MS).await.map(|r| r.status), expected, "{shown}");
+    }
+    let address = answer_raw(format!("{head}100\r\n\r\nstuck"), true).await;
+    let transport = HttpTransport::new(&at(format!("http://{address}"))).expect("valid");
+    assert_eq!(transport.send(request(), 100).await, Err(TransportError::Timeout));
+}
+
+async fn answer_raw(bytes: String, keep_open: bool) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let (mut stream, _): (TcpStream, _) = listener.accept().await.expect("accepts");
+        let mut head = [0; 1024];
+        let _ = stream.read(&mut head).await;
+        let _ = stream.write_all(bytes.as_bytes()).await;
+        if keep_open {
+            std::future::pending::<()>().await;
+        }
+    });
+    address
+}
+
+/// A path prefix of the base URL stays, and no proxy of the environment is asked for loopback.
+#[tokio::test]
+async fn the_base_urls_path_is_kept() {
+    let server = Server::default();
+    let address = listen(&server, None, None).await;
+    let transport = HttpTransport::new(&at(format!("http://{address}/behind/a/proxy"))).expect("valid");
+    let status = transport.send(request(), AMPLE_MS).await.map(|r| r.status);
+    assert_eq!((status, server.log()), (Ok(401), vec!["GET /behind/a/proxy/v1/x".to_owned()]));
+}
