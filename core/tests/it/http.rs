@@ -26,7 +26,7 @@ const EXPIRED: &[u8] = include_bytes!("../fixtures/tls/expired.pem");
 const OTHER_NAME: &[u8] = include_bytes!("../fixtures/tls/other-name.pem");
 
 /// Serves the double on a free port, or on a given one; with TLS if a certificate is given.
-async fn listen(server: &Server, address: Option<SocketAddr>, certificate: Option<&[u8]>) -> SocketAddr {
+pub(crate) async fn listen(server: &Server, address: Option<SocketAddr>, certificate: Option<&[u8]>) -> SocketAddr {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = TcpListener::bind(address.unwrap_or(any)).await.expect("a port");
     let address = listener.local_addr().expect("bound");

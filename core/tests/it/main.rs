@@ -4,4 +4,7 @@ mod support;
 
 mod client;
 mod http;
+mod kill;
 mod machine;
+mod spool;
+mod store;
