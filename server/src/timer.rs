@@ -3,8 +3,8 @@
 //! Losing the index loses nothing: the sweep finds what it forgot, and the store alone is believed.
 
 use crate::clock::Clocks;
-use crate::engine::Engine;
 use crate::engine::desk::Rearmed;
+use crate::engine::{Engine, Stats};
 use crate::store::{Due, Lane, WorkspaceId};
 use backstop_domain::Ms;
 use backstop_domain::followup::{Wake, WakeReason};
@@ -180,6 +180,7 @@ async fn fire(engine: Engine) {
 async fn sweep(engine: Engine) {
     let timer = Arc::clone(engine.timer());
     let never = Notify::new();
+    let mut stepped = false;
     while !timer.stopped.load(Ordering::Acquire) {
         nap(&never, SWEEP_MS as Ms).await;
         let until = engine.clocks().real_ms() - SWEEP_MS as Ms;
@@ -192,7 +193,7 @@ async fn sweep(engine: Engine) {
             Err(error) => tracing::error!(%error, "the sweep could not read the store"),
         }
         metrics::gauge!("backstop_pending_followups").set(timer.len() as f64);
-        watch_clock(&engine);
+        watch_clock(&engine, &mut stepped);
     }
 }
 
@@ -227,16 +228,22 @@ async fn wake(engine: &Engine, workspace: WorkspaceId, id: FollowupId) {
     }
 }
 
-/// Time as measured does not follow a step of the wall clock; the operator must hear of one.
-fn watch_clock(engine: &Engine) {
-    let offset_ms = engine.clocks().real().wall_offset_ms();
+/// Time as measured does not follow a step of the wall clock while anything is measured by it; the operator must hear
+/// of one.
+fn watch_clock(engine: &Engine, stepped: &mut bool) {
+    let clock = engine.clocks().real();
+    let offset_ms = clock.wall_offset_ms();
     metrics::gauge!("backstop_wall_clock_offset_seconds").set(offset_ms as f64 / 1000.0);
-    if offset_ms.abs() > crate::clock::STEP_ALARM_MS {
-        static SAID: AtomicBool = AtomicBool::new(false);
-        if !SAID.swap(true, Ordering::Relaxed) {
-            tracing::error!(offset_ms, "the wall clock stepped; deadlines go on by elapsed time until a restart");
-        }
+    let is_stepped = offset_ms.abs() > crate::clock::STEP_ALARM_MS;
+    if is_stepped && !*stepped {
+        metrics::counter!("backstop_alarms_total", "alarm" => "wall_clock_step").increment(1);
+        tracing::error!(offset_ms, "the wall clock stepped; what is pending goes on by elapsed time");
     }
+    if is_stepped && engine.stats() == (Stats { pending: 0, queued: 0, sending: 0 }) {
+        clock.set_to_wall();
+        tracing::info!(offset_ms, "nothing is pending: the clock is set to the wall clock");
+    }
+    *stepped = is_stepped;
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that sleeps: it is what a timer is")]
