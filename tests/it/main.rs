@@ -4,8 +4,11 @@
 
 mod providers_bodies;
 mod providers_capture;
+mod providers_email;
 mod providers_fcm;
 mod providers_fcm_double;
+mod providers_smtp;
+mod providers_smtp_double;
 mod providers_support;
 mod serve_bounds;
 mod tidy;

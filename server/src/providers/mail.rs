@@ -68,6 +68,11 @@ impl Mail {
         Ok(Mail { message, content, from: from_shown, to: to_shown })
     }
 
+    /// What a bounce will quote.
+    pub(super) fn message_id(&self) -> Option<String> {
+        self.message.headers().get_raw("Message-ID").map(str::to_owned)
+    }
+
     /// What the outbox of a sandbox shows.
     pub(super) fn payload(&self) -> Value {
         let header = |name: &'static str| self.message.headers().get_raw(name).unwrap_or_default();

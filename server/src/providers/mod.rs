@@ -5,6 +5,7 @@ pub mod capture;
 pub mod fcm;
 mod fit;
 mod mail;
+pub mod smtp;
 
 use backstop_domain::followup::{Outcome, Services, TextService};
 use backstop_wire::{Environment, Push};

@@ -3,9 +3,12 @@
 use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
 use serde::Deserialize;
 use std::sync::LazyLock;
+use unicode_segmentation::UnicodeSegmentation;
 
 /// Replies shown; older ones are counted and left to the conversation, since mail clients clip long mails.
 const MAX_REPLIES: usize = 20;
+/// Mail clients show about this much.
+const MAX_PREVIEW_GRAPHEMES: usize = 120;
 
 /// One reply as the email shows it.
 pub struct Reply<'a> {
@@ -99,6 +102,7 @@ pub fn render(email: &FollowupEmail<'_>) -> Rendered {
         company => email.company.to_owned(),
         subject => subject.clone(),
         greeting => phrase(if email.customer_name.is_some() { &words.greeting } else { &words.greeting_unnamed }),
+        preview => shown.last().map(preview),
         intro => phrase(&words.intro),
         earlier => (earlier > 0).then(|| phrase(&words.earlier)),
         replies => shown.iter().map(|reply| reply_view(reply, words)).collect::<Vec<_>>(),
@@ -108,15 +112,26 @@ pub fn render(email: &FollowupEmail<'_>) -> Rendered {
     };
     let part = |name: &str| {
         let template = LAYOUT.environment.get_template(name).expect("the template is embedded");
-        template.render(view.clone()).expect("the template renders: see the tests of each language")
+        template.render(view.clone()).expect("the template renders: see the tests of each language") + "\n"
     };
     Rendered { text: part("email.txt"), html: part("email.html"), subject }
 }
 
 fn reply_view(reply: &Reply<'_>, words: &Words) -> Value {
-    // Control characters have no place in a mail, and a lone CR is how one dialogue becomes two.
-    let lines: Vec<String> = reply.text.lines().map(|line| line.replace(char::is_control, " ")).collect();
-    context! { author => reply.author.to_owned(), at => time(&words.time, reply.at_ms), lines }
+    let lines: Vec<String> = reply.text.lines().map(printable).collect();
+    context! { author => printable(reply.author), at => time(&words.time, reply.at_ms), lines }
+}
+
+/// What a list of mails shows beside the subject.
+fn preview(reply: &Reply<'_>) -> String {
+    let line = reply.text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
+    let text: String = line.trim().graphemes(true).take(MAX_PREVIEW_GRAPHEMES).collect();
+    printable(&format!("{}: {text}", reply.author))
+}
+
+/// Control characters have no place in a mail, and a lone CR is how one dialogue becomes two.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, " ")
 }
 
 /// By the primary subtag: `ko-KR` reads Korean.
