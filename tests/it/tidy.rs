@@ -18,12 +18,19 @@ const FILE_LINES: usize = 900;
 const CLOCKS: &[(&str, &str)] = &[
     ("core/src/clock.rs", "the device's clocks and its callers' time budgets"),
     ("server/src/clock.rs", "the clocks of the server: everything else takes the time from here"),
+    ("server/src/perform.rs", "a pause before a store that is away is asked again"),
     ("server/src/serve.rs", "time-outs of connections: no rule sees them"),
+    ("server/src/timer.rs", "sleeps until the next due row, and between two sweeps"),
     ("tests/it/serve_bounds.rs", "a caller that sends a byte now and then"),
 ];
 
-/// Files that may start a task or a thread, and who ends it.
-const SPAWNS: &[(&str, &str)] = &[("server/src/serve.rs", "a task a connection; the drain waits for all of them")];
+/// Files that may start a task or a thread, and what ends it.
+const SPAWNS: &[(&str, &str)] = &[
+    ("server/src/engine/mod.rs", "the one loop that decides; ends with its queue"),
+    ("server/src/perform.rs", "one per send under way, as many as there are hands; the drain waits for them"),
+    ("server/src/serve.rs", "one per connection, as many as there are permits; the drain ends them"),
+    ("server/src/timer.rs", "the fire loop, the sweep and the housekeeping; the drain stops them"),
+];
 
 const CLOCK_CALLS: &[&str] = &[
     "SystemTime::now",
