@@ -1,6 +1,6 @@
 //! The accept loop: HTTP/1.1 whose time-outs work, bounded connections, and a drain that ends.
 //!
-//! A connection is always waiting for one thing, [`Waiting`], and each kind of waiting on the caller has an end.
+//! A connection is always waiting for one thing, `Waiting`, and each kind of waiting on the caller has an end.
 //! hyper's own header time-out also runs between two requests, so it cannot tell a caller that idles (fine for a
 //! minute) from one that sends a byte a second (never fine). Bodies are bounded by the router, where they are read.
 

@@ -83,7 +83,7 @@ pub struct EmailSend {
     pub link: Option<String>,
 }
 
-/// The answer of [`Provider::send`].
+/// The answer of [`PushProvider::send`] and its kin.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
 /// Carries pushes.

@@ -121,7 +121,8 @@ pub fn open(new: NewReply, facts: &Facts<'_>, now: Ms, policy: &Policy) -> Opene
     Opened { decision, warnings }
 }
 
-/// D8: a further reply joins a follow-up that watches, waits for an ack or waits out the gap; `None` = it starts its own.
+/// D8: a further reply joins a follow-up that watches, waits for an ack or waits out the gap.
+/// `None` = it starts its own.
 pub fn join(before: &Followup, new: &NewReply, facts: &Facts<'_>, now: Ms, policy: &Policy) -> Option<Decision> {
     let joins = kind_of(new.kind, facts.wrote) == Kind::Reply
         && before.kind == Kind::Reply
