@@ -3,6 +3,8 @@
 //! `config.default.toml` is the one list of keys: it is the lowest layer, the documentation, and what an unknown key is
 //! measured against. Each problem says where it comes from, which key, and what to do.
 
+use crate::providers::fcm::FcmConfig;
+use crate::providers::smtp::SmtpConfig;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -15,6 +17,10 @@ use std::path::{Path, PathBuf};
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
 const ENV_PREFIX: &str = "BACKSTOP__";
+/// A provider that answers later than the engine waits would be asked again.
+const MAX_SEND_MS: u64 = 11_000;
+/// Sections that mean something by being there: their defaults count only beside a key that somebody set.
+const ACCOUNTS: &[&[&str]] = &[&["fcm"], &["providers", "smtp"]];
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Deserialize)]
@@ -26,6 +32,12 @@ pub struct Config {
     pub store: StoreSection,
     /// `[followup]`
     pub followup: FollowupSection,
+    /// `[fcm]`, if anybody set a key of it.
+    #[serde(default)]
+    pub fcm: Option<FcmConfig>,
+    /// `[providers.…]`
+    #[serde(default)]
+    pub providers: Accounts,
     /// `[limits]`
     pub limits: Limits,
     /// `[log]`
@@ -74,6 +86,15 @@ pub struct StoreSection {
 pub struct FollowupSection {
     /// P3: a ceiling, 1,000–30,000.
     pub ack_wait_ms: i64,
+}
+
+/// The deployment's accounts for text and mail.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Accounts {
+    /// `[providers.smtp]`, if anybody set a key of it.
+    #[serde(default)]
+    pub smtp: Option<SmtpConfig>,
 }
 
 /// Bounds on what callers may ask.
@@ -171,6 +192,10 @@ impl Config {
         if !problems.is_empty() {
             return Err(ConfigError(problems));
         }
+        let (defaults, given) = layers.split_at_mut(1);
+        for account in ACCOUNTS.iter().filter(|account| !given.iter().any(|layer| layer.has(account))) {
+            defaults[0].remove(account);
+        }
         let figment = layers.into_iter().fold(Figment::new(), Figment::merge);
         let config: Config =
             figment.extract().map_err(|errors| ConfigError(errors.into_iter().map(Problem::from_figment).collect()))?;
@@ -203,7 +228,8 @@ impl Config {
         let url = server.public_url.as_deref().unwrap_or("https://unset");
         let is_web = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme) && url.len() > scheme.len());
         must(is_web, "server.public_url", "must begin with http:// or https://".into());
-        must(server.max_connections > 0, "server.max_connections", "must be at least 1".into());
+        let connections = server.max_connections;
+        must((1..=1_000_000).contains(&connections), "server.max_connections", "must be 1 to 1000000".into());
         for (key, ms) in [
             ("server.header_timeout_ms", server.header_timeout_ms),
             ("server.body_timeout_ms", server.body_timeout_ms),
@@ -216,6 +242,13 @@ impl Config {
             must(false, "store.url", mend);
         }
         let readers = self.store.read_connections;
+        for (key, timeout_ms) in [
+            ("fcm.timeout_ms", self.fcm.as_ref().map(|fcm| fcm.timeout_ms)),
+            ("providers.smtp.timeout_ms", self.providers.smtp.as_ref().map(|smtp| smtp.timeout_ms)),
+        ] {
+            let fits = timeout_ms.is_none_or(|ms| (100..=MAX_SEND_MS).contains(&ms));
+            must(fits, key, format!("must be 100 to {MAX_SEND_MS}: later than that a send counts as unknown"));
+        }
         must((1..=64).contains(&readers), "store.read_connections", format!("is {readers}: must be 1 to 64"));
         let wait = self.followup.ack_wait_ms;
         let in_range = (1_000..=30_000).contains(&wait);
@@ -351,6 +384,23 @@ impl Layer {
         Ok(Layer { place: place.to_owned(), values })
     }
 
+    fn has(&self, section: &[&str]) -> bool {
+        let (last, path) = section.split_last().expect("a section has a name");
+        descend(&self.values, path).is_some_and(|dict| dict.contains_key(*last))
+    }
+
+    fn remove(&mut self, section: &[&str]) {
+        match section {
+            [name] => drop(self.values.remove(*name)),
+            [outer, name] => {
+                if let Some(Value::Dict(_, inner)) = self.values.get_mut(*outer) {
+                    inner.remove(*name);
+                }
+            }
+            _ => {}
+        }
+    }
+
     /// `BACKSTOP__A__B=value` as `a.b`, read as the kind of value that key holds: a password of digits stays text.
     fn variable(name: &str, value: &str, known: &[(String, Value)]) -> Result<Layer, Problem> {
         let place = format!("environment variable {name}");
@@ -405,6 +455,10 @@ fn unknown_keys(layer: &Layer, known: &[(String, Value)]) -> Vec<Problem> {
     flatten("", &layer.values, &mut keys);
     let strange = keys.into_iter().filter(|key| !known.iter().any(|(known, _)| known == key));
     strange.map(|key| Problem::new(&layer.place, None, unknown(&key, known))).collect()
+}
+
+fn descend<'a>(dict: &'a Dict, path: &[&str]) -> Option<&'a Dict> {
+    path.iter().try_fold(dict, |dict, name| dict.get(*name)?.as_dict())
 }
 
 fn flatten(prefix: &str, dict: &Dict, keys: &mut Vec<String>) {
@@ -512,6 +566,20 @@ mod tests {
 
     fn nest(section: &str, key: &str) -> Dict {
         figment::util::nest(&format!("{section}.{key}"), Value::from(1)).into_dict().unwrap()
+    }
+
+    /// P12: an account is there when somebody set a key of it; its other defaults come with it.
+    #[test]
+    fn an_account_is_configured_by_any_key_of_it() {
+        let none = load("", &[]).unwrap();
+        assert!(none.fcm.is_none() && none.providers.smtp.is_none());
+        let host = load("", &[("BACKSTOP__PROVIDERS__SMTP__HOST", "mail.test")]).unwrap();
+        let smtp = host.providers.smtp.unwrap();
+        assert_eq!((smtp.host.as_str(), smtp.timeout_ms), ("mail.test", 10_000));
+        assert!(host.fcm.is_none());
+        let digits = load("", &[("BACKSTOP__PROVIDERS__SMTP__PASSWORD", "0123")]).unwrap();
+        assert_eq!(digits.providers.smtp.unwrap().password.unwrap(), "0123");
+        assert!(load("[fcm]\nbase_url = \"http://127.0.0.1:1\"", &[]).unwrap().fcm.is_some());
     }
 
     #[test]

@@ -28,10 +28,14 @@ pub const HTTP_REQUESTS: &str = "backstop_http_requests_total";
 pub const HTTP_CONNECTIONS: &str = "backstop_http_connections";
 /// Connections closed on a caller that was too slow: `phase` = `head` or `idle`.
 pub const HTTP_TIMEOUTS: &str = "backstop_http_timeouts_total";
-/// Alarms by name: what somebody should look at.
+/// Batches that the store refused.
+pub const COMMIT_ERRORS: &str = "backstop_commit_errors_total";
+/// Sends that waited for another wake-up because their queue was full.
+pub const EFFECTS_POSTPONED: &str = "backstop_effects_postponed_total";
+/// What somebody should look at, by `alarm`.
 pub const ALARMS: &str = "backstop_alarms_total";
 /// How far the wall clock has stepped away from the server's.
-pub const CLOCK_OFFSET: &str = "backstop_clock_offset_seconds";
+pub const CLOCK_OFFSET: &str = "backstop_wall_clock_offset_seconds";
 /// Panics; each is a bug.
 pub const PANICS: &str = "backstop_panics_total";
 
@@ -121,6 +125,8 @@ fn describe() {
     describe_counter!(PROVIDER_REQUESTS, "Requests to providers, by provider and outcome.");
     describe_histogram!(COMMIT_BATCH_SIZE, "Units that shared one durable commit.");
     describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Time of a durable commit.");
+    describe_counter!(COMMIT_ERRORS, "Batches that the store refused.");
+    describe_counter!(EFFECTS_POSTPONED, "Sends that waited for another wake-up because their queue was full.");
     describe_counter!(HTTP_REQUESTS, "Answers, by route template and status.");
     describe_gauge!(HTTP_CONNECTIONS, "Open connections.");
     describe_counter!(HTTP_TIMEOUTS, "Connections closed on a caller that was too slow, by phase.");
