@@ -215,6 +215,9 @@ async fn a_lost_answer_is_unknown_and_a_lost_question_is_not() {
     let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let unreachable = Outcome::RetryAfter { after_ms: None, error: "unreachable".into() };
     assert_eq!(send(&against(format!("http://{free}"))).await, unreachable);
+    // It listens, but does not speak TLS.
+    let plain = raw_server(Some("")).await.replace("http:", "https:");
+    assert_eq!(send(&against(plain)).await, unreachable);
     // The token server hangs: no message can have left.
     let mut key_file = google.key_file();
     key_file["token_uri"] = format!("{}/token", raw_server(None).await).into();

@@ -22,8 +22,10 @@ use std::time::Duration;
 const MAX_TTL_S: i64 = 28 * 24 * 3600;
 /// An answer is read this far; Google's are a few hundred bytes.
 const MAX_REPLY_BYTES: usize = 64 * 1024;
-/// How long a connection may take, within the whole time-out.
+/// How long a connection may take at most. It ends before the whole time-out does: while connecting, nothing was sent.
 const CONNECT_TIMEOUT_MS: u64 = 5_000;
+/// How often a busy connection is asked for a sign of life, and how long it may take to give one.
+const KEEP_ALIVE_MS: u64 = 5_000;
 
 /// `[fcm]`: the deployment's default account.
 #[derive(Clone, Deserialize)]
@@ -131,7 +133,10 @@ impl Fcm {
         let mut http = reqwest::Client::builder()
             .user_agent(concat!("backstop/", env!("CARGO_PKG_VERSION")))
             .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_millis(config.timeout_ms.min(CONNECT_TIMEOUT_MS)));
+            // A path that died without a word is noticed before every push of ten seconds has timed out on it.
+            .http2_keep_alive_interval(Duration::from_millis(KEEP_ALIVE_MS))
+            .http2_keep_alive_timeout(Duration::from_millis(KEEP_ALIVE_MS))
+            .connect_timeout(Duration::from_millis((config.timeout_ms / 2).min(CONNECT_TIMEOUT_MS)));
         if base.host_str().is_some_and(account::is_loopback) {
             http = http.no_proxy();
         }
