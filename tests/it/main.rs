@@ -11,4 +11,7 @@ mod providers_smtp;
 mod providers_smtp_double;
 mod providers_support;
 mod serve_bounds;
+mod store_conformance;
+mod store_rows;
+mod store_sqlite;
 mod tidy;

@@ -29,6 +29,7 @@ const SPAWNS: &[(&str, &str)] = &[
     ("server/src/engine/mod.rs", "the one loop that decides; ends with its queue"),
     ("server/src/perform.rs", "one per send under way, as many as there are hands; the drain waits for them"),
     ("server/src/serve.rs", "one per connection, as many as there are permits; the drain ends them"),
+    ("server/src/store/sqlite/mod.rs", "the writer, the readers, the checkpoints; joined when the store is dropped"),
     ("server/src/timer.rs", "the fire loop, the sweep and the housekeeping; the drain stops them"),
 ];
 

@@ -5,6 +5,9 @@
 //! transaction (group commit). Every key carries its workspace: nothing is found across workspaces.
 
 mod row;
+mod sqlite;
+
+pub use sqlite::{OpenError, OpenOptions, SqliteStore};
 
 use backstop_domain::followup::{Followup, Wake};
 use backstop_domain::ids::{DeviceId, FollowupId};

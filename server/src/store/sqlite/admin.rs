@@ -1,0 +1,195 @@
+//! What is asked rarely: workspaces, keys, clocks, stored answers, retention.
+
+use super::codec::{Word as _, json, to_json, unreadable, word};
+use super::load::{many, one};
+use crate::store::{Scope, StoredAnswer, WorkspaceId, WorkspaceRow};
+use backstop_domain::Ms;
+use rusqlite::{Connection, Result, params};
+
+/// How long a stored answer stands (W3); an older one makes room.
+const ANSWER_KEPT_MS: Ms = 24 * 3_600_000;
+
+/// Ids of ours hold their time in the bits above these: see `backstop_domain::ids::next_id`.
+const ID_TIME_SHIFT: u32 = 20;
+
+macro_rules! workspace_columns {
+    () => {
+        "id, name, identity_secrets, trusted_keys, settings, frozen_at, created_at"
+    };
+}
+
+pub(super) fn create_workspace(
+    tx: &Connection,
+    row: &WorkspaceRow,
+    keys: &[([u8; 32], Scope)],
+) -> Result<Option<WorkspaceId>> {
+    for (hash, _) in keys {
+        if one(tx, "SELECT 1 FROM keys WHERE hash = ?1", params![hash], |_| Ok(()))?.is_some() {
+            return Ok(None);
+        }
+    }
+    let sql = "INSERT INTO workspaces (name, identity_secrets, trusted_keys, settings, frozen_at, created_at)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+    let (secrets, trusted) = (secrets_to_json(&row.identity_secrets)?, to_json(&row.trusted_keys)?);
+    let values = params![row.name, secrets, trusted, row.settings, row.frozen_at, row.created_at];
+    if tx.prepare_cached(sql)?.execute(values)? == 0 {
+        return Ok(None);
+    }
+    let id = WorkspaceId(tx.last_insert_rowid());
+    for (hash, scope) in keys {
+        create_key(tx, id, hash, *scope, row.created_at)?;
+    }
+    Ok(Some(id))
+}
+
+pub(super) fn workspace(db: &Connection, id: WorkspaceId) -> Result<Option<WorkspaceRow>> {
+    let sql = concat!("SELECT ", workspace_columns!(), " FROM workspaces WHERE id = ?1");
+    one(db, sql, params![id.0], workspace_row)
+}
+
+pub(super) fn workspace_named(db: &Connection, name: &str) -> Result<Option<WorkspaceRow>> {
+    let sql = concat!("SELECT ", workspace_columns!(), " FROM workspaces WHERE name = ?1");
+    one(db, sql, params![name], workspace_row)
+}
+
+pub(super) fn workspaces(db: &Connection) -> Result<Vec<WorkspaceRow>> {
+    let sql = concat!("SELECT ", workspace_columns!(), " FROM workspaces ORDER BY id");
+    many(db, sql, [], workspace_row)
+}
+
+pub(super) fn update_workspace(tx: &Connection, row: &WorkspaceRow) -> Result<()> {
+    let sql = "UPDATE workspaces SET identity_secrets = ?2, trusted_keys = ?3, settings = ?4 WHERE id = ?1";
+    let (secrets, trusted) = (secrets_to_json(&row.identity_secrets)?, to_json(&row.trusted_keys)?);
+    tx.prepare_cached(sql)?.execute(params![row.id.0, secrets, trusted, row.settings])?;
+    Ok(())
+}
+
+pub(super) fn freeze(tx: &Connection, ws: WorkspaceId, at: Ms) -> Result<()> {
+    let clock = "UPDATE workspaces SET frozen_at = max(coalesce(frozen_at, ?2), ?2) WHERE id = ?1";
+    if tx.prepare_cached(clock)?.execute(params![ws.0, at])? == 0 {
+        return Ok(());
+    }
+    let lane = "UPDATE followups INDEXED BY followups_wake SET lane = ?1
+                WHERE lane = 0 AND wake_at IS NOT NULL AND workspace = ?1";
+    tx.prepare_cached(lane)?.execute(params![ws.0])?;
+    Ok(())
+}
+
+pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
+    let statements = [
+        "DELETE FROM history WHERE followup IN (SELECT id FROM followups WHERE workspace = ?1)",
+        "DELETE FROM followups WHERE workspace = ?1",
+        "DELETE FROM messages WHERE workspace = ?1",
+        "DELETE FROM conversations WHERE workspace = ?1",
+        "DELETE FROM devices WHERE workspace = ?1",
+        "DELETE FROM customers WHERE workspace = ?1",
+        "DELETE FROM answers WHERE workspace = ?1",
+        "DELETE FROM workspaces WHERE id = ?1",
+    ];
+    for sql in statements {
+        tx.prepare_cached(sql)?.execute(params![ws.0])?;
+    }
+    Ok(())
+}
+
+pub(super) fn create_key(tx: &Connection, ws: WorkspaceId, hash: &[u8; 32], scope: Scope, at: Ms) -> Result<()> {
+    let sql = "INSERT INTO keys (hash, workspace, scope, created_at) VALUES (?1, ?2, ?3, ?4)";
+    tx.prepare_cached(sql)?.execute(params![hash, ws.0, scope.word(), at])?;
+    Ok(())
+}
+
+pub(super) fn revoke_key(tx: &Connection, hash: &[u8; 32], at: Ms) -> Result<bool> {
+    let sql = "UPDATE keys SET revoked_at = ?2 WHERE hash = ?1 AND revoked_at IS NULL";
+    Ok(tx.prepare_cached(sql)?.execute(params![hash, at])? == 1)
+}
+
+pub(super) fn key(db: &Connection, hash: &[u8; 32]) -> Result<Option<(WorkspaceId, Scope)>> {
+    let sql = "SELECT workspace, scope FROM keys WHERE hash = ?1 AND revoked_at IS NULL";
+    one(db, sql, params![hash], |row| Ok((WorkspaceId(row.get(0)?), word(row, 1, "keys.scope")?)))
+}
+
+pub(super) fn stored_answer(
+    db: &Connection,
+    ws: WorkspaceId,
+    key: &str,
+    not_before: Ms,
+) -> Result<Option<StoredAnswer>> {
+    let sql = "SELECT request_hash, status, body, at FROM answers WHERE workspace = ?1 AND key = ?2 AND at >= ?3";
+    one(db, sql, params![ws.0, key, not_before], |row| {
+        Ok(StoredAnswer { request_hash: row.get(0)?, status: row.get(1)?, body: row.get(2)?, at: row.get(3)? })
+    })
+}
+
+pub(super) fn keep_answer(tx: &Connection, ws: WorkspaceId, key: &str, answer: &StoredAnswer) -> Result<()> {
+    let sql = "INSERT INTO answers (workspace, key, at, request_hash, status, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+               ON CONFLICT DO UPDATE SET at = excluded.at, request_hash = excluded.request_hash,
+                   status = excluded.status, body = excluded.body
+               WHERE answers.at <= excluded.at - ?7";
+    let values = params![ws.0, key, answer.at, answer.request_hash, answer.status, answer.body, ANSWER_KEPT_MS];
+    tx.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+/// Takes the oldest first, `limit` rows in all.
+pub(super) fn retire(tx: &Connection, texts: Ms, followups: Ms, answers: Ms, limit: usize) -> Result<usize> {
+    let steps = [
+        (
+            "UPDATE messages SET body = NULL, version = version + 1 WHERE row IN
+                 (SELECT row FROM messages INDEXED BY messages_texts
+                  WHERE body IS NOT NULL AND accepted_at < ?1 ORDER BY accepted_at LIMIT ?2)",
+            texts,
+        ),
+        (
+            "DELETE FROM answers WHERE (workspace, key) IN
+                 (SELECT workspace, key FROM answers WHERE at < ?1 ORDER BY at LIMIT ?2)",
+            answers,
+        ),
+        // Rows lie in the order of their coming: only the oldest are looked at, not the whole table.
+        (
+            "DELETE FROM messages WHERE row IN (SELECT row FROM messages ORDER BY row LIMIT ?2) AND accepted_at < ?1",
+            followups,
+        ),
+    ];
+    let mut left = limit;
+    for (sql, before) in steps {
+        left -= tx.prepare_cached(sql)?.execute(params![before, to_i64(left)])?.min(left);
+    }
+    left -= retire_followups(tx, followups, left)?.min(left);
+    Ok(limit - left)
+}
+
+fn retire_followups(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
+    let oldest = "SELECT id FROM followups WHERE id < ?1 AND wake_at IS NULL ORDER BY id LIMIT ?2";
+    let before_id = before.max(0) << ID_TIME_SHIFT;
+    let ids = many(tx, oldest, params![before_id, to_i64(limit)], |row| row.get::<_, i64>(0))?;
+    for id in &ids {
+        tx.prepare_cached("DELETE FROM history WHERE followup = ?1")?.execute(params![id])?;
+        tx.prepare_cached("DELETE FROM followups WHERE id = ?1")?.execute(params![id])?;
+    }
+    Ok(ids.len())
+}
+
+fn to_i64(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+fn workspace_row(row: &rusqlite::Row<'_>) -> Result<WorkspaceRow> {
+    let secrets: Vec<String> = json(row, 2, "workspaces.identity_secrets")?;
+    let secrets: Vec<Vec<u8>> = secrets
+        .iter()
+        .map(|secret| hex::decode(secret).map_err(|_| unreadable("workspaces.identity_secrets")))
+        .collect::<Result<_>>()?;
+    Ok(WorkspaceRow {
+        id: WorkspaceId(row.get(0)?),
+        name: row.get(1)?,
+        identity_secrets: secrets,
+        trusted_keys: json(row, 3, "workspaces.trusted_keys")?,
+        settings: row.get(4)?,
+        frozen_at: row.get(5)?,
+        created_at: row.get(6)?,
+    })
+}
+
+fn secrets_to_json(secrets: &[Vec<u8>]) -> Result<String> {
+    to_json(&secrets.iter().map(hex::encode).collect::<Vec<_>>())
+}

@@ -1,0 +1,304 @@
+//! Reads: rows by key, the timer's questions, lists.
+
+use super::codec::{json, optional_word, wake_reason, word};
+use crate::store::{
+    ConversationRow, CustomerRow, DeviceRow, Due, FollowupFilter, FollowupRow, HistoryEntry, Key, Lane, MessageRow,
+    Row, WorkspaceId,
+};
+use backstop_domain::Ms;
+use backstop_domain::device::Standing;
+use backstop_domain::followup::Wake;
+use backstop_domain::ids::{DeviceId, FollowupId};
+use rusqlite::{Connection, OptionalExtension as _, Params, Result, ToSql, named_params, params};
+
+/// Newest follow-ups that [`Key::Open`] answers.
+const OPEN_LIMIT: i64 = 200;
+/// States with an index of their own: see `followups_notable`.
+const NOTABLE: &[&str] = &["fell_back", "cancelled", "failed"];
+/// No list is longer, whatever the caller asks for.
+const LIST_LIMIT: usize = 100_000;
+
+macro_rules! followup_columns {
+    () => {
+        "id, workspace, customer_id, conversation_id, version, wake_at, wake_why, state"
+    };
+}
+
+macro_rules! message_columns {
+    () => {
+        "workspace, message_id, version, conversation_id, customer_id, seq, direction, body_hash, body, followup,
+         answer, accepted_at"
+    };
+}
+
+pub(super) fn by_key(db: &Connection, key: &Key) -> Result<Option<Row>> {
+    Ok(match key {
+        Key::Customer(ws, id) => customer(db, *ws, id)?.map(Row::Customer),
+        Key::Conversation(ws, id, customer) => conversation(db, *ws, id, customer)?.map(Row::Conversation),
+        Key::Message(ws, id) => {
+            let sql = concat!("SELECT ", message_columns!(), " FROM messages WHERE workspace = ?1 AND message_id = ?2");
+            one(db, sql, params![ws.0, id], message)?.map(Row::Message)
+        }
+        Key::Followup(ws, id) => followup_by_id(db, *ws, *id)?.map(|row| Row::Followup(Box::new(row))),
+        Key::Device(ws, id) => device(db, *ws, *id)?.map(Row::Device),
+        Key::Install(ws, id) => {
+            let sql = "SELECT id FROM devices WHERE workspace = ?1 AND install_id = ?2";
+            one(db, sql, params![ws.0, id], |row| Ok(Row::Found(DeviceId(row.get(0)?))))?
+        }
+        Key::Token(ws, hash) => {
+            let sql = "SELECT id FROM devices WHERE workspace = ?1 AND token_hash = ?2";
+            one(db, sql, params![ws.0, hash], |row| Ok(Row::Found(DeviceId(row.get(0)?))))?
+        }
+        Key::Open(ws, customer) => Some(Row::Open(open(db, *ws, customer)?)),
+    })
+}
+
+/// Wake-ups of a lane up to an instant, earliest first. Read from the index alone.
+pub(super) fn due(db: &Connection, lane: Lane, until: Ms, limit: usize) -> Result<Vec<Due>> {
+    let lane = match lane {
+        Lane::Real => 0,
+        Lane::Frozen(workspace) => workspace.0,
+    };
+    let sql = "SELECT id, workspace, wake_at, wake_why FROM followups INDEXED BY followups_wake
+               WHERE lane = ?1 AND wake_at IS NOT NULL AND wake_at <= ?2 ORDER BY wake_at, id LIMIT ?3";
+    many(db, sql, params![lane, until, cap(limit)], wake_up)
+}
+
+/// Wake-ups of the real lane after this one. Two questions, so that many at one instant cost no second look.
+pub(super) fn pending(db: &Connection, after: (Ms, FollowupId), limit: usize) -> Result<Vec<Due>> {
+    let (at, FollowupId(id)) = after;
+    let same_instant = "SELECT id, workspace, wake_at, wake_why FROM followups INDEXED BY followups_wake
+                        WHERE lane = 0 AND wake_at = ?1 AND id > ?2 ORDER BY id LIMIT ?3";
+    let mut found = many(db, same_instant, params![at, id, cap(limit)], wake_up)?;
+    let later = "SELECT id, workspace, wake_at, wake_why FROM followups INDEXED BY followups_wake
+                 WHERE lane = 0 AND wake_at > ?1 ORDER BY wake_at, id LIMIT ?2";
+    found.extend(many(db, later, params![at, cap(limit.saturating_sub(found.len()))], wake_up)?);
+    Ok(found)
+}
+
+pub(super) fn pending_count(db: &Connection) -> Result<u64> {
+    let sql = "SELECT count(*) FROM followups INDEXED BY followups_wake WHERE wake_at IS NOT NULL";
+    let count: i64 = db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    Ok(count.unsigned_abs())
+}
+
+/// One list, newest first. Each combination of filters goes over the index that narrows it most.
+pub(super) fn followups(db: &Connection, ws: WorkspaceId, filter: &FollowupFilter) -> Result<Vec<FollowupRow>> {
+    let state = filter.state.as_deref();
+    let notable = NOTABLE.iter().copied().find(|notable| state == Some(notable));
+    let mut sql = String::from(concat!("SELECT ", followup_columns!(), " FROM followups "));
+    sql.push_str(match (&filter.message_id, &filter.customer_id, &filter.conversation_id, notable) {
+        (Some(_), ..) => "",
+        (None, Some(_), ..) | (None, None, Some(_), _) => "INDEXED BY followups_customer ",
+        (None, None, None, Some(_)) => "INDEXED BY followups_notable ",
+        (None, None, None, None) => "INDEXED BY followups_workspace ",
+    });
+    sql.push_str("WHERE workspace = :workspace AND public IS NOT NULL");
+    let (after, limit) = (filter.after.map(|after| after.0), cap(filter.limit));
+    let mut values: Vec<(&str, &dyn ToSql)> = vec![(":workspace", &ws.0), (":limit", &limit)];
+    if after.is_some() {
+        sql.push_str(" AND id < :after");
+        values.push((":after", &after));
+    }
+    if let Some(message_id) = &filter.message_id {
+        sql.push_str(
+            " AND id = (SELECT followup FROM messages WHERE workspace = :workspace AND message_id = :message)",
+        );
+        values.push((":message", message_id));
+    }
+    if let Some(customer_id) = &filter.customer_id {
+        sql.push_str(" AND customer_id = :customer");
+        values.push((":customer", customer_id));
+    }
+    if let Some(conversation_id) = &filter.conversation_id {
+        sql.push_str(" AND conversation_id = :conversation");
+        values.push((":conversation", conversation_id));
+        if filter.customer_id.is_none() && filter.message_id.is_none() {
+            // An index by conversation would be written with each follow-up; whose they are is known already.
+            sql.push_str(
+                " AND customer_id IN (SELECT customer_id FROM conversations
+                      WHERE workspace = :workspace AND conversation_id = :conversation)",
+            );
+        }
+    }
+    match (notable, &filter.state) {
+        // The word itself: a parameter would hide from the planner that the partial index serves.
+        (Some(word), _) => sql.push_str(&format!(" AND public = '{word}'")),
+        (None, Some(word)) => {
+            sql.push_str(" AND public = :public");
+            values.push((":public", word));
+        }
+        (None, None) => {}
+    }
+    sql.push_str(" ORDER BY id DESC LIMIT :limit");
+    many(db, &sql, values.as_slice(), followup)
+}
+
+pub(super) fn history(db: &Connection, ws: WorkspaceId, id: FollowupId) -> Result<Vec<HistoryEntry>> {
+    let sql = "SELECT at, event, decision, why FROM history WHERE followup = ?1 AND workspace = ?2 ORDER BY n";
+    many(db, sql, params![id.0, ws.0], |row| {
+        Ok(HistoryEntry { at: row.get(0)?, event: row.get(1)?, decision: row.get(2)?, why: row.get(3)? })
+    })
+}
+
+pub(super) fn messages_of(
+    db: &Connection,
+    ws: WorkspaceId,
+    customer_id: &str,
+    after: &(Ms, String),
+    limit: usize,
+) -> Result<Vec<MessageRow>> {
+    let sql = concat!(
+        "SELECT ",
+        message_columns!(),
+        " FROM messages INDEXED BY messages_customer
+         WHERE workspace = ?1 AND customer_id = ?2 AND (accepted_at, message_id) > (?3, ?4)
+         ORDER BY accepted_at, message_id LIMIT ?5"
+    );
+    many(db, sql, params![ws.0, customer_id, after.0, after.1, cap(limit)], message)
+}
+
+fn customer(db: &Connection, ws: WorkspaceId, id: &str) -> Result<Option<CustomerRow>> {
+    let sql =
+        "SELECT workspace, customer_id, version, wrapped_key, contact, has_phone, has_email, contact_source, locale,
+                   time_zone, devices, presence, engaged_at, created_at
+               FROM customers WHERE workspace = ?1 AND customer_id = ?2";
+    one(db, sql, params![ws.0, id], |row| {
+        Ok(CustomerRow {
+            workspace: WorkspaceId(row.get(0)?),
+            customer_id: row.get(1)?,
+            version: row.get(2)?,
+            wrapped_key: row.get(3)?,
+            contact: row.get(4)?,
+            has_phone: row.get(5)?,
+            has_email: row.get(6)?,
+            contact_source: word(row, 7, "customers.contact_source")?,
+            locale: row.get(8)?,
+            time_zone: row.get(9)?,
+            devices: json(row, 10, "customers.devices")?,
+            presence: json(row, 11, "customers.presence")?,
+            engaged_at: row.get(12)?,
+            created_at: row.get(13)?,
+        })
+    })
+}
+
+fn conversation(db: &Connection, ws: WorkspaceId, id: &str, customer: &str) -> Result<Option<ConversationRow>> {
+    let sql = "SELECT workspace, conversation_id, customer_id, version, next_seq, wrote_at, left_at, open
+               FROM conversations WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3";
+    one(db, sql, params![ws.0, id, customer], |row| {
+        Ok(ConversationRow {
+            workspace: WorkspaceId(row.get(0)?),
+            conversation_id: row.get(1)?,
+            customer_id: row.get(2)?,
+            version: row.get(3)?,
+            next_seq: row.get(4)?,
+            wrote_at: row.get(5)?,
+            left_at: row.get(6)?,
+            open: json(row, 7, "conversations.open")?,
+        })
+    })
+}
+
+fn message(row: &rusqlite::Row<'_>) -> Result<MessageRow> {
+    Ok(MessageRow {
+        workspace: WorkspaceId(row.get(0)?),
+        message_id: row.get(1)?,
+        version: row.get(2)?,
+        conversation_id: row.get(3)?,
+        customer_id: row.get(4)?,
+        seq: row.get(5)?,
+        direction: word(row, 6, "messages.direction")?,
+        body_hash: row.get(7)?,
+        body: row.get(8)?,
+        followup: row.get::<_, Option<i64>>(9)?.map(FollowupId),
+        answer: row.get(10)?,
+        accepted_at: row.get(11)?,
+    })
+}
+
+fn followup_by_id(db: &Connection, ws: WorkspaceId, id: FollowupId) -> Result<Option<FollowupRow>> {
+    let sql = concat!("SELECT ", followup_columns!(), " FROM followups WHERE id = ?1 AND workspace = ?2");
+    one(db, sql, params![id.0, ws.0], followup)
+}
+
+fn followup(row: &rusqlite::Row<'_>) -> Result<FollowupRow> {
+    let wake = match (row.get(5)?, row.get::<_, Option<i64>>(6)?) {
+        (Some(at), Some(why)) => Some(Wake { at, why: wake_reason(why)? }),
+        _ => None,
+    };
+    Ok(FollowupRow {
+        id: FollowupId(row.get(0)?),
+        workspace: WorkspaceId(row.get(1)?),
+        customer_id: row.get(2)?,
+        conversation_id: row.get(3)?,
+        version: row.get(4)?,
+        wake,
+        state: json(row, 7, "followups.state")?,
+    })
+}
+
+fn device(db: &Connection, ws: WorkspaceId, id: DeviceId) -> Result<Option<DeviceRow>> {
+    let sql = "SELECT workspace, id, version, install_id, customer_id, platform, provider, token, token_hash, topic,
+                   environment, alerts, wire, locale, token_gone_at, registered_at, confirmed_at, used_at, counted_acks
+               FROM devices WHERE id = :id AND workspace = :workspace";
+    one(db, sql, named_params! { ":id": id.0, ":workspace": ws.0 }, |row| {
+        Ok(DeviceRow {
+            workspace: WorkspaceId(row.get(0)?),
+            id: DeviceId(row.get(1)?),
+            version: row.get(2)?,
+            install_id: row.get(3)?,
+            customer_id: row.get(4)?,
+            platform: word(row, 5, "devices.platform")?,
+            provider: word(row, 6, "devices.provider")?,
+            token: row.get(7)?,
+            token_hash: row.get(8)?,
+            topic: row.get(9)?,
+            environment: optional_word(row, 10, "devices.environment")?,
+            alerts: word(row, 11, "devices.alerts")?,
+            wire: json(row, 12, "devices.wire")?,
+            locale: row.get(13)?,
+            standing: row.get::<_, Option<Ms>>(14)?.map_or(Standing::Registered, Standing::TokenGone),
+            registered_at: row.get(15)?,
+            confirmed_at: row.get(16)?,
+            used_at: row.get(17)?,
+            counted_acks: json(row, 18, "devices.counted_acks")?,
+        })
+    })
+}
+
+fn open(db: &Connection, ws: WorkspaceId, customer_id: &str) -> Result<Vec<FollowupId>> {
+    let sql = "SELECT id FROM followups INDEXED BY followups_customer
+               WHERE workspace = ?1 AND customer_id = ?2 AND wake_at IS NOT NULL ORDER BY id DESC LIMIT ?3";
+    many(db, sql, params![ws.0, customer_id, OPEN_LIMIT], |row| Ok(FollowupId(row.get(0)?)))
+}
+
+fn wake_up(row: &rusqlite::Row<'_>) -> Result<Due> {
+    Ok(Due {
+        id: FollowupId(row.get(0)?),
+        workspace: WorkspaceId(row.get(1)?),
+        wake: Wake { at: row.get(2)?, why: wake_reason(row.get(3)?)? },
+    })
+}
+
+fn cap(limit: usize) -> i64 {
+    limit.min(LIST_LIMIT).try_into().unwrap_or(i64::MAX)
+}
+
+pub(super) fn one<T>(
+    db: &Connection,
+    sql: &str,
+    values: impl Params,
+    read: impl FnOnce(&rusqlite::Row<'_>) -> Result<T>,
+) -> Result<Option<T>> {
+    db.prepare_cached(sql)?.query_row(values, read).optional()
+}
+
+pub(super) fn many<T>(
+    db: &Connection,
+    sql: &str,
+    values: impl Params,
+    read: impl FnMut(&rusqlite::Row<'_>) -> Result<T>,
+) -> Result<Vec<T>> {
+    db.prepare_cached(sql)?.query_map(values, read)?.collect()
+}

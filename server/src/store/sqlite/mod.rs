@@ -1,0 +1,268 @@
+//! The embedded engine: one SQLite file, one writer, a few readers.
+//!
+//! Calls become jobs in bounded queues. The writer's thread turns what waits into one durable transaction
+//! ([`writer`]), readers answer from snapshots ([`readers`]), a third thread keeps the WAL short ([`checkpoint`]).
+//! A call that is dropped after it was queued still happens, whole.
+
+mod admin;
+mod checkpoint;
+mod codec;
+mod load;
+mod lock;
+mod migrate;
+mod open;
+mod put;
+mod readers;
+mod writer;
+
+pub use open::{OpenError, OpenOptions};
+
+use super::{
+    Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow, Reply, Row, Scope, Store,
+    StoreError, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
+};
+use crate::vault::Vault;
+use backstop_domain::Ms;
+use backstop_domain::ids::FollowupId;
+use checkpoint::Checkpoints;
+use lock::ServerLock;
+use readers::{Look, Reader};
+use rusqlite::Connection;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
+use tokio::sync::{mpsc, oneshot, watch};
+use writer::{Commit, Job, Task, Writer};
+
+/// The database as the server uses it. Dropping it waits until what was queued is written.
+#[derive(Debug)]
+pub struct SqliteStore {
+    jobs: Option<mpsc::Sender<Box<dyn Job>>>,
+    looks: Option<mpsc::Sender<Look>>,
+    threads: Vec<JoinHandle<()>>,
+    poison: watch::Receiver<Option<String>>,
+    schema: i64,
+    /// Let go of last, after the threads are done.
+    _lock: Option<ServerLock>,
+}
+
+impl SqliteStore {
+    /// Opens the database, made if it does not exist. Refuses, changing nothing, what it cannot work with.
+    pub fn open(path: &Path, options: OpenOptions, vault: &Vault) -> Result<SqliteStore, OpenError> {
+        let opened = open::open(path, options, vault)?;
+        let (poison_sender, poison) = watch::channel(None);
+        let (jobs, waiting_jobs) = mpsc::channel(writer::QUEUE_CALLS);
+        let (looks, waiting_looks) = mpsc::channel(readers::QUEUE_LOOKS);
+        let (checkpoints, checkpointer) = checkpoint::pair(open::connect(path, false)?);
+        let waiting_looks = Arc::new(Mutex::new(waiting_looks));
+        let mut store = SqliteStore {
+            jobs: Some(jobs),
+            looks: Some(looks),
+            threads: Vec::new(),
+            poison,
+            schema: opened.schema,
+            _lock: opened.lock,
+        };
+        let writer = Writer { db: opened.writer, checkpoints, poison: poison_sender, careful_left: 0 };
+        store.start(path, "store-write", move || {
+            Checkpoints::watch(&writer.db);
+            writer.run(waiting_jobs);
+        })?;
+        store.start(path, "store-checkpoint", move || checkpointer.run())?;
+        for _ in 0..options.read_connections.max(1) {
+            let reader = Reader { db: open::connect(path, true)?, looks: waiting_looks.clone() };
+            store.start(path, "store-read", move || reader.run())?;
+        }
+        Ok(store)
+    }
+
+    /// Why the file cannot be trusted any more, if so: a failed read, write or fsync. Nothing is written after that;
+    /// the process should end with code 75 and be started anew.
+    pub fn poisoned(&self) -> Option<String> {
+        self.poison.borrow().clone()
+    }
+
+    /// Tells as soon as [`SqliteStore::poisoned`] changes.
+    pub fn poison_watch(&self) -> watch::Receiver<Option<String>> {
+        self.poison.clone()
+    }
+
+    fn start(&mut self, path: &Path, name: &str, run: impl FnOnce() + Send + 'static) -> Result<(), OpenError> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(run);
+        let thread = thread.map_err(|error| OpenError::Unusable { path: path.to_owned(), error })?;
+        self.threads.push(thread);
+        Ok(())
+    }
+
+    async fn queue(&self, job: Box<dyn Job>) -> Result<(), StoreError> {
+        let jobs = self.jobs.as_ref().ok_or_else(closed)?;
+        jobs.send(job).await.map_err(|_| closed())
+    }
+
+    /// Does `work` in the writer's next transaction. It may be done twice, the first time without effect.
+    fn write<T: Send + 'static>(
+        &self,
+        work: impl FnMut(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Reply<'_, T> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            self.queue(Box::new(Task { work, value: None, reply })).await?;
+            answer.await.map_err(|_| gone())?
+        })
+    }
+
+    /// Asks a reader.
+    fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Reply<'_, T> {
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let look: Look = Box::new(move |db| {
+                let found = db.and_then(|db| question(db).map_err(|error| readers::read_error(&error)));
+                let _ = reply.send(found);
+            });
+            self.looks.as_ref().ok_or_else(closed)?.send(look).await.map_err(|_| closed())?;
+            answer.await.map_err(|_| closed())?
+        })
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.jobs = None;
+        self.looks = None;
+        for thread in self.threads.drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store had panicked");
+            }
+        }
+    }
+}
+
+/// Nothing was written.
+fn closed() -> StoreError {
+    StoreError::Unavailable("shutting down".into())
+}
+
+/// The writer's thread ended in the middle: whether it had committed is not known.
+fn gone() -> StoreError {
+    StoreError::Unknown("the writer ended".into())
+}
+
+impl Store for SqliteStore {
+    fn load(&self, keys: Vec<Key>) -> Reply<'_, Vec<Option<Row>>> {
+        self.read(move |db| keys.iter().map(|key| load::by_key(db, key)).collect())
+    }
+
+    fn commit(&self, units: Vec<Unit>) -> Reply<'_, Vec<Verdict>> {
+        Box::pin(async move {
+            if units.is_empty() {
+                return Ok(Vec::new());
+            }
+            let (reply, answer) = oneshot::channel();
+            let verdicts = Vec::with_capacity(units.len());
+            self.queue(Box::new(Commit { units, verdicts, reply })).await?;
+            answer.await.map_err(|_| gone())?
+        })
+    }
+
+    fn due(&self, lane: Lane, until: Ms, limit: usize) -> Reply<'_, Vec<Due>> {
+        self.read(move |db| load::due(db, lane, until, limit))
+    }
+
+    fn pending(&self, after: (Ms, FollowupId), limit: usize) -> Reply<'_, Vec<Due>> {
+        self.read(move |db| load::pending(db, after, limit))
+    }
+
+    fn pending_count(&self) -> Reply<'_, u64> {
+        self.read(load::pending_count)
+    }
+
+    fn followups(&self, workspace: WorkspaceId, filter: FollowupFilter) -> Reply<'_, Vec<FollowupRow>> {
+        self.read(move |db| load::followups(db, workspace, &filter))
+    }
+
+    fn history(&self, workspace: WorkspaceId, id: FollowupId) -> Reply<'_, Vec<HistoryEntry>> {
+        self.read(move |db| load::history(db, workspace, id))
+    }
+
+    fn messages_of(
+        &self,
+        workspace: WorkspaceId,
+        customer_id: &str,
+        after: (Ms, String),
+        limit: usize,
+    ) -> Reply<'_, Vec<MessageRow>> {
+        let customer_id = customer_id.to_owned();
+        self.read(move |db| load::messages_of(db, workspace, &customer_id, &after, limit))
+    }
+
+    fn create_workspace(
+        &self,
+        workspace: WorkspaceRow,
+        keys: Vec<([u8; 32], Scope)>,
+    ) -> Reply<'_, Option<WorkspaceId>> {
+        self.write(move |tx| admin::create_workspace(tx, &workspace, &keys))
+    }
+
+    fn workspace(&self, id: WorkspaceId) -> Reply<'_, Option<WorkspaceRow>> {
+        self.read(move |db| admin::workspace(db, id))
+    }
+
+    fn workspace_named(&self, name: &str) -> Reply<'_, Option<WorkspaceRow>> {
+        let name = name.to_owned();
+        self.read(move |db| admin::workspace_named(db, &name))
+    }
+
+    fn workspaces(&self) -> Reply<'_, Vec<WorkspaceRow>> {
+        self.read(admin::workspaces)
+    }
+
+    fn update_workspace(&self, workspace: WorkspaceRow) -> Reply<'_, ()> {
+        self.write(move |tx| admin::update_workspace(tx, &workspace))
+    }
+
+    fn freeze(&self, workspace: WorkspaceId, at: Ms) -> Reply<'_, ()> {
+        self.write(move |tx| admin::freeze(tx, workspace, at))
+    }
+
+    fn drop_workspace(&self, workspace: WorkspaceId) -> Reply<'_, ()> {
+        self.write(move |tx| admin::drop_workspace(tx, workspace))
+    }
+
+    fn create_key(&self, workspace: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms) -> Reply<'_, ()> {
+        self.write(move |tx| admin::create_key(tx, workspace, &hash, scope, at))
+    }
+
+    fn revoke_key(&self, hash: [u8; 32], at: Ms) -> Reply<'_, bool> {
+        self.write(move |tx| admin::revoke_key(tx, &hash, at))
+    }
+
+    fn key(&self, hash: [u8; 32]) -> Reply<'_, Option<(WorkspaceId, Scope)>> {
+        self.read(move |db| admin::key(db, &hash))
+    }
+
+    fn stored_answer(&self, workspace: WorkspaceId, key: &str, not_before: Ms) -> Reply<'_, Option<StoredAnswer>> {
+        let key = key.to_owned();
+        self.read(move |db| admin::stored_answer(db, workspace, &key, not_before))
+    }
+
+    fn keep_answer(&self, workspace: WorkspaceId, key: &str, answer: StoredAnswer) -> Reply<'_, ()> {
+        let key = key.to_owned();
+        self.write(move |tx| admin::keep_answer(tx, workspace, &key, &answer))
+    }
+
+    fn retire(&self, texts_before: Ms, followups_before: Ms, answers_before: Ms, limit: usize) -> Reply<'_, usize> {
+        self.write(move |tx| admin::retire(tx, texts_before, followups_before, answers_before, limit))
+    }
+
+    fn health(&self) -> Reply<'_, Health> {
+        Box::pin(async move {
+            let probe = "UPDATE meta SET probe = (probe + 1) & 1 WHERE id = 1";
+            let written = self.write(move |tx| tx.prepare_cached(probe)?.execute([])).await;
+            let writable = written.map(|_| ()).map_err(|error| error.to_string());
+            Ok(Health { writable, schema: self.schema, class: "single" })
+        })
+    }
+}

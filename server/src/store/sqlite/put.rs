@@ -1,0 +1,204 @@
+//! Writes of one unit. Each says whether it found what it was to replace: `false` = conflict.
+//!
+//! A version is part of each statement's condition, so that checking and writing are one step. The columns that
+//! change at every step are written by the usual statement; those that are in an index and hardly ever change only
+//! if that one did not match, because an index entry that is written again costs as much as a new one.
+
+use super::codec::{Word as _, to_json, wake_code};
+use crate::store::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, MessageRow, WorkspaceId};
+use backstop_domain::device::Standing;
+use backstop_domain::ids::{DeviceId, FollowupId};
+use rusqlite::{Connection, Error, ErrorCode, Params, Result, named_params, params};
+
+pub(super) fn customer(tx: &Connection, row: &CustomerRow) -> Result<bool> {
+    let (devices, presence) = (to_json(&row.devices)?, to_json(&row.presence)?);
+    let sql = if row.version == 0 {
+        "INSERT INTO customers (workspace, customer_id, version, has_phone, has_email, contact_source, engaged_at,
+             created_at, locale, time_zone, devices, wrapped_key, contact, presence)
+         VALUES (:workspace, :customer_id, :version + 1, :has_phone, :has_email, :contact_source, :engaged_at,
+             :created_at, :locale, :time_zone, :devices, :wrapped_key, :contact, :presence)
+         ON CONFLICT DO NOTHING"
+    } else {
+        "UPDATE customers SET version = :version + 1, has_phone = :has_phone, has_email = :has_email,
+             contact_source = :contact_source, engaged_at = :engaged_at, created_at = :created_at, locale = :locale,
+             time_zone = :time_zone, devices = :devices, wrapped_key = :wrapped_key, contact = :contact,
+             presence = :presence
+         WHERE workspace = :workspace AND customer_id = :customer_id AND version = :version"
+    };
+    let values = named_params! {
+        ":workspace": row.workspace.0, ":customer_id": row.customer_id, ":version": row.version,
+        ":has_phone": row.has_phone, ":has_email": row.has_email, ":contact_source": row.contact_source.word(),
+        ":engaged_at": row.engaged_at, ":created_at": row.created_at, ":locale": row.locale,
+        ":time_zone": row.time_zone, ":devices": devices, ":wrapped_key": row.wrapped_key, ":contact": row.contact,
+        ":presence": presence,
+    };
+    one(tx, sql, values)
+}
+
+pub(super) fn conversation(tx: &Connection, row: &ConversationRow) -> Result<bool> {
+    let sql = if row.version == 0 {
+        "INSERT INTO conversations (workspace, conversation_id, customer_id, version, next_seq, wrote_at, left_at, open)
+         VALUES (?1, ?2, ?3, ?4 + 1, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING"
+    } else {
+        "UPDATE conversations SET version = ?4 + 1, next_seq = ?5, wrote_at = ?6, left_at = ?7, open = ?8
+         WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3 AND version = ?4"
+    };
+    let values = params![
+        row.workspace.0,
+        row.conversation_id,
+        row.customer_id,
+        row.version,
+        row.next_seq,
+        row.wrote_at,
+        row.left_at,
+        to_json(&row.open)?
+    ];
+    one(tx, sql, values)
+}
+
+pub(super) fn message(tx: &Connection, row: &MessageRow) -> Result<bool> {
+    let values = named_params! {
+        ":workspace": row.workspace.0, ":message_id": row.message_id, ":version": row.version,
+        ":customer_id": row.customer_id, ":conversation_id": row.conversation_id, ":seq": row.seq,
+        ":direction": row.direction.word(), ":accepted_at": row.accepted_at, ":followup": row.followup.map(|f| f.0),
+        ":body_hash": row.body_hash, ":answer": row.answer, ":body": row.body,
+    };
+    if row.version == 0 {
+        let sql = "INSERT INTO messages (workspace, message_id, version, customer_id, conversation_id, seq, direction,
+                       accepted_at, followup, body_hash, answer, body)
+                   VALUES (:workspace, :message_id, :version + 1, :customer_id, :conversation_id, :seq, :direction,
+                       :accepted_at, :followup, :body_hash, :answer, :body)
+                   ON CONFLICT DO NOTHING";
+        return one(tx, sql, values);
+    }
+    let sql = "UPDATE messages SET version = :version + 1, customer_id = :customer_id,
+                   conversation_id = :conversation_id, seq = :seq, direction = :direction, accepted_at = :accepted_at,
+                   followup = :followup, body_hash = :body_hash, answer = :answer, body = :body
+               WHERE workspace = :workspace AND message_id = :message_id AND version = :version";
+    one(tx, sql, values)
+}
+
+/// `lane` is the workspace's: see the column.
+pub(super) fn followup(tx: &Connection, row: &FollowupRow, lane: i64) -> Result<bool> {
+    let public = row.state.public_state().map(|public| public.as_str());
+    let state = to_json(&row.state)?;
+    let values = params![
+        row.id.0,
+        row.workspace.0,
+        row.version,
+        lane,
+        row.wake.map(|wake| wake.at),
+        row.wake.map(|wake| wake_code(wake.why)),
+        public,
+        row.customer_id,
+        row.conversation_id,
+        state,
+    ];
+    if row.version == 0 {
+        let sql = "INSERT INTO followups
+                       (id, workspace, version, lane, wake_at, wake_why, public, customer_id, conversation_id, state)
+                   VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING";
+        return one(tx, sql, values);
+    }
+    // Same wake-up, same customer: a push was accepted, a try was noted.
+    let narrow = "UPDATE followups SET version = ?3 + 1, public = ?7, state = ?10
+                  WHERE id = ?1 AND workspace = ?2 AND version = ?3 AND lane = ?4 AND wake_at IS ?5
+                      AND wake_why IS ?6 AND customer_id = ?8 AND conversation_id = ?9";
+    let usual =
+        "UPDATE followups SET version = ?3 + 1, lane = ?4, wake_at = ?5, wake_why = ?6, public = ?7, state = ?10
+                 WHERE id = ?1 AND workspace = ?2 AND version = ?3 AND customer_id = ?8 AND conversation_id = ?9";
+    let whole = "UPDATE followups SET version = ?3 + 1, lane = ?4, wake_at = ?5, wake_why = ?6, public = ?7,
+                     customer_id = ?8, conversation_id = ?9, state = ?10
+                 WHERE id = ?1 AND workspace = ?2 AND version = ?3";
+    Ok((row.wake.is_some() && one(tx, narrow, values)?) || one(tx, usual, values)? || one(tx, whole, values)?)
+}
+
+pub(super) fn device(tx: &Connection, row: &DeviceRow) -> Result<bool> {
+    let token_gone_at = match row.standing {
+        Standing::Registered => None,
+        Standing::TokenGone(at) => Some(at),
+    };
+    let (wire, counted_acks) = (to_json(&row.wire)?, to_json(&row.counted_acks)?);
+    let values = named_params! {
+        ":id": row.id.0, ":workspace": row.workspace.0, ":version": row.version, ":install_id": row.install_id,
+        ":customer_id": row.customer_id, ":platform": row.platform.word(), ":provider": row.provider.word(),
+        ":token": row.token, ":token_hash": row.token_hash, ":topic": row.topic,
+        ":environment": row.environment.as_ref().map(|e| e.word()), ":alerts": row.alerts.word(), ":wire": wire,
+        ":locale": row.locale, ":token_gone_at": token_gone_at, ":registered_at": row.registered_at,
+        ":confirmed_at": row.confirmed_at, ":used_at": row.used_at, ":counted_acks": counted_acks,
+    };
+    if row.version == 0 {
+        let sql = "INSERT INTO devices (id, workspace, version, install_id, customer_id, platform, provider, token,
+                       token_hash, topic, environment, alerts, wire, locale, token_gone_at, registered_at,
+                       confirmed_at, used_at, counted_acks)
+                   VALUES (:id, :workspace, :version + 1, :install_id, :customer_id, :platform, :provider, :token,
+                       :token_hash, :topic, :environment, :alerts, :wire, :locale, :token_gone_at, :registered_at,
+                       :confirmed_at, :used_at, :counted_acks)
+                   ON CONFLICT DO NOTHING";
+        return one(tx, sql, values);
+    }
+    // An ack: nothing that is in an index.
+    let usual = "UPDATE devices SET version = :version + 1, platform = :platform, provider = :provider, token = :token,
+                     topic = :topic, environment = :environment, alerts = :alerts, wire = :wire, locale = :locale,
+                     token_gone_at = :token_gone_at, registered_at = :registered_at, confirmed_at = :confirmed_at,
+                     used_at = :used_at, counted_acks = :counted_acks
+                 WHERE id = :id AND workspace = :workspace AND version = :version AND install_id = :install_id
+                     AND customer_id IS :customer_id AND token_hash = :token_hash";
+    let whole = "UPDATE devices SET version = :version + 1, platform = :platform, provider = :provider, token = :token,
+                     topic = :topic, environment = :environment, alerts = :alerts, wire = :wire, locale = :locale,
+                     token_gone_at = :token_gone_at, registered_at = :registered_at, confirmed_at = :confirmed_at,
+                     used_at = :used_at, counted_acks = :counted_acks, install_id = :install_id,
+                     customer_id = :customer_id, token_hash = :token_hash
+                 WHERE id = :id AND workspace = :workspace AND version = :version";
+    Ok(one(tx, usual, values)? || one(tx, whole, values)?)
+}
+
+/// The follow-up's newest entry is on a page that is being written anyway: counting on from it costs nothing.
+pub(super) fn history(tx: &Connection, ws: WorkspaceId, id: FollowupId, entry: &HistoryEntry) -> Result<bool> {
+    let sql = "INSERT INTO history (followup, n, workspace, at, event, decision, why)
+               VALUES (?1, 1 + coalesce((SELECT max(n) FROM history WHERE followup = ?1), 0), ?2, ?3, ?4, ?5, ?6)";
+    one(tx, sql, params![id.0, ws.0, entry.at, entry.event, entry.decision, entry.why])
+}
+
+pub(super) fn delete_device(tx: &Connection, ws: WorkspaceId, id: DeviceId, version: i64) -> Result<bool> {
+    one(tx, "DELETE FROM devices WHERE id = ?1 AND workspace = ?2 AND version = ?3", params![id.0, ws.0, version])
+}
+
+/// Everything of the customer that says anything about them. What stays has no customer any more (S8): follow-ups and
+/// messages count and answer repeats. Whoever has loaded one of these rows will meet a conflict.
+pub(super) fn erase(tx: &Connection, ws: WorkspaceId, customer_id: &str) -> Result<()> {
+    // Pages that this frees are overwritten too: the wrapped key must be gone for shredding to mean anything.
+    tx.execute_batch("PRAGMA secure_delete = ON")?;
+    let statements = [
+        "DELETE FROM customers WHERE workspace = ?1 AND customer_id = ?2",
+        "DELETE FROM devices WHERE workspace = ?1 AND customer_id = ?2",
+        "DELETE FROM conversations WHERE workspace = ?1 AND customer_id = ?2",
+        "UPDATE messages SET version = version + 1, customer_id = '', conversation_id = '', body = NULL,
+             body_hash = zeroblob(32)
+         WHERE workspace = ?1 AND customer_id = ?2",
+        "UPDATE followups SET version = version + 1, customer_id = '', conversation_id = ''
+         WHERE workspace = ?1 AND customer_id = ?2",
+    ];
+    for sql in statements {
+        tx.prepare_cached(sql)?.execute(params![ws.0, customer_id])?;
+    }
+    tx.execute_batch("PRAGMA secure_delete = FAST")
+}
+
+/// Runs a statement that changes one row or, on a conflict, none.
+fn one(tx: &Connection, sql: &str, values: impl Params) -> Result<bool> {
+    match tx.prepare_cached(sql)?.execute(values) {
+        Ok(changed) => Ok(changed == 1),
+        Err(Error::SqliteFailure(failure, _))
+            if failure.code == ErrorCode::ConstraintViolation && is_taken(failure.extended_code) =>
+        {
+            Ok(false)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn is_taken(extended_code: i32) -> bool {
+    use rusqlite::ffi::{SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_ROWID, SQLITE_CONSTRAINT_UNIQUE};
+    [SQLITE_CONSTRAINT_PRIMARYKEY, SQLITE_CONSTRAINT_ROWID, SQLITE_CONSTRAINT_UNIQUE].contains(&extended_code)
+}
