@@ -4,6 +4,7 @@ pub mod clock;
 pub mod config;
 pub mod engine;
 pub mod explain;
+pub mod http;
 pub mod identity;
 pub mod perform;
 pub mod problem;

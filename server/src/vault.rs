@@ -147,6 +147,13 @@ impl Vault {
         mac(&self.blind, &[&workspace.0.to_be_bytes(), &[provider], token.as_bytes()])
     }
 
+    /// Tells a repeated request from another one under the same id. Keyed: texts and numbers are easily guessed, and
+    /// this outlives their erasure.
+    pub fn body_hash(&self, workspace: WorkspaceId, body: &[u8]) -> [u8; 32] {
+        // 3 is no push provider: no token hashes like a body.
+        mac(&self.blind, &[&workspace.0.to_be_bytes(), &[3], body])
+    }
+
     /// The device's own key. Derived, so the same at every retry of a registration.
     pub fn device_key(&self, workspace: WorkspaceId, device: DeviceId) -> String {
         URL_SAFE_NO_PAD.encode(self.device_key_bytes(workspace, device))

@@ -1,0 +1,329 @@
+//! `/v1/customers`: contact data, what is known of a customer, export and erasure (S8).
+
+use super::idempotency::Idempotency;
+use super::request::{Answer, BACKEND_BYTES, Backend, Params, Payload, Reply, Segment, parse};
+use super::validate::{Check, CustomerData};
+use super::{Api, FollowupView, followups};
+use crate::engine::api::{Contact, CustomerInput, CustomerView, EngineError, MessageBody};
+use crate::engine::customer::open_contact;
+use crate::problem::Problem;
+use crate::store::{CustomerRow, DeviceRow, Direction, FollowupFilter, Key, MessageRow, Row, StoreError};
+use crate::vault::CustomerKey;
+use crate::workspace::Workspace;
+use axum::extract::State;
+use backstop_domain::Ms;
+use backstop_domain::customer::ContactSource;
+use backstop_domain::device::Standing;
+use backstop_wire::time::to_rfc3339;
+use backstop_wire::{Alerts, Environment, Platform, PushProvider};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Messages of one export answer; more are on further pages.
+const EXPORT_MESSAGES: usize = 2_000;
+/// Follow-ups of one export answer; older ones are in `GET /v1/followups`.
+const EXPORT_FOLLOWUPS: usize = 1_000;
+
+/// A customer.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Customer {
+    /// Your id.
+    customer_id: String,
+    name: Option<String>,
+    email: Option<String>,
+    /// E.164.
+    phone: Option<String>,
+    /// `account`, `follow_up` or `consent`.
+    #[schema(value_type = String, example = "account")]
+    contact_source: ContactSource,
+    locale: Option<String>,
+    time_zone: Option<String>,
+    /// Whether the customer counts as online now.
+    online: bool,
+    /// When first seen.
+    #[schema(format = DateTime)]
+    created_at: String,
+}
+
+/// A device, without its token.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DeviceView {
+    /// `dev_…`.
+    device_id: String,
+    #[schema(value_type = String, example = "android")]
+    platform: Platform,
+    #[schema(value_type = String, example = "fcm")]
+    provider: PushProvider,
+    topic: Option<String>,
+    #[schema(value_type = Option<String>)]
+    environment: Option<Environment>,
+    #[schema(value_type = String, example = "allowed")]
+    alerts: Alerts,
+    wire: Vec<u32>,
+    locale: Option<String>,
+    /// Whether a push goes to it now.
+    live: bool,
+    /// `registered` or `token_gone`.
+    standing: &'static str,
+    #[schema(format = DateTime)]
+    registered_at: String,
+    #[schema(format = DateTime)]
+    confirmed_at: String,
+    #[schema(format = DateTime)]
+    used_at: String,
+}
+
+/// All devices of a customer.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Devices {
+    data: Vec<DeviceView>,
+    /// Always `null`: a customer's devices are one page.
+    #[schema(value_type = Option<String>)]
+    next_cursor: Option<()>,
+}
+
+/// A message as exported.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ExportedMessage {
+    message_id: String,
+    conversation_id: String,
+    /// `to_customer` or `from_customer`.
+    #[schema(value_type = String)]
+    direction: Direction,
+    author: Option<String>,
+    /// `null` = taken back, or past its retention.
+    text: Option<String>,
+    link: Option<String>,
+    #[schema(format = DateTime)]
+    accepted_at: String,
+}
+
+/// Everything about a customer.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Export {
+    customer: Customer,
+    devices: Vec<DeviceView>,
+    /// Oldest first.
+    messages: Vec<ExportedMessage>,
+    /// The newest 1,000, on the first page.
+    followups: Vec<FollowupView>,
+    /// Give it as `after` for further messages; `null` = these were the last.
+    next_cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ExportParams {
+    after: Option<String>,
+}
+
+/// Puts a customer's data, whole
+///
+/// What is not given is gone afterwards.
+#[utoipa::path(put, path = "/v1/customers/{customer_id}", tag = "backend", request_body = CustomerData,
+    params(("customer_id" = String, Path, description = "Your id")),
+    responses((status = 200, description = "As put", body = Customer)))]
+pub(super) async fn put(
+    State(api): State<Arc<Api>>,
+    Backend(workspace): Backend,
+    Segment(customer_id): Segment,
+    idempotency: Idempotency,
+    Payload(body): Payload<BACKEND_BYTES>,
+) -> Answer {
+    let mut check = Check::default();
+    let input = check.customer("", parse(&body)?, &workspace.settings);
+    check.finish()?;
+    let act = async { Ok(Reply::ok(&shown(api.engine.put_customer(&workspace, customer_id, input).await?))) };
+    idempotency.once(&api, &workspace, &body, act).await
+}
+
+/// Shows a customer
+#[utoipa::path(get, path = "/v1/customers/{customer_id}", tag = "backend",
+    params(("customer_id" = String, Path, description = "Your id")),
+    responses((status = 200, description = "The customer", body = Customer)))]
+pub(super) async fn show(
+    State(api): State<Arc<Api>>,
+    Backend(workspace): Backend,
+    Segment(customer_id): Segment,
+) -> Answer {
+    let row = load(&api, &workspace, customer_id).await?;
+    Ok(Reply::ok(&opened(&api, &workspace, &row)?.1))
+}
+
+/// Erases a customer
+///
+/// Shreds the customer's key; what stays of follow-ups and message ids names nobody. Repeatable.
+#[utoipa::path(delete, path = "/v1/customers/{customer_id}", tag = "backend",
+    params(("customer_id" = String, Path, description = "Your id")),
+    responses((status = 204, description = "There is nothing of this customer any more")))]
+pub(super) async fn erase(
+    State(api): State<Arc<Api>>,
+    Backend(workspace): Backend,
+    Segment(customer_id): Segment,
+) -> Answer {
+    api.engine.erase_customer(&workspace, customer_id).await?;
+    Ok(Reply::no_content())
+}
+
+/// Shows a customer's devices
+#[utoipa::path(get, path = "/v1/customers/{customer_id}/devices", tag = "backend",
+    params(("customer_id" = String, Path, description = "Your id")),
+    responses((status = 200, description = "The devices, without their tokens", body = Devices)))]
+pub(super) async fn devices(
+    State(api): State<Arc<Api>>,
+    Backend(workspace): Backend,
+    Segment(customer_id): Segment,
+) -> Answer {
+    let row = load(&api, &workspace, customer_id).await?;
+    Ok(Reply::ok(&Devices { data: device_views(&api, &workspace, &row).await?, next_cursor: None }))
+}
+
+/// Exports everything about a customer
+#[utoipa::path(get, path = "/v1/customers/{customer_id}/export", tag = "backend",
+    params(
+        ("customer_id" = String, Path, description = "Your id"),
+        ("after" = Option<String>, Query, description = "The `next_cursor` of the page before"),
+    ),
+    responses((status = 200, description = "Contact data, devices, messages and follow-ups", body = Export)))]
+pub(super) async fn export(
+    State(api): State<Arc<Api>>,
+    Backend(workspace): Backend,
+    Segment(customer_id): Segment,
+    Params(params): Params<ExportParams>,
+) -> Answer {
+    api.settle(&workspace).await;
+    let after = params.after.map(|cursor| read_cursor(&cursor)).transpose()?;
+    let first_page = after.is_none();
+    let row = load(&api, &workspace, customer_id.clone()).await?;
+    let (key, customer) = opened(&api, &workspace, &row)?;
+    let after = after.unwrap_or((Ms::MIN, String::new()));
+    let messages = api.store.messages_of(workspace.id, &customer_id, after, EXPORT_MESSAGES).await?;
+    let more = messages.len() == EXPORT_MESSAGES;
+    let next_cursor = messages.last().filter(|_| more).map(|m| cursor(m.accepted_at, &m.message_id));
+    let mut followup_views = Vec::new();
+    if first_page {
+        let filter =
+            FollowupFilter { customer_id: Some(customer_id), limit: EXPORT_FOLLOWUPS, ..FollowupFilter::default() };
+        for row in api.store.followups(workspace.id, filter).await? {
+            followup_views.extend(followups::view(&api, &row).await?);
+        }
+    }
+    let messages = messages.into_iter().map(|m| exported(&key, m)).collect::<Result<_, _>>()?;
+    let devices = device_views(&api, &workspace, &row).await?;
+    Ok(Reply::ok(&Export { customer, devices, messages, followups: followup_views, next_cursor }))
+}
+
+async fn load(api: &Api, workspace: &Workspace, customer_id: String) -> Result<CustomerRow, Problem> {
+    let rows = api.store.load(vec![Key::Customer(workspace.id, customer_id)]).await?;
+    match rows.into_iter().next().flatten() {
+        Some(Row::Customer(row)) => Ok(row),
+        _ => Err(EngineError::UnknownCustomer.into()),
+    }
+}
+
+fn opened(api: &Api, workspace: &Workspace, row: &CustomerRow) -> Result<(CustomerKey, Customer), Problem> {
+    let key = api.vault.unwrap_key(row.workspace, &row.customer_id, &row.wrapped_key);
+    let key = key.map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let Contact { name, email, phone } = open_contact(&key, row)?;
+    let (contact_source, locale, time_zone) = (row.contact_source, row.locale.clone(), row.time_zone.clone());
+    let view = CustomerView {
+        customer_id: row.customer_id.clone(),
+        input: CustomerInput { name, email, phone, contact_source, locale, time_zone },
+        created_at: row.created_at,
+        online: row.presence.online_until(api.clocks.now_ms(workspace.id), &workspace.policy.presence).is_some(),
+    };
+    Ok((key, shown(view)))
+}
+
+fn shown(view: CustomerView) -> Customer {
+    let CustomerInput { name, email, phone, contact_source, locale, time_zone } = view.input;
+    let created_at = to_rfc3339(view.created_at);
+    let (customer_id, online) = (view.customer_id, view.online);
+    Customer { customer_id, name, email, phone, contact_source, locale, time_zone, online, created_at }
+}
+
+async fn device_views(api: &Api, workspace: &Workspace, row: &CustomerRow) -> Result<Vec<DeviceView>, Problem> {
+    let keys = row.devices.iter().map(|id| Key::Device(workspace.id, *id)).collect();
+    let rows = api.store.load(keys).await?;
+    let now = api.clocks.now_ms(workspace.id);
+    let devices = rows.into_iter().filter_map(|row| match row {
+        Some(Row::Device(device)) => Some(device_view(device, now)),
+        _ => None,
+    });
+    Ok(devices.collect())
+}
+
+fn device_view(row: DeviceRow, now: Ms) -> DeviceView {
+    let facts = backstop_domain::device::DeviceFacts {
+        id: row.id,
+        provider: row.provider,
+        alerts: row.alerts,
+        standing: row.standing,
+        confirmed_at: row.confirmed_at,
+        used_at: row.used_at,
+        counted_acks: Vec::new(),
+    };
+    DeviceView {
+        device_id: row.id.to_string(),
+        platform: row.platform,
+        provider: row.provider,
+        topic: row.topic,
+        environment: row.environment,
+        alerts: row.alerts,
+        wire: row.wire,
+        locale: row.locale,
+        live: facts.live(now).is_ok(),
+        standing: if row.standing == Standing::Registered { "registered" } else { "token_gone" },
+        registered_at: to_rfc3339(row.registered_at),
+        confirmed_at: to_rfc3339(row.confirmed_at),
+        used_at: to_rfc3339(row.used_at),
+    }
+}
+
+fn exported(key: &CustomerKey, row: MessageRow) -> Result<ExportedMessage, Problem> {
+    let corrupt = || Problem::from(StoreError::Corrupt("a message's text".into()));
+    let body: Option<MessageBody> = match &row.body {
+        Some(sealed) => {
+            let plain = key.open(row.workspace, "messages", &row.message_id, "body", sealed).map_err(|_| corrupt())?;
+            Some(serde_json::from_slice(&plain).map_err(|_| corrupt())?)
+        }
+        None => None,
+    };
+    let (author, text, link) = body.map_or((None, None, None), |b| (b.author, Some(b.text), b.link));
+    Ok(ExportedMessage {
+        message_id: row.message_id,
+        conversation_id: row.conversation_id,
+        direction: row.direction,
+        author,
+        text,
+        link,
+        accepted_at: to_rfc3339(row.accepted_at),
+    })
+}
+
+fn cursor(accepted_at: Ms, message_id: &str) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{accepted_at} {message_id}"))
+}
+
+fn read_cursor(cursor: &str) -> Result<(Ms, String), Problem> {
+    let read = || {
+        let plain = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
+        let (at, id) = plain.split_once(' ')?;
+        Some((at.parse().ok()?, id.to_owned()))
+    };
+    read().ok_or_else(|| Problem::invalid_field("after", "invalid", "give a next_cursor of this list"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back() {
+        assert_eq!(read_cursor(&cursor(-5, "m 1")).ok(), Some((-5, "m 1".into())));
+        assert!(read_cursor("nonsense").is_err());
+    }
+}

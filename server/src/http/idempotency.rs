@@ -1,0 +1,79 @@
+//! `Idempotency-Key` (W3): optional, since ids make requests repeatable; kept 24 h; another body under it is refused.
+
+use super::Api;
+use super::request::{Answer, Reply};
+use crate::problem::{Code, Problem};
+use crate::store::StoredAnswer;
+use crate::workspace::Workspace;
+use axum::body::Bytes;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
+use backstop_domain::Ms;
+use std::sync::Arc;
+
+const HEADER: &str = "idempotency-key";
+const MAX_CHARS: usize = 255;
+const KEPT_MS: Ms = 24 * 3_600_000;
+
+/// The key of a request, if it has one, with what the request is named by.
+pub(super) struct Idempotency {
+    key: Option<String>,
+    method_and_path: String,
+}
+
+impl FromRequestParts<Arc<Api>> for Idempotency {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Idempotency, Problem> {
+        let Some(value) = parts.headers.get(HEADER) else {
+            return Ok(Idempotency { key: None, method_and_path: String::new() });
+        };
+        let key = value.to_str().ok().filter(|key| (1..=MAX_CHARS).contains(&key.len()));
+        let message = "give 1 to 255 printable ASCII characters";
+        let key = key.ok_or_else(|| Problem::invalid_field("Idempotency-Key", "invalid", message))?;
+        Ok(Idempotency { key: Some(key.to_owned()), method_and_path: format!("{} {}", parts.method, parts.uri.path()) })
+    }
+}
+
+impl Idempotency {
+    /// The first answer again, if this request was answered before; else `act`'s, kept unless it may turn out
+    /// otherwise next time.
+    pub(super) async fn once(
+        self,
+        api: &Api,
+        workspace: &Workspace,
+        body: &[u8],
+        act: impl Future<Output = Answer>,
+    ) -> Answer {
+        let Some(key) = self.key else { return act.await };
+        let now = api.clocks.real_ms();
+        let mut named = self.method_and_path.into_bytes();
+        named.push(0);
+        named.extend_from_slice(body);
+        let request_hash = api.vault.body_hash(workspace.id, &named);
+        if let Some(known) = api.store.stored_answer(workspace.id, &key, now - KEPT_MS).await? {
+            if known.request_hash != request_hash {
+                let detail = "this Idempotency-Key was used for another request; use a new key for a new request";
+                return Err(Problem::new(Code::IdempotencyKeyReused, detail));
+            }
+            return again(api, workspace, &key, &known);
+        }
+        let reply = act.await?;
+        let body = api.vault.seal(workspace.id, "answers", &key, "body", &reply.body);
+        let answer = StoredAnswer { request_hash, status: reply.status.as_u16(), body, at: now };
+        api.store.keep_answer(workspace.id, &key, answer).await?;
+        Ok(reply)
+    }
+}
+
+fn again(api: &Api, workspace: &Workspace, key: &str, known: &StoredAnswer) -> Answer {
+    let corrupt = || Problem::new(Code::Internal, "the first answer does not read; use a new Idempotency-Key");
+    let body = api.vault.open(workspace.id, "answers", key, "body", &known.body).map_err(|_| corrupt())?;
+    Ok(Reply {
+        status: StatusCode::from_u16(known.status).map_err(|_| corrupt())?,
+        content_type: (!body.is_empty()).then_some("application/json"),
+        body: Bytes::from(body),
+        headers: vec![("idempotency-replayed", HeaderValue::from_static("true"))],
+    })
+}

@@ -1,0 +1,120 @@
+//! Requests to events: the only place that knows HTTP. One file per resource; what it says is `openapi.json`.
+
+mod acks;
+mod customer_messages;
+mod customers;
+mod deliveries;
+mod devices;
+mod followups;
+mod health;
+mod idempotency;
+mod limits;
+mod messages;
+mod observe;
+mod openapi;
+mod presence;
+mod reads;
+mod request;
+mod settings;
+mod validate;
+mod view;
+
+pub use limits::{Limits, TrustedProxies};
+pub use openapi::{document, document_json};
+pub use view::{AckView, DeliveryRow, DeliveryView, FollowupView, HistoryView};
+
+use crate::clock::Clocks;
+use crate::engine::Engine;
+use crate::registry::Registry;
+use crate::store::Store;
+use crate::vault::Vault;
+use crate::workspace::Workspace;
+use axum::Router;
+use axum::routing::get;
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// How long a sandbox read waits for what was committed before it.
+const SETTLE: Duration = Duration::from_secs(5);
+
+/// A piece of text made on demand.
+pub type Render = Arc<dyn Fn() -> String + Send + Sync>;
+/// Whether something works; `Err` says what does not.
+pub type Check = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
+/// Everything that requests are answered with.
+pub struct Api {
+    /// Takes every change.
+    pub engine: Engine,
+    /// Answers reads.
+    pub store: Arc<dyn Store>,
+    /// Keys and MACs.
+    pub vault: Arc<Vault>,
+    /// Time.
+    pub clocks: Arc<Clocks>,
+    /// Workspaces and keys.
+    pub registry: Arc<Registry>,
+    /// Bounds on what callers may ask.
+    pub limits: Limits,
+    /// Prometheus text for `/metrics`.
+    pub metrics: Render,
+    /// What `/readyz` asks beside the store: the timers.
+    pub ready: Check,
+}
+
+impl Api {
+    fn is_sandbox(&self) -> bool {
+        self.registry.deployment().sandbox
+    }
+
+    /// Sandbox: what was committed before a read is done when the read is answered.
+    async fn settle(&self, workspace: &Workspace) {
+        if self.is_sandbox() {
+            let _ = tokio::time::timeout(SETTLE, workspace.activity.settled()).await;
+        }
+    }
+}
+
+/// The whole surface. `sandbox` adds routes of its own.
+pub fn router(api: Api, sandbox: Option<Router>) -> Router {
+    let api = Arc::new(api);
+    let (routes, _) = routes().split_for_parts();
+    let routes = routes
+        .route("/openapi.json", get(openapi::serve))
+        .fallback(request::no_route)
+        .method_not_allowed_fallback(request::no_method)
+        .with_state(Arc::clone(&api));
+    let routes = match sandbox {
+        Some(sandbox) => routes.merge(sandbox),
+        None => routes,
+    };
+    routes.layer(observe::Observe::new(Arc::clone(&api.clocks)))
+}
+
+/// Every documented route with its handler: the document cannot name a route that is not there.
+fn routes() -> OpenApiRouter<Arc<Api>> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(customers::put, customers::show, customers::erase))
+        .routes(routes!(customers::export))
+        .routes(routes!(customers::devices))
+        .routes(routes!(messages::post))
+        .routes(routes!(messages::show, messages::withdraw))
+        .routes(routes!(customer_messages::post))
+        .routes(routes!(reads::post))
+        .routes(routes!(presence::post))
+        .route("/v1/presence", axum::routing::options(presence::preflight))
+        .routes(routes!(followups::list))
+        .routes(routes!(followups::show))
+        .routes(routes!(followups::cancel))
+        .routes(routes!(deliveries::list))
+        .routes(routes!(settings::show, settings::put))
+        .routes(routes!(devices::register))
+        .routes(routes!(devices::delete))
+        .routes(routes!(devices::log_out))
+        .routes(routes!(acks::post))
+        .routes(routes!(health::healthz))
+        .routes(routes!(health::readyz))
+        .routes(routes!(health::metrics))
+}
