@@ -10,6 +10,7 @@ mod providers_fcm_double;
 mod providers_smtp;
 mod providers_smtp_double;
 mod providers_support;
+mod readme;
 mod serve_bounds;
 mod store_conformance;
 mod store_rows;

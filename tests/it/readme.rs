@@ -1,0 +1,51 @@
+//! Holds the README to the truth: its table of keys is the configuration's own.
+
+use std::fs;
+use std::path::Path;
+
+fn read(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository");
+    fs::read_to_string(root.join(path)).expect("the file is part of the repository")
+}
+
+#[test]
+fn the_readme_lists_every_key_of_the_configuration() {
+    let expected = table(&read("server/config.default.toml"));
+    assert!(expected.lines().count() > 20, "hardly a key was found: has the file another form?\n{expected}");
+    assert!(read("README.md").contains(&expected), "README.md: the table of keys should be\n\n{expected}");
+}
+
+/// One row a key: its name, its default, and the first sentence of the comment above it.
+fn table(defaults: &str) -> String {
+    let mut rows = vec!["| Key | Default | |".to_owned(), "|---|---|---|".to_owned()];
+    let (mut section, mut comment, mut in_comment) = (String::new(), String::new(), false);
+    for line in defaults.lines() {
+        if let Some((key, value)) = key(line) {
+            let (unset, text) = (line.starts_with('#'), sentence(&comment));
+            let default = if unset { "–".to_owned() } else { format!("`{value}`") };
+            rows.push(format!("| `{section}.{key}` | {default} | {text} |"));
+            in_comment = false;
+        } else if let Some(text) = line.strip_prefix("# ") {
+            comment = if in_comment { format!("{comment} {text}") } else { text.to_owned() };
+            in_comment = true;
+        } else {
+            if let Some(name) = line.strip_prefix('[') {
+                section = name.trim_end_matches(']').to_owned();
+            }
+            in_comment = false;
+        }
+    }
+    rows.join("\n")
+}
+
+/// `key = value`, also where the line is commented out because the key has no default.
+fn key(line: &str) -> Option<(&str, &str)> {
+    let (key, value) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ")?;
+    let named = !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
+    let toml = value.starts_with(['"', '[']) || value.bytes().all(|b| b.is_ascii_digit());
+    (named && toml).then_some((key, value))
+}
+
+fn sentence(comment: &str) -> &str {
+    comment.find(". ").map_or(comment, |end| &comment[..=end])
+}
