@@ -10,6 +10,7 @@ pub mod perform;
 pub mod problem;
 pub mod providers;
 pub mod registry;
+pub mod sandbox;
 pub mod serve;
 pub mod settings;
 pub mod store;

@@ -19,6 +19,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("core/src/clock.rs", "the device's clocks and its callers' time budgets"),
     ("server/src/clock.rs", "the clocks of the server: everything else takes the time from here"),
     ("server/src/perform.rs", "a pause before a store that is away is asked again"),
+    ("server/src/sandbox/phones.rs", "virtual phones on a running clock wait in real time"),
     ("server/src/serve.rs", "time-outs of connections: no rule sees them"),
     ("server/src/timer.rs", "sleeps until the next due row, and between two sweeps"),
     ("tests/it/serve_bounds.rs", "a caller that sends a byte now and then"),
@@ -28,6 +29,8 @@ const CLOCKS: &[(&str, &str)] = &[
 const SPAWNS: &[(&str, &str)] = &[
     ("server/src/engine/mod.rs", "the one loop that decides; ends with its queue"),
     ("server/src/perform.rs", "one per send under way, as many as there are hands; the drain waits for them"),
+    ("server/src/sandbox.rs", "one per captured failure report; ends when the engine took it"),
+    ("server/src/sandbox/phones.rs", "one per push that a virtual phone answers; ends with its answer"),
     ("server/src/serve.rs", "one per connection, as many as there are permits; the drain ends them"),
     ("server/src/store/sqlite/mod.rs", "the writer, the readers, the checkpoints; joined when the store is dropped"),
     ("server/src/timer.rs", "the fire loop, the sweep and the housekeeping; the drain stops them"),

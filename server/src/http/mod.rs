@@ -14,9 +14,9 @@ mod observe;
 mod openapi;
 mod presence;
 mod reads;
-mod request;
+pub(crate) mod request;
 mod settings;
-mod validate;
+pub(crate) mod validate;
 mod view;
 
 pub use limits::{Limits, TrustedProxies};
@@ -78,8 +78,7 @@ impl Api {
 }
 
 /// The whole surface. `sandbox` adds routes of its own.
-pub fn router(api: Api, sandbox: Option<Router>) -> Router {
-    let api = Arc::new(api);
+pub fn router(api: Arc<Api>, sandbox: Option<Router>) -> Router {
     let (routes, _) = routes().split_for_parts();
     let routes = routes
         .route("/openapi.json", get(openapi::serve))

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use std::sync::Arc;
 
 /// Bodies of the backend.
-pub(super) const BACKEND_BYTES: usize = 256 * 1024;
+pub(crate) const BACKEND_BYTES: usize = 256 * 1024;
 /// Bodies of devices.
 pub(super) const DEVICE_BYTES: usize = 64 * 1024;
 
@@ -25,7 +25,7 @@ pub(super) const DEVICE_BYTES: usize = 64 * 1024;
 pub(super) type Answer = Result<Reply, Problem>;
 
 /// A whole answer.
-pub(super) struct Reply {
+pub(crate) struct Reply {
     pub(super) status: StatusCode,
     pub(super) content_type: Option<&'static str>,
     pub(super) body: Bytes,
@@ -33,17 +33,17 @@ pub(super) struct Reply {
 }
 
 impl Reply {
-    pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Reply {
+    pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Reply {
         let body = serde_json::to_vec(body).expect("answers are strings, numbers and lists of them");
         Reply { status, content_type: Some("application/json"), body: body.into(), headers: Vec::new() }
     }
 
-    pub(super) fn ok(body: &impl Serialize) -> Reply {
+    pub(crate) fn ok(body: &impl Serialize) -> Reply {
         Reply::json(StatusCode::OK, body)
     }
 
     /// `{}`: done, and there is nothing to say.
-    pub(super) fn done() -> Reply {
+    pub(crate) fn done() -> Reply {
         let body = Bytes::from_static(b"{}");
         Reply { status: StatusCode::OK, content_type: Some("application/json"), body, headers: Vec::new() }
     }
@@ -79,7 +79,7 @@ impl FromRequestParts<Arc<Api>> for Backend {
     }
 }
 
-pub(super) async fn backend(api: &Api, headers: &HeaderMap, method: &Method) -> Result<Arc<Workspace>, Problem> {
+pub(crate) async fn backend(api: &Api, headers: &HeaderMap, method: &Method) -> Result<Arc<Workspace>, Problem> {
     let key = credentials(headers, "Bearer").ok_or_else(Problem::unauthorized)?;
     let (workspace, scope) = api.registry.by_key(key).await?.ok_or_else(Problem::unauthorized)?;
     match scope {
@@ -181,7 +181,7 @@ impl<T: DeserializeOwned> FromRequestParts<Arc<Api>> for Params<T> {
 }
 
 /// A JSON body of at most `LIMIT` bytes, read within the deadline, not parsed yet.
-pub(super) struct Payload<const LIMIT: usize>(pub(super) Bytes);
+pub(crate) struct Payload<const LIMIT: usize>(pub(crate) Bytes);
 
 impl<const LIMIT: usize> FromRequest<Arc<Api>> for Payload<LIMIT> {
     type Rejection = Problem;
@@ -232,7 +232,7 @@ async fn read_body(
 }
 
 /// The body as JSON; what is wrong with it is said with field and position, without repeating a value.
-pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(body).or_else(|_| {
         // Once more, this time keeping track of the path; good bodies do not pay for it.
         let mut json = serde_json::Deserializer::from_slice(body);

@@ -186,7 +186,7 @@ impl Check {
 }
 
 /// A caller's id alone.
-pub(super) fn caller_id(field: &str, id: &str) -> Result<(), Problem> {
+pub(crate) fn caller_id(field: &str, id: &str) -> Result<(), Problem> {
     let mut check = Check::default();
     check.id(field, id);
     check.finish()

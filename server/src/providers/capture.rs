@@ -160,6 +160,11 @@ impl Capture {
         self.existing(workspace).map(|workspace| lock(&workspace).counts[channel as usize]).unwrap_or_default()
     }
 
+    /// How many sends were handed over in all, whatever came of them.
+    pub fn attempts(&self, workspace: &str) -> u64 {
+        self.existing(workspace).map(|workspace| lock(&workspace).attempts).unwrap_or_default()
+    }
+
     /// How sends of `channel` are answered from now on: those to `to` and `token` where given (for a push both are its
     /// token), and the next `times` of them where given. Of several rules that fit, the latest decides.
     pub fn set_behaviour(
@@ -296,10 +301,12 @@ struct Workspace {
     /// Latest last.
     rules: VecDeque<Rule>,
     counts: [u64; 3],
+    attempts: u64,
 }
 
 impl Workspace {
     fn behaviour(&mut self, send: &Attempt<'_>) -> Behaviour {
+        self.attempts += 1;
         let Some(at) = self.rules.iter().rposition(|rule| rule.fits(send)) else { return Behaviour::Accept };
         let rule = &mut self.rules[at];
         let behaviour = rule.behaviour;
