@@ -204,7 +204,7 @@ async fn a_lost_answer_is_unknown_and_a_lost_question_is_not() {
     let google = Google::start(AT_MS).await;
     let against = |base_url: String| {
         let config = FcmConfig { base_url, timeout_ms: 300, ..google.config() };
-        Fcm::from_config(&config, google.clock.clone()).unwrap().unwrap()
+        Fcm::from_config(&config, google.clock.clone()).unwrap()
     };
     let unknown = |error: &str| Outcome::Unknown { error: error.into() };
     assert_eq!(send(&against(raw_server(None).await)).await, unknown("timeout"));
@@ -222,7 +222,7 @@ async fn a_lost_answer_is_unknown_and_a_lost_question_is_not() {
     let mut key_file = google.key_file();
     key_file["token_uri"] = format!("{}/token", raw_server(None).await).into();
     let config = FcmConfig { service_account: Some(key_file.to_string()), timeout_ms: 300, ..google.config() };
-    let fcm = Fcm::from_config(&config, google.clock.clone()).unwrap().unwrap();
+    let fcm = Fcm::from_config(&config, google.clock.clone()).unwrap();
     assert_eq!(send(&fcm).await, Outcome::RetryAfter { after_ms: None, error: "oauth_timeout".into() });
 }
 
@@ -234,13 +234,11 @@ async fn a_push_whose_ids_alone_are_too_large_never_leaves() {
     assert_eq!(google.seen.lock().unwrap().sends, 0);
 }
 
-/// P12: no account is a valid set-up, half of one is refused with the key and the mend, and nothing is quoted.
+/// P12: half an account is refused with the key and the mend, and nothing is quoted.
 #[tokio::test]
 async fn p12_half_an_account_is_refused_and_names_its_key() {
     let google = Google::start(AT_MS).await;
     let clock = TestClock::at(AT_MS);
-    let none = FcmConfig::default();
-    assert!(Fcm::from_config(&none, clock.clone()).unwrap().is_none());
     let whole = google.key_file();
     let with = |field: &str, value: Value| {
         let mut key_file = whole.clone();
@@ -253,6 +251,7 @@ async fn p12_half_an_account_is_refused_and_names_its_key() {
     let file = |path: &str| FcmConfig { service_account_file: Some(path.into()), ..FcmConfig::default() };
     let twice = FcmConfig { service_account_file: Some("key.json".into()), ..google.config() };
     for (config, says) in [
+        (FcmConfig::default(), "service_account_file is missing"),
         (account(""), "service_account is not a JSON key file"),
         (account("secret-looking"), "service_account is not a JSON key file"),
         (with("type", json!("authorized_user")), "not of type \"service_account\""),
@@ -285,6 +284,6 @@ async fn p12_the_account_may_be_a_file() {
     std::fs::write(file.path(), google.key_file().to_string()).unwrap();
     let path = Some(file.path().to_path_buf());
     let config = FcmConfig { service_account: None, service_account_file: path, ..google.config() };
-    let fcm = Fcm::from_config(&config, google.clock.clone()).unwrap().unwrap();
+    let fcm = Fcm::from_config(&config, google.clock.clone()).unwrap();
     assert_eq!(send(&fcm).await.label(), "accepted");
 }

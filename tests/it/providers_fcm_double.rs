@@ -135,7 +135,7 @@ impl Google {
     }
 
     pub(crate) fn client(&self) -> Fcm {
-        Fcm::from_config(&self.config(), self.clock.clone()).unwrap().unwrap()
+        Fcm::from_config(&self.config(), self.clock.clone()).unwrap()
     }
 
     /// As when somebody disables the key and enables it again.

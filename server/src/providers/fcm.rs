@@ -61,6 +61,11 @@ impl std::fmt::Debug for FcmConfig {
 /// What is wrong with `[fcm]`, and what mends it. Never quotes a value.
 #[derive(Debug, thiserror::Error)]
 pub enum FcmConfigError {
+    /// The section is there, the account is not.
+    #[error(
+        "[fcm] service_account_file is missing: name the JSON key file, or leave out the section to send no pushes"
+    )]
+    AccountMissing,
     /// Two accounts.
     #[error("[fcm] service_account and service_account_file are both set: keep one")]
     AccountTwice,
@@ -118,15 +123,15 @@ pub struct Fcm {
 }
 
 impl Fcm {
-    /// `None` when no account is configured, which is a valid set-up (P12); half an account is an error.
-    pub fn from_config(config: &FcmConfig, clock: Arc<dyn Clock>) -> Result<Option<Fcm>, FcmConfigError> {
+    /// Checks all of `config`, but does not connect. No section at all is a valid set-up, half of one is not (P12).
+    pub fn from_config(config: &FcmConfig, clock: Arc<dyn Clock>) -> Result<Fcm, FcmConfigError> {
         let base = account::checked_url(&config.base_url)
             .filter(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none())
             .ok_or(FcmConfigError::BaseUrl)?;
         if !(100..=60_000).contains(&config.timeout_ms) {
             return Err(FcmConfigError::Timeout);
         }
-        let Some(account) = ServiceAccount::read(config)? else { return Ok(None) };
+        let account = ServiceAccount::read(config)?;
         let send_url = base
             .join(&format!("/v1/projects/{}/messages:send", account.project_id))
             .map_err(|_| FcmConfigError::BaseUrl)?;
@@ -142,7 +147,7 @@ impl Fcm {
         }
         let http = http.build().map_err(FcmConfigError::Client)?;
         let tokens = AccessTokens::new(account, http.clone(), clock.clone());
-        Ok(Some(Fcm { http, send_url, tokens, clock, timeout: Duration::from_millis(config.timeout_ms) }))
+        Ok(Fcm { http, send_url, tokens, clock, timeout: Duration::from_millis(config.timeout_ms) })
     }
 
     /// One send; once more under a fresh access token when Google says that ours has gone stale. `sent` tells whether

@@ -53,16 +53,15 @@ struct Assertion<'a> {
 }
 
 impl ServiceAccount {
-    /// `None` when the configuration names no account at all (P12).
-    pub(super) fn read(config: &FcmConfig) -> Result<Option<ServiceAccount>, FcmConfigError> {
+    pub(super) fn read(config: &FcmConfig) -> Result<ServiceAccount, FcmConfigError> {
         match (&config.service_account_file, &config.service_account) {
-            (None, None) => Ok(None),
+            (None, None) => Err(FcmConfigError::AccountMissing),
             (Some(_), Some(_)) => Err(FcmConfigError::AccountTwice),
             (Some(path), None) => {
                 let json = std::fs::read_to_string(path).map_err(FcmConfigError::AccountUnreadable)?;
-                Self::parse("service_account_file", &json).map(Some)
+                Self::parse("service_account_file", &json)
             }
-            (None, Some(json)) => Self::parse("service_account", json).map(Some),
+            (None, Some(json)) => Self::parse("service_account", json),
         }
     }
 
