@@ -24,6 +24,8 @@ mod outcome;
 mod policy;
 mod push;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use ack::{AckVerdict, Acked};
 pub use decide::decide;

@@ -173,8 +173,9 @@ pub fn join(before: &Followup, new: &NewReply, facts: &Facts<'_>, now: Ms, polic
 /// The clock starts: pushes first and alone, or — with nobody to push to — text and email at once.
 pub(crate) fn start(d: &mut Draft<'_>) {
     // P13: nobody was there to start it when the customer left, for longer than anything is worth waiting for.
-    if d.now.saturating_sub(d.f.started_at) > d.policy.fallback_horizon_ms {
-        d.f.deadline_at = d.f.started_at + d.policy.ack_wait_ms;
+    let due_at = d.f.started_at.saturating_add(d.policy.ack_wait_ms);
+    if d.now.saturating_sub(due_at) > d.policy.fallback_horizon_ms {
+        d.f.deadline_at = due_at;
         d.f.stage = Stage::Waiting;
         return fallback::fall_back(d, "started", Reason::Overdue, None);
     }

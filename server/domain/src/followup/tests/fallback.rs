@@ -1,0 +1,286 @@
+//! The fallback: when it is decided, how it goes, what is never repeated (P3–P5, P8, P13).
+
+use super::*;
+
+const TEXT: Channel = Channel::Text;
+const EMAIL: Channel = Channel::Email;
+
+/// P3: not acked by 30.000 s, text and email go — not a millisecond earlier.
+#[test]
+fn not_acked_in_30_s_falls_back() {
+    let mut case = Case::pushed(&[A]);
+    case.woke(29_999);
+    assert_eq!((case.state(), case.offers()), (Some(PublicState::AwaitingAck), vec![]));
+    case.woke(30_000);
+    assert_eq!((case.state(), case.reason()), (Some(PublicState::FallingBack), Reason::NoAck));
+    assert_eq!((case.offers(), case.f.decided_at()), (vec![TEXT, EMAIL], Some(T0 + 30 * S)));
+    case.sent(30_100, EMAIL, accepted());
+    assert_eq!((case.state(), case.f.decided_at()), (Some(PublicState::FellBack), Some(T0 + 30 * S)));
+}
+
+/// P3: 30 s is a ceiling, not a delay: `ack_wait` may be shorter.
+#[test]
+fn the_wait_is_adjustable() {
+    let mut case = Case::around(&[A]);
+    case.policy.ack_wait_ms = S;
+    case.open(T0, reply(1, T0));
+    case.push_answered(1, A, accepted()).woke(999);
+    assert_eq!(case.state(), Some(PublicState::AwaitingAck));
+    case.woke(1_000);
+    assert_eq!(case.state(), Some(PublicState::FallingBack));
+}
+
+/// P5: known dead is not waited for; with several devices the last one decides.
+#[test]
+fn known_dead_is_not_waited_for() {
+    for (outcome, why) in [
+        (token_gone(), Reason::TokenGone),
+        (rejected(), Reason::PushRefused),
+        (retry_after(Some(30 * S)), Reason::RateLimited),
+    ] {
+        let mut case = Case::around(&[A, B]);
+        case.open(T0, reply(1, T0));
+        case.push_answered(100, A, outcome.clone());
+        assert_eq!(case.state(), Some(PublicState::Sending));
+        case.push_answered(200, B, outcome);
+        assert_eq!((case.state(), case.reason()), (Some(PublicState::FallingBack), why));
+        assert_eq!(case.offers(), [TEXT, EMAIL]);
+    }
+}
+
+/// P5: rate-limited up to the deadline is waited for and sent again.
+#[test]
+fn rate_limited_within_the_deadline_goes_again() {
+    for (after_ms, again) in [(29_899, true), (29_900, false)] {
+        let mut case = Case::around(&[A]);
+        case.open(T0, reply(1, T0));
+        case.push_answered(100, A, retry_after(Some(after_ms)));
+        assert_eq!(case.state() == Some(PublicState::Sending), again, "{after_ms}");
+        if again {
+            assert_eq!(case.wake(), Some((29_999, WakeReason::Retry)));
+            case.woke(29_999);
+            assert_eq!(case.pushes().last(), Some(&(A, 2, 1, 30_999)));
+        }
+    }
+}
+
+/// P5: a push whose answer never came goes again; an unknown one too; neither is known dead.
+#[test]
+fn an_unanswered_push_goes_again_under_its_collapse_id() {
+    let mut case = Case::around(&[A]);
+    case.open(T0, reply(1, T0));
+    assert_eq!(case.wake(), Some((15 * S, WakeReason::ClaimExpiry)));
+    case.woke(15 * S);
+    assert_eq!(case.pushes().len(), 2);
+    case.push_answered(16 * S, A, unknown());
+    case.woke(18 * S);
+    assert_eq!(case.pushes().len(), 3);
+    case.push_answered(29 * S, A, unknown());
+    assert_eq!(case.wake(), Some((30 * S, WakeReason::Deadline)), "no time for another");
+    assert!(case.acked(29_500, A, 1, Grade::Displayed).counted);
+}
+
+/// P5: an answer to an older try says nothing of the newer one — which may have gone to a newer token.
+#[test]
+fn an_answer_to_an_older_push_changes_nothing() {
+    for outcome in [token_gone(), rejected(), retry_after(Some(60 * S))] {
+        let mut case = Case::around(&[A]);
+        case.open(T0, reply(1, T0));
+        assert!(case.joins(S));
+        let before = case.f.clone();
+        case.at(2 * S, &Event::PushAnswered { device: A, attempt: 1, outcome });
+        assert_eq!(case.f, before);
+    }
+    let mut case = Case::around(&[A]);
+    case.open(T0, reply(1, T0));
+    assert!(case.joins(S));
+    case.at(2 * S, &Event::PushAnswered { device: A, attempt: 1, outcome: accepted() });
+    assert_eq!(case.state(), Some(PublicState::AwaitingAck), "but that one was accepted");
+    assert!(matches!(case.push(A).status, PushStatus::Claimed(_)));
+}
+
+/// P5: a device that logs out or turns alerts off may end the wait; one that is another's does not.
+#[test]
+fn a_lost_device_is_not_waited_for() {
+    let mut case = Case::pushed(&[A, B]);
+    case.at(S, &Event::DeviceLost { device: A, why: Reason::NoDevice });
+    assert_eq!(case.state(), Some(PublicState::AwaitingAck));
+    case.at(S, &Event::DeviceLost { device: DeviceId(9), why: Reason::TokenGone });
+    assert_eq!(case.state(), Some(PublicState::AwaitingAck));
+    case.at(2 * S, &Event::DeviceLost { device: B, why: Reason::TokenGone });
+    assert_eq!(case.state(), Some(PublicState::FallingBack));
+}
+
+/// P4: text and email go independently: one failing never stops the other; all failing is `failed`.
+#[test]
+fn the_two_ways_are_independent() {
+    let mut one = Case::falling_back();
+    one.sent(10, TEXT, rejected());
+    assert_eq!(one.state(), Some(PublicState::FallingBack));
+    one.sent(20, EMAIL, accepted());
+    assert_eq!((one.state(), one.wake()), (Some(PublicState::FellBack), None));
+
+    let mut first = Case::falling_back();
+    first.sent(10, TEXT, accepted());
+    assert_eq!(first.state(), Some(PublicState::FellBack));
+    first.sent(20, EMAIL, accepted());
+    assert_eq!((first.sends(TEXT), first.sends(EMAIL)), (1, 1), "the other one still goes");
+
+    let mut none = Case::falling_back();
+    none.sent(10, TEXT, rejected()).sent(20, EMAIL, rejected());
+    assert_eq!((none.state(), none.reason(), none.wake()), (Some(PublicState::Failed), Reason::AllFailed, None));
+}
+
+/// P4, P8: each channel is claimed once; another hand that asks meanwhile gets nothing.
+#[test]
+fn at_most_one_live_claim_a_channel() {
+    let mut case = Case::falling_back();
+    case.claimed(10, TEXT);
+    case.at(10, &Event::Claiming(TEXT)).at(11, &Event::Claiming(TEXT)).woke(5 * S).at(5 * S, &Event::Claiming(TEXT));
+    assert_eq!(case.sends(TEXT), 1);
+}
+
+/// P4: an offer that nobody took is made again.
+#[test]
+fn an_offer_that_nobody_took_is_made_again() {
+    let mut case = Case::falling_back();
+    assert_eq!(case.wake(), Some((5 * S, WakeReason::Offer)));
+    case.effects.clear();
+    case.woke(5 * S);
+    assert_eq!((case.offers(), case.wake()), (vec![TEXT, EMAIL], Some((10 * S, WakeReason::Offer))));
+}
+
+/// P8: a text that may have left is never sent again; a report settles it, or nobody ever does.
+#[test]
+fn a_text_that_may_have_left_is_never_repeated() {
+    for claim_expired in [false, true] {
+        let mut case = Case::falling_back();
+        case.claimed(10, TEXT);
+        if claim_expired {
+            case.woke(15_010);
+        } else {
+            case.at(15_010, &Event::FallbackAnswered { channel: TEXT, attempt: 1, outcome: unknown() });
+        }
+        assert_eq!(case.f.text.status, LegStatus::Unknown(T0 + 195_010));
+        case.sent(15_020, EMAIL, rejected());
+        assert_eq!(case.wake(), Some((195_010, WakeReason::Report)));
+        case.woke(195_009).at(195_009, &Event::Claiming(TEXT)).woke(195_010).at(195_010, &Event::Claiming(TEXT));
+        assert_eq!((case.f.text.status, case.sends(TEXT)), (LegStatus::Unresolved, 1));
+        assert_eq!(case.state(), Some(PublicState::FellBack), "it may have left");
+    }
+}
+
+/// P8: a late answer or report settles what was unknown.
+#[test]
+fn a_late_word_settles_what_was_unknown() {
+    let late = |event: Event| {
+        let mut case = Case::falling_back();
+        case.claimed(10, TEXT).woke(15_010).at(16 * S, &event);
+        case.f.text.status
+    };
+    let answer = |outcome| Event::FallbackAnswered { channel: TEXT, attempt: 1, outcome };
+    let report = |delivered| Event::Reported { channel: TEXT, delivered, error: None };
+    assert_eq!(late(answer(accepted())), LegStatus::Accepted);
+    assert_eq!(late(answer(rejected())), LegStatus::Failed);
+    assert_eq!(late(answer(retry_after(Some(S)))), LegStatus::Retry(T0 + 17 * S), "certainly not sent");
+    assert_eq!(late(answer(unknown())), LegStatus::Unknown(T0 + 195_010), "nothing new");
+    assert_eq!(late(report(true)), LegStatus::Delivered);
+    assert_eq!(late(report(false)), LegStatus::Failed);
+}
+
+/// P8: an email that may have left is repeated under the same key, and so is a text where that is one effect.
+#[test]
+fn an_idempotent_send_is_repeated() {
+    let mut case = Case::falling_back();
+    case.sent(10, EMAIL, unknown());
+    assert_eq!(case.f.email.status, LegStatus::Retry(T0 + 1_010));
+    case.woke(1_010).claimed(1_020, EMAIL);
+    assert_eq!(case.f.email.attempt, 2);
+
+    let mut answered = Case::falling_back();
+    answered.sent(10, EMAIL, unknown());
+    answered.at(20, &Event::FallbackAnswered { channel: EMAIL, attempt: 1, outcome: accepted() });
+    answered.woke(1_010);
+    assert_eq!((answered.f.email.status, answered.sends(EMAIL)), (LegStatus::Accepted, 1), "a final word spares it");
+
+    let mut text = Case::falling_back();
+    text.policy.services.text = Some(TextService { name: "keyed".into(), idempotent: true });
+    text.claimed(10, TEXT).woke(15_010);
+    assert_eq!(text.f.text.status, LegStatus::Retry(T0 + 16_010));
+}
+
+/// P13: a provider that is down is tried again, text up to 6 h after it was due, email for a day; then an alarm.
+#[test]
+fn a_provider_that_is_down_is_tried_again_up_to_the_horizon() {
+    let horizon = 30 * S + 6 * 3_600 * S;
+    for (at, goes) in [(horizon, true), (horizon + 1, false)] {
+        let mut case = Case::falling_back();
+        case.sent(10, TEXT, retry_after(Some(at - 10)));
+        assert_eq!(case.f.text.status == LegStatus::Retry(T0 + at), goes);
+        assert_eq!(case.alarms(), usize::from(!goes));
+    }
+    let mut email = Case::falling_back();
+    email.sent(10, EMAIL, retry_after(Some(7 * 3_600 * S)));
+    assert!(matches!(email.f.email.status, LegStatus::Retry(_)));
+}
+
+/// P13: overdue because the server was down: up to 6 h text and email, after it email only, and an alarm.
+#[test]
+fn overdue_work_is_judged_by_its_age() {
+    for (late_ms, text) in [(6 * 3_600 * S, true), (6 * 3_600 * S + 1, false)] {
+        let mut case = Case::pushed(&[A]);
+        case.woke(30 * S + late_ms);
+        assert_eq!(case.offers(), if text { vec![TEXT, EMAIL] } else { vec![EMAIL] });
+        assert_eq!(case.alarms(), usize::from(!text));
+        let mut queued = Case::pushed(&[A]);
+        queued.woke(30 * S);
+        queued.at(30 * S + late_ms, &Event::Claiming(TEXT));
+        assert_eq!(queued.sends(TEXT), usize::from(text), "judged again when it is sent");
+        assert_eq!(queued.alarms(), usize::from(!text));
+    }
+}
+
+/// P13, S1: judged again when it is sent: switched off meanwhile, it does not go.
+#[test]
+fn what_was_switched_off_meanwhile_does_not_go() {
+    let mut case = Case::falling_back();
+    case.policy.channels.phone_number = false;
+    case.at(S, &Event::Claiming(TEXT));
+    assert_eq!(
+        (case.f.text.status, case.state()),
+        (LegStatus::Skipped(Skip::SwitchedOff), Some(PublicState::FallingBack))
+    );
+    case.email = false;
+    case.at(S, &Event::Claiming(EMAIL));
+    assert_eq!((case.state(), case.reason()), (Some(PublicState::Failed), Reason::NoFallbackRoute));
+    assert_eq!(case.sends(TEXT) + case.sends(EMAIL), 0);
+}
+
+/// P4: later reports change deliveries only; one may overtake the answer.
+#[test]
+fn reports_change_deliveries_only() {
+    let mut case = Case::falling_back();
+    case.sent(10, TEXT, accepted());
+    case.at(20, &Event::Reported { channel: TEXT, delivered: false, error: Some("x".into()) });
+    assert_eq!((case.f.text.status, case.state()), (LegStatus::Failed, Some(PublicState::FellBack)));
+    let mut early = Case::falling_back();
+    early.claimed(10, TEXT).at(20, &Event::Reported { channel: TEXT, delivered: true, error: None });
+    early.at(30, &Event::FallbackAnswered { channel: TEXT, attempt: 1, outcome: accepted() });
+    assert_eq!((early.f.text.status, early.state()), (LegStatus::Delivered, Some(PublicState::FellBack)));
+    let mut before = Case::falling_back();
+    before.at(10, &Event::Reported { channel: TEXT, delivered: true, error: None });
+    assert!(matches!(before.f.text.status, LegStatus::Queued(_)), "nothing was sent");
+}
+
+/// P13: no sum of times overflows, whatever a provider says.
+#[test]
+fn absurd_waits_do_not_overflow() {
+    for after_ms in [Ms::MAX, Ms::MIN] {
+        let mut case = Case::falling_back();
+        case.sent(10, TEXT, retry_after(Some(after_ms))).sent(10, EMAIL, retry_after(Some(after_ms)));
+        let mut push = Case::around(&[A]);
+        push.open(T0, reply(1, T0));
+        push.push_answered(10, A, retry_after(Some(after_ms)));
+        assert_eq!(push.state() == Some(PublicState::Sending), after_ms == Ms::MIN);
+    }
+}
