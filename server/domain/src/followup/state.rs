@@ -568,14 +568,14 @@ impl Leg {
 
     /// Whether an answer to its newest try still says something.
     pub(crate) fn awaits(&self, outcome: &Outcome) -> bool {
+        let is_final = !matches!(outcome, Outcome::Unknown { .. } | Outcome::RetryAfter { .. });
         match self.status {
             LegStatus::Claimed(_) => true,
             // The claim ended before the answer came.
-            LegStatus::Unknown(_) | LegStatus::Unresolved => !matches!(outcome, Outcome::Unknown { .. }),
-            // About to be repeated under the same key: a final word spares that.
-            LegStatus::Queued(_) | LegStatus::Retry(_) => {
-                self.left && !matches!(outcome, Outcome::Unknown { .. } | Outcome::RetryAfter { .. })
-            }
+            LegStatus::Unknown(_) => !matches!(outcome, Outcome::Unknown { .. }),
+            // Given up, or about to be repeated under the same key: a final word settles or spares that.
+            LegStatus::Unresolved => is_final,
+            LegStatus::Queued(_) | LegStatus::Retry(_) => self.left && is_final,
             _ => false,
         }
     }
