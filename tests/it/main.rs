@@ -2,6 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may stop and may speak")]
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
+mod http_backend;
+mod http_bad_input;
+mod http_device;
+mod http_openapi;
+mod http_support;
 mod providers_bodies;
 mod providers_capture;
 mod providers_email;

@@ -158,6 +158,9 @@ impl FromRequestParts<Arc<Api>> for Segment {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Segment, Problem> {
         let path = Path::<String>::from_request_parts(parts, api).await;
         let Path(id) = path.map_err(|_| Problem::new(Code::InvalidRequest, "the path is not valid UTF-8"))?;
+        if id.is_empty() {
+            return Err(no_route().await);
+        }
         super::validate::caller_id("path", &id)?;
         Ok(Segment(id))
     }

@@ -1,0 +1,52 @@
+//! The OpenAPI document: committed as it is served, and every operation of it is there.
+
+use crate::http_support::Rig;
+use axum::http::Method;
+use backstop_server::http::document_json;
+use serde_json::Value;
+
+/// The committed copy is what the handlers say: `cargo run -- openapi > server/openapi.json` writes it anew.
+#[tokio::test]
+async fn the_committed_document_is_the_served_one() {
+    let served = Rig::new().call(Method::GET, "/openapi.json", &[], None).await;
+    assert_eq!(served.text, document_json());
+    let committed = include_str!("../../server/openapi.json");
+    let mend = "write it anew: cargo run -- openapi > server/openapi.json";
+    assert!(served.text == committed, "server/openapi.json is not what the server serves; {mend}");
+}
+
+/// W4: every operation has an id of its own, keys, and problems; no reference leads nowhere.
+#[tokio::test]
+async fn every_operation_is_whole_and_there() {
+    let text = document_json();
+    let document: Value = serde_json::from_str(&text).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    let rig = Rig::new();
+    let mut ids = std::collections::BTreeSet::new();
+    let mut operations = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            operations += 1;
+            assert!(ids.insert(operation["operationId"].as_str().unwrap().to_owned()), "{path}");
+            assert!(!operation["summary"].as_str().unwrap_or("").is_empty(), "{method} {path}");
+            let is_open = operation["tags"][0] == "operations";
+            assert_eq!(operation["security"].is_null(), is_open, "{method} {path}");
+            assert_eq!(operation["responses"]["default"].is_null(), is_open, "{method} {path}");
+            let concrete = path.replace(['{', '}'], "");
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let answer = rig.call(method.clone(), &concrete, &[], None).await;
+            let expected = if is_open {
+                200
+            } else if path == "/v1/presence" {
+                415
+            } else {
+                401
+            };
+            assert_eq!(answer.status, expected, "{method} {path}: {}", answer.text);
+        }
+    }
+    assert_eq!(operations, 24, "a new operation belongs into this count and into CHANGELOG");
+    for reference in text.split("\"#/").skip(1).filter_map(|rest| rest.split('"').next()) {
+        assert!(document.pointer(&format!("/{reference}")).is_some(), "{reference} leads nowhere");
+    }
+}
