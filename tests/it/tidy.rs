@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::OnceLock;
 
 const LINE_COLUMNS: usize = 120;
 const FUNCTION_LINES: usize = 70;
@@ -57,10 +58,12 @@ fn root() -> PathBuf {
     tests.parent().expect("the tests lie in the repository").to_path_buf()
 }
 
-fn rust_sources() -> Vec<Source> {
-    let read =
-        |(path, full): (String, PathBuf)| Source::new(path, fs::read_to_string(full).expect("a source is UTF-8"));
-    source::files(&root()).into_iter().filter(|(path, _)| path.ends_with(".rs")).map(read).collect()
+fn rust_sources() -> &'static [Source] {
+    static SOURCES: OnceLock<Vec<Source>> = OnceLock::new();
+    SOURCES.get_or_init(|| {
+        let sources = source::files(&root()).into_iter().filter(|(path, _)| path.ends_with(".rs"));
+        sources.map(|(path, full)| Source::new(path, fs::read_to_string(full).expect("a source is UTF-8"))).collect()
+    })
 }
 
 /// What people wrote and read: sources, scripts, pages, manifests. Not lock files, not recorded bytes.
@@ -86,7 +89,7 @@ fn every_file_says_first_what_it_is_for() {
         let sentence =
             opening.iter().take_while(|l| !l.is_empty()).last().is_some_and(|l| l.ends_with(['.', ':', '?']));
         if !sentence || opening[0].len() < 15 {
-            problems.push(source.path);
+            problems.push(source.path.clone());
         }
     }
     assert_none(&problems, "open the file with a `//!` sentence that says what it is for:");

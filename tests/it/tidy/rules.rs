@@ -43,7 +43,7 @@ fn every_rule_is_named_by_a_test_or_planned() {
     let strange: Vec<_> = rules.planned.keys().filter(|id| !known.contains(id)).collect();
     assert!(strange.is_empty(), "the table of planned rules names what is no rule: {strange:?}");
 
-    let named = named_in_tests(&rust_sources());
+    let named = named_in_tests(rust_sources());
     let mut lines = Vec::new();
     let mut missing = Vec::new();
     for id in &rules.ids {

@@ -56,6 +56,7 @@ impl Source {
     pub fn functions(&self) -> Vec<Function<'_>> {
         let mut found = Vec::new();
         let mut from = 0;
+        let (lines, comments): (Vec<_>, Vec<_>) = (self.text.lines().collect(), self.comments.lines().collect());
         while let Some(at) = self.code[from..].find("fn ").map(|i| from + i) {
             from = at + 3;
             let glued = self.code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
@@ -67,25 +68,18 @@ impl Source {
             let name = &self.code[from..from + name_len];
             let first = self.text[..at].matches('\n').count();
             let last = self.text[..end].matches('\n').count();
-            let above = self.head_start(first);
-            let head: Vec<&str> = self.text.lines().skip(above).take(first - above).map(str::trim).collect();
-            let comments = self.comments.lines().skip(above).take(last + 1 - above);
+            let is_head = |l: &&&str| l.trim_start().starts_with("//") || l.trim_start().starts_with("#[");
+            let above = first - lines[..first].iter().rev().take_while(is_head).count();
+            let is_test = |l: &&str| l.trim_start().starts_with("#[") && (l.contains("test]") || l.contains("test("));
             found.push(Function {
                 name,
                 line: first + 1,
                 lines: last - first + 1,
-                is_test: head.iter().any(|l| l.starts_with("#[") && (l.contains("test]") || l.contains("test("))),
-                words: comments.chain([name]).collect::<Vec<_>>().join("\n"),
+                is_test: lines[above..first].iter().any(is_test),
+                words: [&comments[above..=last], &[name]].concat().join("\n"),
             });
         }
         found
-    }
-
-    /// The index of the first line of the comments and attributes right above line `first`.
-    fn head_start(&self, first: usize) -> usize {
-        let lines: Vec<&str> = self.text.lines().take(first).map(str::trim).collect();
-        let head = lines.iter().rev().take_while(|l| l.starts_with("//") || l.starts_with("#[")).count();
-        first - head
     }
 }
 
@@ -154,12 +148,15 @@ fn split(text: &str) -> (String, String) {
         at += len;
     }
     let keep = |wanted: Kind| {
-        let pick = |(i, c): (usize, char)| match c {
-            '\n' => "\n".to_owned(),
-            _ if kinds[i] == wanted => c.to_string(),
-            _ => " ".repeat(c.len_utf8()),
-        };
-        text.char_indices().map(pick).collect()
+        let mut kept = String::with_capacity(text.len());
+        for (i, c) in text.char_indices() {
+            match c {
+                '\n' => kept.push(c),
+                _ if kinds[i] == wanted => kept.push(c),
+                _ => kept.extend(std::iter::repeat_n(' ', c.len_utf8())),
+            }
+        }
+        kept
     };
     (keep(Kind::Code), keep(Kind::Comment))
 }
