@@ -7,11 +7,13 @@ use backstop_core::{
     Acked, Alerts, Config, Error, Failure, Flushed, Grade, Home, HttpTransport, Method, Platform, Proof, PushClient,
     RegistrationStatus, Request, Transport, TransportError,
 };
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD as STANDARD;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustls::pki_types::pem::PemObject;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -19,18 +21,46 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::support::*;
 
-const CA: &[u8] = include_bytes!("../fixtures/tls/ca.pem");
-const KEY: &[u8] = include_bytes!("../fixtures/tls/leaf.key.pem");
-const GOOD: &[u8] = include_bytes!("../fixtures/tls/good.pem");
-const EXPIRED: &[u8] = include_bytes!("../fixtures/tls/expired.pem");
-const OTHER_NAME: &[u8] = include_bytes!("../fixtures/tls/other-name.pem");
+/// An authority that nobody trusts but who is told to, and the leaves it signed.
+struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: Vec<u8>,
+}
 
-/// Serves the double on a free port, or on a given one; with TLS if a certificate is given.
-pub(crate) async fn listen(server: &Server, address: Option<SocketAddr>, certificate: Option<&[u8]>) -> SocketAddr {
+/// A server's certificate and key.
+#[derive(Clone)]
+pub(crate) struct Identity {
+    certificate: CertificateDer<'static>,
+    key: Vec<u8>,
+}
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::new(Vec::new()).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        let der = params.self_signed(&key).expect("signed").der().to_vec();
+        let pem = format!("-----BEGIN CERTIFICATE-----\n{}\n-----END CERTIFICATE-----\n", STANDARD.encode(der));
+        Authority { issuer: Issuer::new(params, key), pem: pem.into_bytes() }
+    }
+
+    fn sign(&self, names: &[&str], last_year: i32) -> Identity {
+        let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+        let mut params = CertificateParams::new(names).expect("names");
+        params.not_before = date_time_ymd(2020, 1, 1);
+        params.not_after = date_time_ymd(last_year, 1, 1);
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("signed");
+        Identity { certificate: certificate.der().clone(), key: key.serialize_der() }
+    }
+}
+
+/// Serves the double on a free port, or on a given one; with TLS if an identity is given.
+pub(crate) async fn listen(server: &Server, address: Option<SocketAddr>, identity: Option<Identity>) -> SocketAddr {
     let any = SocketAddr::from(([127, 0, 0, 1], 0));
     let listener = TcpListener::bind(address.unwrap_or(any)).await.expect("a port");
     let address = listener.local_addr().expect("bound");
-    let (server, acceptor) = (server.clone(), certificate.map(acceptor));
+    let (server, acceptor) = (server.clone(), identity.map(acceptor));
     tokio::spawn(async move {
         loop {
             let (stream, _) = listener.accept().await.expect("accepts");
@@ -50,14 +80,13 @@ pub(crate) async fn listen(server: &Server, address: Option<SocketAddr>, certifi
     address
 }
 
-fn acceptor(certificate: &[u8]) -> TlsAcceptor {
-    let chain = CertificateDer::pem_slice_iter(certificate).collect::<Result<Vec<_>, _>>().expect("PEM");
-    let key = PrivateKeyDer::from_pem_slice(KEY).expect("PEM");
+fn acceptor(identity: Identity) -> TlsAcceptor {
+    let key = PrivateKeyDer::try_from(identity.key).expect("PKCS #8");
     let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring")
         .with_no_client_auth()
-        .with_single_cert(chain, key)
+        .with_single_cert(vec![identity.certificate], key)
         .expect("the key is the certificate's");
     TlsAcceptor::from(Arc::new(config))
 }
@@ -144,19 +173,21 @@ async fn c4_offline_then_flushed_over_http() {
 /// A server is trusted only by name, time and authority; what is wrong is said, and nothing was sent.
 #[tokio::test]
 async fn a_wrong_certificate_is_a_typed_error() {
-    let roots = vec![CA.to_vec()];
-    let server = Server::default();
-    let good = listen(&server, None, Some(GOOD)).await;
-    let trusting =
-        Config { extra_root_certificates: roots.clone(), ..at(format!("https://localhost:{}", good.port())) };
+    let (server, authority) = (Server::default(), Authority::new());
+    let here = ["localhost", "127.0.0.1"];
+    let good = listen(&server, None, Some(authority.sign(&here, 2120))).await;
+    let trusting = Config {
+        extra_root_certificates: vec![authority.pem.clone()],
+        ..at(format!("https://localhost:{}", good.port()))
+    };
     let ok = flushed(trusting.clone()).await;
     assert!(matches!(ok.registration, RegistrationStatus::Confirmed { .. }), "{ok:?}");
     let by_ip = flushed(Config { base_url: format!("https://{good}"), ..trusting.clone() }).await;
     assert_eq!(by_ip.last_failure, None);
     let requests = server.log().len();
 
-    let expired = listen(&server, None, Some(EXPIRED)).await;
-    let other_name = listen(&server, None, Some(OTHER_NAME)).await;
+    let expired = listen(&server, None, Some(authority.sign(&here, 2021))).await;
+    let other_name = listen(&server, None, Some(authority.sign(&["push.example.com"], 2120))).await;
     for (config, word) in [
         (Config { extra_root_certificates: vec![], ..trusting.clone() }, "UnknownIssuer"),
         (Config { base_url: format!("https://{expired}"), ..trusting.clone() }, "expired"),
@@ -181,7 +212,9 @@ async fn a_wrong_certificate_is_a_typed_error() {
 /// Roots that are none are named when the client is opened.
 #[test]
 fn extra_roots_must_be_certificates() {
-    let swapped = [b"".to_vec(), b"not PEM".to_vec(), KEY.to_vec()];
+    let key = b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+    let nothing = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let swapped = [b"".to_vec(), b"not PEM".to_vec(), key.to_vec(), nothing.to_vec()];
     for roots in swapped {
         let config = Config { extra_root_certificates: vec![roots], ..at("https://localhost".to_owned()) };
         let opened = PushClient::open(config).map(|_| ());
