@@ -376,3 +376,6 @@ fn check_alerts(alerts: Alerts) -> Result<(), Error> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

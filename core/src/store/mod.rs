@@ -193,6 +193,28 @@ impl Store {
     }
 }
 
+#[cfg(test)]
+impl Store {
+    /// From now on the storage is full: it may not grow, and every free byte is taken.
+    pub(crate) fn fill_up(&self) {
+        let pages: i64 = self.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).expect("counted");
+        self.limit(pages);
+        for bytes in [1_500, 100, 1] {
+            let filler = "f".repeat(bytes);
+            while self.connection.execute("INSERT INTO taps (receipt) VALUES (?1 || random())", [&filler]).is_ok() {}
+        }
+    }
+
+    pub(crate) fn make_room(&self) {
+        self.limit(1_000_000);
+    }
+
+    fn limit(&self, pages: i64) {
+        let set = format!("PRAGMA max_page_count = {pages}");
+        self.connection.query_row(&set, [], |_| Ok(())).expect("set");
+    }
+}
+
 /// Brings the schema up to date; a fresh one gets its installation's row in the same transaction.
 fn migrate(connection: &mut Connection, found: i64) -> Result<Facts, Error> {
     let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;

@@ -1,0 +1,85 @@
+//! A full disk, which only a look inside can bring about: what can still be done is done, and the rest is said.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use backstop_wire::{AckOutcome, AckResult, Alerts, Grade, Platform, PushProvider};
+
+use super::*;
+use crate::transport::{Response, ResponseFuture};
+
+/// Takes everything, or is offline.
+#[derive(Default)]
+struct Net {
+    offline: AtomicBool,
+}
+
+impl Transport for Net {
+    fn send(&self, request: Request, _timeout_ms: u64) -> ResponseFuture<'_> {
+        let body = match request.path.as_str() {
+            "/v1/devices" => r#"{"device_id":"dev_1","device_key":"key"}"#,
+            _ => r#"{"results":[{"result":"accepted","counted":true}]}"#,
+        };
+        let response = Response { status: 200, retry_after_ms: None, body: body.into() };
+        let offline = self.offline.load(Ordering::SeqCst);
+        Box::pin(async move { if offline { Err(TransportError::Connect) } else { Ok(response) } })
+    }
+}
+
+fn token(text: &str) -> PushToken {
+    PushToken { provider: PushProvider::Fcm, token: text.to_owned(), topic: None, environment: None }
+}
+
+async fn registered() -> (PushClient, Arc<Net>) {
+    let net = Arc::new(Net::default());
+    let config = Config {
+        base_url: "http://127.0.0.1:9".to_owned(),
+        app_key: "app".to_owned(),
+        platform: Platform::Android,
+        sdk: "rust/0".to_owned(),
+        home: Home::Memory,
+        extra_root_certificates: vec![],
+        allow_http: false,
+    };
+    let client = PushClient::open_with(config, net.clone(), Arc::new(SystemClock)).expect("opens");
+    client.set_token(token("t"), Alerts::Allowed, 1_000).await.expect("stored");
+    (client, net)
+}
+
+/// C4: on a full disk an ack still goes out at once; only when that fails too the caller is told, and nothing is
+/// half-done.
+#[tokio::test]
+async fn c4_an_ack_on_a_full_disk_is_uploaded_or_refused_but_never_forgotten() {
+    let (client, net) = registered().await;
+    client.shell.lock().store.fill_up();
+    let receipt = "r".repeat(2_000);
+    let accepted = AckOutcome { result: AckResult::Accepted, counted: true };
+    let acked = client.acknowledge(&receipt, Grade::Displayed, None, 1_000).await;
+    assert_eq!(acked, Ok(Acked::Confirmed(accepted)));
+    assert_eq!(client.acknowledge(&receipt, Grade::Displayed, None, 0).await, Err(Error::StorageFull));
+    net.offline.store(true, Ordering::SeqCst);
+    assert_eq!(client.acknowledge(&receipt, Grade::Displayed, None, 100).await, Err(Error::StorageFull));
+    assert_eq!(client.status().pending, 0);
+
+    client.shell.lock().store.make_room();
+    assert_eq!(client.acknowledge(&receipt, Grade::Displayed, None, 0).await, Ok(Acked::Stored));
+    net.offline.store(false, Ordering::SeqCst);
+    assert_eq!(client.flush(1_000).await.map(|flushed| flushed.uploaded), Ok(1));
+}
+
+/// C2: a token or log-in that cannot be stored is refused as a whole; what was given before stays.
+#[tokio::test]
+async fn c2_nothing_half_done_on_a_full_disk() {
+    let (client, _) = registered().await;
+    client.shell.lock().store.fill_up();
+    let long = "t".repeat(4_000);
+    assert_eq!(client.set_token(token(&long), Alerts::Denied, 1_000).await, Err(Error::StorageFull));
+    let refused = client.identify("lucas", Proof::Token(long.clone()), 1_000).await;
+    assert_eq!(refused, Err(Error::StorageFull));
+    let status = client.status();
+    assert_eq!((status.alerts, status.customer), (Alerts::Allowed, Customer::Nobody));
+    assert!(matches!(status.registration, RegistrationStatus::Confirmed { .. }));
+    client.shell.lock().store.make_room();
+    client.identify("lucas", Proof::Token(long), 1_000).await.expect("stored");
+    assert_eq!(client.status().customer, Customer::Bound);
+}
