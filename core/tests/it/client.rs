@@ -1,10 +1,14 @@
 //! Registration and acks through the client: what reaches the server, in which order, and what survives.
 
+use std::sync::Arc;
+
 use backstop_core::machine::Customer;
 use backstop_core::{
     AckResult, Acked, Alerts, Error, Failure, Grade, Handled, Home, PresenceState, Proof, RegistrationStatus, Storage,
     TransportError,
 };
+
+use tokio::sync::Semaphore;
 
 use crate::support::*;
 
@@ -204,6 +208,43 @@ async fn c4_concurrent_callers_share_uploads() {
     }
     assert_eq!(server.acks().len(), 200);
     assert_eq!(client.status().pending, 0);
+}
+
+/// C4: who waits for another caller's request goes on when it ends, answered or given up; not when time is up.
+#[tokio::test]
+async fn c4_waiting_callers_go_on_when_the_request_in_flight_ends() {
+    const HOURS_MS: u64 = 36_000_000;
+    let gate = Arc::new(Semaphore::new(1));
+    let server = Server { gate: Some(gate.clone()), ..Server::default() };
+    let client = registered(&server, &TestClock::at(NOW_MS)).await;
+    let opened = async {
+        tokio::task::yield_now().await;
+        gate.add_permits(2);
+    };
+    let both = async {
+        tokio::join!(
+            client.acknowledge("r1", Grade::Displayed, None, HOURS_MS),
+            client.acknowledge("r2", Grade::Displayed, None, HOURS_MS),
+            opened
+        )
+    };
+    let (first, second, ()) = within_seconds(both).await;
+    assert_eq!([first, second].map(|acked| confirmed(acked.expect("stored"))), [AckResult::Accepted; 2]);
+
+    let given_up = async {
+        let short = std::time::Duration::from_millis(20);
+        let call = client.acknowledge("r3", Grade::Displayed, None, HOURS_MS);
+        assert!(tokio::time::timeout(short, call).await.is_err());
+        gate.add_permits(1);
+    };
+    let both = async { tokio::join!(given_up, client.acknowledge("r4", Grade::Displayed, None, HOURS_MS)) };
+    let ((), fourth) = within_seconds(both).await;
+    assert_eq!(confirmed(fourth.expect("stored")), AckResult::Accepted);
+    assert_eq!(server.lock().batches, [1, 1, 2]);
+}
+
+async fn within_seconds<T>(calls: impl Future<Output = T>) -> T {
+    tokio::time::timeout(std::time::Duration::from_secs(10), calls).await.expect("nobody waits for its budget")
 }
 
 /// C2: a log-out is durable, reaches the server before anyone else is logged in, and leaves acks valid.

@@ -235,7 +235,8 @@ async fn answers_that_are_no_answers_are_never_final() {
         assert_eq!(client.acknowledge("r", Grade::Displayed, None, 200).await.map(|_| ()), Ok(()));
         if status == 503 {
             let next_ms = client.status().next_flush_in_ms.expect("waits");
-            assert!((6_000..=7_000).contains(&next_ms), "{next_ms}");
+            // The device's own backoff counts if it is longer: 8 s at most after five failures.
+            assert!((6_000..=8_000).contains(&next_ms), "{next_ms}");
         }
     }
     assert!(!server.log().iter().any(|line| line.contains("elsewhere")));

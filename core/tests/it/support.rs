@@ -9,6 +9,7 @@ use backstop_core::{
     Alerts, Clock, Config, DeviceRegistered, Home, Method, Platform, PushClient, PushProvider, PushToken, Request,
     Response, ResponseFuture, Transport, TransportError,
 };
+use tokio::sync::Semaphore;
 
 /// A budget that only a hang uses up.
 pub(crate) const AMPLE_MS: u64 = 20_000;
@@ -29,7 +30,9 @@ pub(crate) enum Instead {
 /// The double. Clones share everything.
 #[derive(Clone, Default)]
 pub(crate) struct Server {
-    inner: Arc<Mutex<Inner>>,
+    pub(crate) inner: Arc<Mutex<Inner>>,
+    /// When set, a request in process waits here for its permit.
+    pub(crate) gate: Option<Arc<Semaphore>>,
 }
 
 #[derive(Default)]
@@ -206,9 +209,11 @@ impl Transport for Server {
             Method::Post => "POST",
             Method::Delete => "DELETE",
         };
-        let answer = self.serve(method, &request.path, request.authorization.as_deref(), &request.body);
         Box::pin(async move {
-            match answer {
+            if let Some(gate) = &self.gate {
+                gate.acquire().await.expect("open").forget();
+            }
+            match self.serve(method, &request.path, request.authorization.as_deref(), &request.body) {
                 Some(answer) => answer,
                 None => std::future::pending().await,
             }
