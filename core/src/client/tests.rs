@@ -83,3 +83,12 @@ async fn c2_nothing_half_done_on_a_full_disk() {
     client.identify("lucas", Proof::Token(long), 1_000).await.expect("stored");
     assert_eq!(client.status().customer, Customer::Bound);
 }
+
+/// Invariant 3: every commit reaches the disk before a call returns; only the loss of power would show otherwise.
+#[test]
+fn commits_are_durable() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let home = Home::Directory(directory.path().to_owned());
+    let (store, _, _) = crate::store::Store::open(&home).expect("opens");
+    assert_eq!(store.durability(), ("wal".to_owned(), 2, 1));
+}

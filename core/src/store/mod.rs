@@ -209,6 +209,13 @@ impl Store {
         self.limit(1_000_000);
     }
 
+    /// `journal_mode`, `synchronous` and `fullfsync` as SQLite has them.
+    pub(crate) fn durability(&self) -> (String, i64, i64) {
+        let read = |pragma: &str| self.connection.query_row(&format!("PRAGMA {pragma}"), [], |row| row.get(0));
+        let mode = self.connection.query_row("PRAGMA journal_mode", [], |row| row.get(0)).expect("read");
+        (mode, read("synchronous").expect("read"), read("fullfsync").expect("read"))
+    }
+
     fn limit(&self, pages: i64) {
         let set = format!("PRAGMA max_page_count = {pages}");
         self.connection.query_row(&set, [], |_| Ok(())).expect("set");

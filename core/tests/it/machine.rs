@@ -283,6 +283,31 @@ fn c4_a_refused_key_keeps_acks_for_seven_days() {
     }
 }
 
+/// C4: a server that takes every registration and refuses every ack is not hammered.
+#[test]
+fn c4_a_key_refused_again_and_again_waits_longer_and_longer() {
+    let policy = Policy::default();
+    let mut state = one(State::registered(1_000_000), Event::Recorded(ack(1, Grade::Displayed))).state;
+    let mut ceilings = Vec::new();
+    let mut now_ms = 1_000_000;
+    for _ in 0..6 {
+        assert_eq!(state.in_flight, InFlight::Acks(vec![1]));
+        let refused = decide(state, Event::Answered(Answer::Unauthorized), now_ms, u64::MAX, &policy);
+        // The most that these random bits can make of each ceiling.
+        let wait_ms = refused.wake.map_or(0, |wake| wake.at_ms - now_ms);
+        ceilings.push(wait_ms);
+        now_ms += wait_ms;
+        let woken = match refused.wake {
+            Some(_) => decide(refused.state, Event::Wake, now_ms, 0, &policy),
+            None => refused,
+        };
+        assert!(matches!(woken.state.in_flight, InFlight::Register { .. }));
+        state = decide(woken.state, Event::Answered(Answer::Done), now_ms, 0, &policy).state;
+    }
+    let expected = (0..5).map(|n| i64::try_from(u64::MAX % ((500 << n) + 1)).expect("fits"));
+    assert_eq!(ceilings, std::iter::once(0).chain(expected).collect::<Vec<_>>());
+}
+
 /// C2: an answer to what the app gave before does not confirm what it gave since.
 #[test]
 fn c2_an_old_answer_confirms_nothing_new() {
