@@ -1,5 +1,9 @@
 //! The Backstop acknowledgement server: one library, one binary.
 
+pub mod app;
+#[cfg(feature = "demo")]
+pub mod bench;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod engine;

@@ -20,8 +20,6 @@ pub const ACK_LATENCY: &str = "backstop_ack_latency_seconds";
 pub const PROVIDER_REQUESTS: &str = "backstop_provider_requests_total";
 /// Units that shared one durable commit.
 pub const COMMIT_BATCH_SIZE: &str = "backstop_commit_batch_size";
-/// A durable commit, from its first byte to the disk's word.
-pub const COMMIT_SECONDS: &str = "backstop_commit_seconds";
 /// Answers by route template and status.
 pub const HTTP_REQUESTS: &str = "backstop_http_requests_total";
 /// Open connections.
@@ -43,7 +41,6 @@ pub const PANICS: &str = "backstop_panics_total";
 const LATENESS_SECONDS: &[f64] =
     &[0.001, 0.0025, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 600.0, 3600.0];
 const ACK_SECONDS: &[f64] = &[0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 20.0, 25.0, 30.0, 60.0, 600.0];
-const COMMIT_SECONDS_BUCKETS: &[f64] = &[0.000_25, 0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 1.0, 5.0];
 const BATCH_SIZES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 2048.0, 4096.0];
 
 /// Sends log lines to stderr, and panics to the log. Once a process; a second call changes nothing.
@@ -105,12 +102,7 @@ impl Metrics {
 }
 
 fn recorder() -> metrics_exporter_prometheus::PrometheusRecorder {
-    let buckets = [
-        (DEADLINE_LATENESS, LATENESS_SECONDS),
-        (ACK_LATENCY, ACK_SECONDS),
-        (COMMIT_SECONDS, COMMIT_SECONDS_BUCKETS),
-        (COMMIT_BATCH_SIZE, BATCH_SIZES),
-    ];
+    let buckets = [(DEADLINE_LATENESS, LATENESS_SECONDS), (ACK_LATENCY, ACK_SECONDS), (COMMIT_BATCH_SIZE, BATCH_SIZES)];
     let builder = buckets.into_iter().fold(PrometheusBuilder::new(), |builder, (name, values)| {
         builder.set_buckets_for_metric(Matcher::Full(name.to_owned()), values).expect("no bucket list is empty")
     });
@@ -124,7 +116,6 @@ fn describe() {
     describe_histogram!(ACK_LATENCY, Unit::Seconds, "From a follow-up's start to the ack that settled it.");
     describe_counter!(PROVIDER_REQUESTS, "Requests to providers, by provider and outcome.");
     describe_histogram!(COMMIT_BATCH_SIZE, "Units that shared one durable commit.");
-    describe_histogram!(COMMIT_SECONDS, Unit::Seconds, "Time of a durable commit.");
     describe_counter!(COMMIT_ERRORS, "Batches that the store refused.");
     describe_counter!(EFFECTS_POSTPONED, "Sends that waited for another wake-up because their queue was full.");
     describe_counter!(HTTP_REQUESTS, "Answers, by route template and status.");

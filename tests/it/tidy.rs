@@ -18,6 +18,9 @@ const FILE_LINES: usize = 900;
 /// Files that may read a clock or wait, and why there.
 const CLOCKS: &[(&str, &str)] = &[
     ("core/src/clock.rs", "the device's clocks and its callers' time budgets"),
+    ("server/src/app.rs", "folds metrics every few seconds"),
+    ("server/src/bench.rs", "waits between the parts of a measurement"),
+    ("server/src/bench/load.rs", "measures how long requests take"),
     ("server/src/clock.rs", "the clocks of the server: everything else takes the time from here"),
     ("server/src/perform.rs", "a pause before a store that is away is asked again"),
     ("server/src/sandbox/phones.rs", "virtual phones on a running clock wait in real time"),
@@ -28,6 +31,9 @@ const CLOCKS: &[(&str, &str)] = &[
 
 /// Files that may start a task or a thread, and what ends it.
 const SPAWNS: &[(&str, &str)] = &[
+    ("server/src/bench.rs", "the measured server, stopped when the numbers are there"),
+    ("server/src/bench/load.rs", "one per connection of the generator, each joined"),
+    ("server/src/cli.rs", "waits for the second signal, which ends the process"),
     ("server/src/engine/mod.rs", "the one loop that decides; ends with its queue"),
     ("server/src/perform.rs", "one per send under way, as many as there are hands; the drain waits for them"),
     ("server/src/sandbox.rs", "one per captured failure report; ends when the engine took it"),

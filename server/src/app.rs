@@ -1,0 +1,330 @@
+//! Puts the parts together: key, store, workspaces, engine, routes; and takes them down in order.
+//!
+//! Everything from outside is an argument: configuration, clock, providers, listener, the word to stop.
+
+use crate::clock::{Clock, Clocks, SystemClock};
+use crate::config::{Config, StoreUrl};
+use crate::engine::{Engine, Parts};
+use crate::http::{self, Api, Limits};
+use crate::providers::Providers;
+use crate::providers::capture::Capture;
+use crate::providers::fcm::{Fcm, FcmConfigError};
+use crate::providers::smtp::{Smtp, SmtpConfigError};
+use crate::registry::{CreateError, Created, Deployment, Registry};
+use crate::sandbox::{Network, Sandbox};
+use crate::serve::{Bounds, serve};
+use crate::store::{OpenError, OpenOptions, SqliteStore, Store, StoreError};
+use crate::telemetry::{Metrics, start_metrics};
+use crate::vault::{DataKey, DataKeyError, Vault};
+use axum::Router;
+use backstop_domain::followup::Policy;
+use backstop_wire::PushProvider as Via;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::TcpListener;
+
+/// Name of the workspace that every sandbox has.
+pub const SANDBOX_WORKSPACE: &str = "sandbox";
+/// Samples of metrics are folded into buckets this often.
+const METRICS_EVERY: Duration = Duration::from_secs(5);
+
+/// Whether what is sent leaves the house.
+pub enum Mode {
+    /// Through the accounts of the configuration.
+    Live,
+    /// Captured: every push and text and email stays here, both push services count as configured.
+    Sandbox {
+        /// Keeps what would have left.
+        capture: Arc<Capture>,
+        /// The base URL by which virtual phones reach the server; `None` = within the process.
+        phones_by: Option<String>,
+    },
+}
+
+/// Whose time a server keeps.
+pub enum Time {
+    /// The system's; what was pending at the last stop is measured on by it.
+    System,
+    /// This clock's, for tests.
+    Given(Arc<dyn Clock>),
+}
+
+/// A server that is ready to take connections.
+pub struct App {
+    store: Arc<SqliteStore>,
+    engine: Engine,
+    registry: Arc<Registry>,
+    clocks: Arc<Clocks>,
+    router: Router,
+    bounds: Bounds,
+    metrics: Metrics,
+}
+
+/// Why a server stopped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to, and everything under way ended.
+    Drained,
+    /// It was told to, and something under way did not end in time; it is judged again at the next start.
+    Cut,
+    /// The store's file cannot be trusted any more, for this reason: start the process anew.
+    Unhealthy(String),
+}
+
+/// Why a server cannot start, with what mends it.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// `[store] url`
+    #[error("[store] url {0}")]
+    Url(String),
+    /// The data key.
+    #[error(transparent)]
+    Key(#[from] DataKeyError),
+    /// The database.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// `[fcm]`
+    #[error(transparent)]
+    Fcm(#[from] FcmConfigError),
+    /// `[providers.smtp]`
+    #[error(transparent)]
+    Smtp(#[from] SmtpConfigError),
+    /// The store answered and then did not.
+    #[error("the store: {0}")]
+    Store(#[from] StoreError),
+    /// The sandbox's own workspace could not be made.
+    #[error("the workspace `{SANDBOX_WORKSPACE}` could not be made: {0}")]
+    Sandbox(#[from] CreateError),
+}
+
+impl AppError {
+    /// Whether trying again without a change may work: another server still holds the file, the store is busy.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, AppError::Open(OpenError::Locked { .. }) | AppError::Store(StoreError::Unavailable(_)))
+    }
+}
+
+/// The store and what opens its contents.
+pub struct Opened {
+    /// The judge.
+    pub store: Arc<SqliteStore>,
+    /// Keys and MACs.
+    pub vault: Arc<Vault>,
+    /// The database.
+    pub path: PathBuf,
+}
+
+/// Opens the store that the configuration names; `serve` takes the one place of a server.
+pub fn open_store(config: &Config, sandbox: bool, serve: bool) -> Result<Opened, AppError> {
+    let StoreUrl::Sqlite(path) = config.store_url().map_err(AppError::Url)?;
+    let vault = data_key(config, &path)?.vault();
+    let options = OpenOptions { sandbox, serve, read_connections: config.store.read_connections };
+    let store = SqliteStore::open(&path, options, &vault)?;
+    Ok(Opened { store: Arc::new(store), vault: Arc::new(vault), path })
+}
+
+fn data_key(config: &Config, database: &Path) -> Result<DataKey, DataKeyError> {
+    match &config.store.data_key_file {
+        None => DataKey::beside(database),
+        // A database without its key must not get a new one.
+        Some(path) if database.metadata().is_ok_and(|found| found.len() > 0) => DataKey::load(path),
+        Some(path) => DataKey::load_or_create(path),
+    }
+}
+
+fn beside(database: &Path, ending: &str) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push(ending);
+    path.into()
+}
+
+/// Where the data key of this configuration is.
+pub fn data_key_path(config: &Config, database: &Path) -> PathBuf {
+    config.store.data_key_file.clone().unwrap_or_else(|| DataKey::path_beside(database))
+}
+
+/// The accounts of the configuration, checked; whatever is half-configured is an error (P12).
+pub fn accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Providers, AppError> {
+    let mut providers = Providers::default();
+    if let Some(fcm) = &config.fcm
+        && let Some(fcm) = Fcm::from_config(fcm, Arc::clone(clock))?
+    {
+        providers.fcm = Some(Arc::new(fcm));
+    }
+    if let Some(smtp) = &config.providers.smtp {
+        providers.email = Some(Arc::new(Smtp::from_config(smtp, Arc::clone(clock))?));
+    }
+    Ok(providers)
+}
+
+/// Every way out, captured.
+pub fn captured(capture: &Arc<Capture>) -> Providers {
+    Providers {
+        fcm: Some(capture.push(Via::Fcm)),
+        apns: Some(capture.push(Via::Apns)),
+        text: Some(capture.clone()),
+        email: Some(capture.clone()),
+    }
+}
+
+/// What all workspaces share: the configuration's numbers and what can be sent by.
+pub fn deployment(config: &Config, providers: &Providers, sandbox: bool) -> Deployment {
+    let policy =
+        Policy { ack_wait_ms: config.followup.ack_wait_ms, services: providers.services(), ..Policy::sandbox() };
+    Deployment { sandbox, policy }
+}
+
+impl App {
+    /// Opens everything and starts the engine. Call inside a tokio runtime.
+    pub async fn build(config: &Config, time: Time, mode: Mode) -> Result<App, AppError> {
+        let metrics = start_metrics();
+        let sandbox = matches!(mode, Mode::Sandbox { .. });
+        let Opened { store, vault, path } = open_store(config, sandbox, true)?;
+        let clock: Arc<dyn Clock> = match time {
+            Time::System => Arc::new(SystemClock::resume(beside(&path, ".clock"), store.pending_count().await? > 0)),
+            Time::Given(clock) => clock,
+        };
+        let providers = match &mode {
+            Mode::Live => accounts(config, &clock)?,
+            Mode::Sandbox { capture, .. } => captured(capture),
+        };
+        let judge: Arc<dyn Store> = store.clone();
+        let clocks = Arc::new(Clocks::new(clock));
+        let deployment = deployment(config, &providers, sandbox);
+        let registry = Arc::new(Registry::new(Arc::clone(&judge), Arc::clone(&vault), Arc::clone(&clocks), deployment));
+        if sandbox {
+            ensure_sandbox_workspace(&registry).await?;
+        }
+        let engine = Engine::start(Parts {
+            store: Arc::clone(&judge),
+            vault: Arc::clone(&vault),
+            clocks: Arc::clone(&clocks),
+            registry: Arc::clone(&registry),
+            providers,
+        });
+        let render = metrics.clone();
+        let api = Api {
+            engine: engine.clone(),
+            store: judge,
+            vault,
+            clocks: Arc::clone(&clocks),
+            registry: Arc::clone(&registry),
+            limits: limits(config, sandbox),
+            metrics: Arc::new(move || render.render()),
+            ready: ready(&engine),
+        };
+        let router = routes(Arc::new(api), mode);
+        Ok(App { store, engine, registry, clocks, router, bounds: bounds(config), metrics })
+    }
+
+    /// What answers requests, for callers in the same process.
+    pub fn router(&self) -> Router {
+        self.router.clone()
+    }
+
+    /// What decides.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Workspaces.
+    pub fn registry(&self) -> &Arc<Registry> {
+        &self.registry
+    }
+
+    /// Time.
+    pub fn clocks(&self) -> &Arc<Clocks> {
+        &self.clocks
+    }
+
+    /// Serves until `shutdown`, then drains: no new connection, requests under way end, then sends under way. What is
+    /// left is in the store and is judged again at the next start.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Ended {
+        let App { store, engine, router, bounds, metrics, .. } = self;
+        let mut poison = store.poison_watch();
+        let unhealthy = async move {
+            let reason = poison.wait_for(Option::is_some).await.map(|reason| reason.clone());
+            match reason {
+                Ok(reason) => reason.unwrap_or_default(),
+                // The watch ends with the store, that is never before this does.
+                Err(_) => std::future::pending().await,
+            }
+        };
+        let tidying = tidy(metrics);
+        tokio::select! {
+            reason = unhealthy => Ended::Unhealthy(reason),
+            () = tidying => Ended::Cut,
+            drained = serve(listener, router, bounds, shutdown) => {
+                engine.drain(half(bounds.drain)).await;
+                if drained && engine.stats().sending == 0 { Ended::Drained } else { Ended::Cut }
+            }
+        }
+    }
+}
+
+/// The API, and in a sandbox what belongs to it.
+fn routes(api: Arc<Api>, mode: Mode) -> Router {
+    let Mode::Sandbox { capture, phones_by } = mode else { return http::router(api, None) };
+    let network = match phones_by {
+        Some(base_url) => Network::Http(base_url),
+        None => Network::InProcess(http::router(Arc::clone(&api), None)),
+    };
+    let sandbox = Sandbox::start(Arc::clone(&api), capture, network);
+    http::router(api, Some(sandbox.router()))
+}
+
+fn half(drain: Duration) -> u64 {
+    u64::try_from(drain.as_millis() / 2).unwrap_or(u64::MAX)
+}
+
+fn bounds(config: &Config) -> Bounds {
+    let server = &config.server;
+    Bounds {
+        max_connections: server.max_connections,
+        header_timeout: Duration::from_millis(server.header_timeout_ms),
+        idle_timeout: Duration::from_millis(server.idle_timeout_ms),
+        drain: Duration::from_millis(server.drain_ms),
+    }
+}
+
+/// Rate limits, which a sandbox has none of, and the time a body may take.
+fn limits(config: &Config, sandbox: bool) -> Limits {
+    let server = &config.server;
+    let (device, address) = match sandbox {
+        true => (0, 0),
+        false => (config.limits.device_requests_per_minute, config.limits.address_requests_per_minute),
+    };
+    let trusted = server.trusted_proxies.clone();
+    let is_trusted = Arc::new(move |peer| trusted.iter().any(|network| network.contains(peer)));
+    Limits::new(Duration::from_millis(server.body_timeout_ms), device, address, is_trusted)
+}
+
+/// What `/readyz` asks beside the store: a server whose timer does not know yet what is pending would decide late.
+fn ready(engine: &Engine) -> http::Check {
+    let timer = Arc::clone(engine.timer());
+    Arc::new(move || if timer.is_ready() { Ok(()) } else { Err("the timer is being filled from the store".into()) })
+}
+
+/// The sandbox's workspace, whose keys everybody knows.
+async fn ensure_sandbox_workspace(registry: &Registry) -> Result<(), AppError> {
+    if registry.by_name(SANDBOX_WORKSPACE).await?.is_none() {
+        let created = Created {
+            workspace: SANDBOX_WORKSPACE.into(),
+            api_key: "sk_sandbox".into(),
+            app_key: "app_sandbox".into(),
+            identity_secret: "0".repeat(64),
+        };
+        registry.create_with(&created).await?;
+    }
+    Ok(())
+}
+
+#[expect(clippy::disallowed_methods, reason = "housekeeping of metrics: no rule sees it")]
+async fn tidy(metrics: Metrics) {
+    let mut ticks = tokio::time::interval(METRICS_EVERY);
+    loop {
+        ticks.tick().await;
+        metrics.tidy();
+    }
+}

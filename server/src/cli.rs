@@ -1,0 +1,455 @@
+//! The command line: what it offers, what it prints, and the exit codes that scripts rely on.
+
+use crate::app::{self, App, AppError, Ended, Mode, Opened, Time};
+use crate::clock::{Clock, Clocks, SystemClock};
+use crate::config::{Config, ConfigError, StoreUrl};
+use crate::explain::sentences;
+use crate::identity;
+use crate::providers::capture::{Capture, MAX_PER_WORKSPACE};
+use crate::registry::Registry;
+use crate::serve::allow_open_files;
+use crate::store::{Key, OpenError, Row, Scope, Store, WorkspaceId};
+use crate::telemetry::start_logging;
+use crate::{http, vault};
+use backstop_domain::ids::FollowupId;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+const EXITS: &str = "Exit codes: 0 done; 1 could not be done; 2 wrong usage; 75 cannot go on now, start it again (the \
+                     store's disk failed, or another server still has the file); 78 the configuration or the store \
+                     cannot be used as they are.";
+/// Files a server needs beside its connections.
+const OTHER_FILES: u64 = 200;
+
+/// Push the phone acknowledges, or a text and an email within 30 seconds.
+#[derive(Parser)]
+#[command(name = "backstop", version, after_help = EXITS)]
+struct Cli {
+    /// TOML file; every key with its default is in `check-config --defaults`. The environment stands over it
+    /// (BACKSTOP__SECTION__KEY).
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server until SIGTERM.
+    Serve(ServeOptions),
+    /// Bring the store up to this version, after a backup copy; `serve` does the same for SQLite.
+    Migrate,
+    /// Say what is configured and what is missing, a line each; starts and changes nothing.
+    CheckConfig {
+        /// Print every key with its default and its reason instead.
+        #[arg(long)]
+        defaults: bool,
+    },
+    /// Print the API's description (OpenAPI 3.1).
+    Openapi,
+    /// Make and change workspaces.
+    #[command(subcommand)]
+    Workspace(WorkspaceCommand),
+    /// Make and revoke keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Tell the story of one follow-up in sentences.
+    Explain {
+        /// Its id, `fu_…`.
+        followup: String,
+    },
+    /// Measure this machine: creates, acks and lateness over HTTP, durable.
+    #[cfg(feature = "demo")]
+    Bench(crate::bench::Options),
+}
+
+#[derive(Args)]
+struct ServeOptions {
+    /// Send nothing: capture it, with a clock that tests turn and keys that everybody knows.
+    #[arg(long)]
+    sandbox: bool,
+    /// Let a sandbox listen on more than loopback: anybody who reaches it can read what it captured.
+    #[arg(long, requires = "sandbox")]
+    allow_public_sandbox: bool,
+}
+
+#[derive(Subcommand)]
+enum WorkspaceCommand {
+    /// Make one; prints its keys and its identity secret once, as JSON.
+    Create {
+        /// 1 to 64 of a-z, 0-9 and -.
+        name: String,
+    },
+    /// Trust a public key to sign customers' tokens (ES256, RS256).
+    TrustKey {
+        /// The workspace.
+        name: String,
+        /// PEM file.
+        file: PathBuf,
+    },
+}
+
+#[derive(Subcommand)]
+enum KeyCommand {
+    /// Make one; prints it once, as JSON.
+    Create {
+        /// The workspace.
+        workspace: String,
+        /// What it may do.
+        #[arg(long)]
+        scope: KeyScope,
+    },
+    /// Take one out of use, at once.
+    Revoke {
+        /// The key itself.
+        key: String,
+    },
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum KeyScope {
+    /// The company's backend: everything.
+    Server,
+    /// Reads only.
+    Read,
+    /// An app or web page: devices and presence.
+    App,
+}
+
+/// Why a command ended without doing what it was asked.
+struct Failure {
+    exit: u8,
+    message: String,
+}
+
+const FAILED: u8 = 1;
+/// `EX_TEMPFAIL`: start it again.
+const AGAIN: u8 = 75;
+/// `EX_CONFIG`: starting it again changes nothing.
+const UNUSABLE: u8 = 78;
+
+/// Runs the program with these arguments and this environment.
+pub fn main(
+    arguments: impl IntoIterator<Item = OsString>,
+    env: impl IntoIterator<Item = (String, String)>,
+) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(usage) => {
+            // Help and version are answers, not errors; clap knows which stream each belongs to.
+            let _ = usage.print();
+            return ExitCode::from(u8::try_from(usage.exit_code()).unwrap_or(2));
+        }
+    };
+    match run(cli, env) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let mut stderr = std::io::stderr();
+            for line in failure.message.lines() {
+                let _ = writeln!(stderr, "backstop: {line}");
+            }
+            ExitCode::from(failure.exit)
+        }
+    }
+}
+
+fn run(cli: Cli, env: impl IntoIterator<Item = (String, String)>) -> Result<(), Failure> {
+    match cli.command {
+        Command::Openapi => return print(&http::document_json()),
+        Command::CheckConfig { defaults: true } => return print(crate::config::DEFAULTS.trim_end()),
+        _ => {}
+    }
+    let config = Config::load(cli.config.as_deref(), env)?;
+    match cli.command {
+        Command::Serve(options) => serve(&config, &options),
+        Command::Migrate => migrate(&config),
+        Command::CheckConfig { .. } => check_config(&config),
+        Command::Workspace(command) => block_on(workspace(&config, command)),
+        Command::Key(command) => block_on(key(&config, command)),
+        Command::Explain { followup } => block_on(explain(&config, &followup)),
+        #[cfg(feature = "demo")]
+        Command::Bench(options) => crate::bench::run(&options).map_err(Failure::failed),
+        Command::Openapi => Ok(()),
+    }
+}
+
+fn serve(config: &Config, options: &ServeOptions) -> Result<(), Failure> {
+    let listen = config.server.listen;
+    if options.sandbox && !listen.ip().is_loopback() && !options.allow_public_sandbox {
+        let message = format!(
+            "[server] listen {listen} is not loopback, and a sandbox's keys are known to everybody: listen on \
+             127.0.0.1, or say --allow-public-sandbox"
+        );
+        return Err(Failure { exit: UNUSABLE, message });
+    }
+    start_logging(&config.log);
+    if let Err(limit) = allow_open_files(config.server.max_connections as u64 + OTHER_FILES) {
+        tracing::warn!("{limit}");
+    }
+    let runtime = runtime()?;
+    let ended = runtime.block_on(async {
+        let mode = if options.sandbox { sandbox() } else { Mode::Live };
+        let app = App::build(config, Time::System, mode).await?;
+        let listener = tokio::net::TcpListener::bind(listen).await.map_err(|error| Failure {
+            exit: FAILED,
+            message: format!("[server] listen {listen}: {error}: choose an address of this machine that is free"),
+        })?;
+        let address = listener.local_addr().unwrap_or(listen);
+        tracing::info!(%address, sandbox = options.sandbox, version = env!("CARGO_PKG_VERSION"), "listening");
+        Ok::<_, Failure>(app.serve(listener, stop_signal()).await)
+    });
+    // Threads that still wait for a provider or the disk do not hold the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match ended? {
+        Ended::Drained => tracing::info!("stopped; everything under way had ended"),
+        Ended::Cut => tracing::warn!("stopped; what was under way is judged again at the next start"),
+        Ended::Unhealthy(reason) => {
+            let message = format!("the store cannot be trusted any more ({reason}): check the disk, then start again");
+            return Err(Failure { exit: AGAIN, message });
+        }
+    }
+    Ok(())
+}
+
+fn sandbox() -> Mode {
+    Mode::Sandbox { capture: Capture::new(MAX_PER_WORKSPACE), phones_by: None }
+}
+
+/// Ends at the first SIGTERM or SIGINT; at the second, the process ends as if it had none.
+async fn stop_signal() {
+    let (Ok(mut term), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        tracing::error!("signals cannot be received: only SIGKILL stops this process");
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: no new request, what is under way ends");
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        std::process::exit(i32::from(FAILED));
+    });
+}
+
+fn migrate(config: &Config) -> Result<(), Failure> {
+    let opened = open_any(config, true)?;
+    let health = block_on(async { Ok(opened.store.health().await.map_err(AppError::Store)?) })?;
+    print(&format!("{}: schema {}", config.store.url, health.schema))
+}
+
+/// One line a thing: `ok`, `none` for what is left out on purpose, `BAD` with what mends it.
+fn check_config(config: &Config) -> Result<(), Failure> {
+    let mut report = Report::default();
+    report.ok(format!("server    listens on {}, reached at {}", config.server.listen, config.public_url()));
+    check_store(config, &mut report);
+    report.ok(format!("followup  a push not acknowledged within {} ms is followed", config.followup.ack_wait_ms));
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    match app::accounts(config, &clock) {
+        Ok(providers) => {
+            let none = "no account: every follow-up goes by text and email at once";
+            report.way_out("push", providers.fcm.as_ref().map(|provider| provider.name()), none);
+            report.way_out(
+                "text",
+                providers.text.as_ref().map(|provider| provider.name()),
+                "no account: no text leaves",
+            );
+            report.way_out(
+                "email",
+                providers.email.as_ref().map(|provider| provider.name()),
+                "no [providers.smtp]: no email leaves",
+            );
+        }
+        Err(error) => report.bad(error.to_string()),
+    }
+    if let Err(limit) = allow_open_files(config.server.max_connections as u64 + OTHER_FILES) {
+        report.bad(format!("system    {limit}"));
+    }
+    print(&report.lines.join("\n"))?;
+    match report.bad {
+        0 => Ok(()),
+        n => Err(Failure { exit: UNUSABLE, message: format!("{n} of these must be mended first") }),
+    }
+}
+
+fn check_store(config: &Config, report: &mut Report) {
+    let Ok(StoreUrl::Sqlite(path)) = config.store_url() else { return };
+    let key = app::data_key_path(config, &path);
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if !directory.is_dir() {
+        return report.bad(format!("store     {}: no such directory: make it first", directory.display()));
+    }
+    let exists = path.metadata().is_ok_and(|found| found.len() > 0);
+    match vault::DataKey::load(&key) {
+        Ok(_) if exists => report.ok(format!("store     {}, key in {}", path.display(), key.display())),
+        Err(error) if exists || key.exists() => report.bad(format!("store     {error}")),
+        _ => report.ok(format!("store     {} will be made at the first start", path.display())),
+    }
+}
+
+#[derive(Default)]
+struct Report {
+    lines: Vec<String>,
+    bad: usize,
+}
+
+impl Report {
+    fn ok(&mut self, line: String) {
+        self.lines.push(format!("ok    {line}"));
+    }
+
+    fn bad(&mut self, line: String) {
+        self.bad += 1;
+        self.lines.push(format!("BAD   {line}"));
+    }
+
+    fn way_out(&mut self, name: &str, provider: Option<&str>, none: &str) {
+        match provider {
+            Some(provider) => self.ok(format!("{name:<9} {provider}")),
+            None => self.lines.push(format!("none  {name:<9} {none}")),
+        }
+    }
+}
+
+async fn workspace(config: &Config, command: WorkspaceCommand) -> Result<(), Failure> {
+    let desk = Desk::open(config)?;
+    match command {
+        WorkspaceCommand::Create { name } => {
+            let created = desk.registry.create(&name).await.map_err(Failure::failed)?;
+            print_json(&created)
+        }
+        WorkspaceCommand::TrustKey { name, file } => {
+            let pem = std::fs::read_to_string(&file)
+                .map_err(|error| Failure::failed(format!("{}: cannot be read: {error}", file.display())))?;
+            if !identity::is_public_key(&pem) {
+                let mend = "not a public key in PEM that can sign ES256 or RS256";
+                return Err(Failure::failed(format!("{}: {mend}", file.display())));
+            }
+            let id = desk.workspace(&name).await?;
+            desk.registry.trust_key(id, pem).await.map_err(AppError::Store)?;
+            print(&format!("tokens of customers of {name} may be signed with the key of {}", file.display()))
+        }
+    }
+}
+
+async fn key(config: &Config, command: KeyCommand) -> Result<(), Failure> {
+    let desk = Desk::open(config)?;
+    let now = desk.clocks.real_ms();
+    match command {
+        KeyCommand::Create { workspace, scope } => {
+            let (prefix, scope) = match scope {
+                KeyScope::Server => ("sk_", Scope::Server),
+                KeyScope::Read => ("sk_", Scope::Read),
+                KeyScope::App => ("app_", Scope::App),
+            };
+            let key = vault::random_key(prefix);
+            let id = desk.workspace(&workspace).await?;
+            let made = desk.opened.store.create_key(id, vault::sha256(key.as_bytes()), scope, now).await;
+            made.map_err(AppError::Store)?;
+            print_json(&serde_json::json!({ "workspace": workspace, "scope": scope, "key": key }))
+        }
+        KeyCommand::Revoke { key } => {
+            let revoked = desk.opened.store.revoke_key(vault::sha256(key.as_bytes()), now).await;
+            if revoked.map_err(AppError::Store)? {
+                print("revoked: servers refuse it within a second")
+            } else {
+                Err(Failure::failed("no such key, or it was revoked before"))
+            }
+        }
+    }
+}
+
+async fn explain(config: &Config, followup: &str) -> Result<(), Failure> {
+    let id = FollowupId::parse(followup)
+        .ok_or_else(|| Failure::failed(format!("`{followup}` is not the id of a follow-up (fu_…)")))?;
+    let store = open_any(config, false)?.store;
+    // An id is unique across workspaces, but rows are only found within one.
+    for workspace in store.workspaces().await.map_err(AppError::Store)? {
+        let found = store.load(vec![Key::Followup(workspace.id, id)]).await.map_err(AppError::Store)?;
+        if let Some(Some(Row::Followup(row))) = found.into_iter().next() {
+            let history = store.history(workspace.id, id).await.map_err(AppError::Store)?;
+            return print(&sentences(&row, &history).join("\n"));
+        }
+    }
+    Err(Failure::failed(format!("no follow-up {followup} in {}", config.store.url)))
+}
+
+/// What commands beside a server work with.
+struct Desk {
+    opened: Opened,
+    registry: Registry,
+    clocks: Arc<Clocks>,
+}
+
+impl Desk {
+    fn open(config: &Config) -> Result<Desk, Failure> {
+        let opened = open_any(config, false)?;
+        let clocks = Arc::new(Clocks::new(Arc::new(SystemClock::start())));
+        let deployment = app::deployment(config, &crate::providers::Providers::default(), false);
+        let (store, vault): (Arc<dyn Store>, _) = (opened.store.clone(), Arc::clone(&opened.vault));
+        let registry = Registry::new(store, vault, Arc::clone(&clocks), deployment);
+        Ok(Desk { opened, registry, clocks })
+    }
+
+    async fn workspace(&self, name: &str) -> Result<WorkspaceId, Failure> {
+        let found = self.opened.store.workspace_named(name).await.map_err(AppError::Store)?;
+        found.map(|row| row.id).ok_or_else(|| Failure::failed(format!("there is no workspace `{name}`")))
+    }
+}
+
+/// The store, whether it is a sandbox's or not: a command says nothing of its own about that.
+fn open_any(config: &Config, serve: bool) -> Result<Opened, Failure> {
+    match app::open_store(config, false, serve) {
+        Err(AppError::Open(OpenError::OtherMark { sandbox: true, .. })) => Ok(app::open_store(config, true, serve)?),
+        other => Ok(other?),
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    let built = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    built.map_err(|error| Failure::failed(format!("the system gives no threads: {error}")))
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    runtime()?.block_on(work)
+}
+
+fn print_json(value: &impl serde::Serialize) -> Result<(), Failure> {
+    print(&serde_json::to_string_pretty(value).map_err(Failure::failed)?)
+}
+
+fn print(text: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match writeln!(stdout, "{text}") {
+        // Whoever reads had enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| Failure::failed(format!("cannot print: {error}"))),
+    }
+}
+
+impl Failure {
+    fn failed(why: impl ToString) -> Failure {
+        Failure { exit: FAILED, message: why.to_string() }
+    }
+}
+
+impl From<ConfigError> for Failure {
+    fn from(error: ConfigError) -> Failure {
+        Failure { exit: UNUSABLE, message: error.to_string() }
+    }
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Failure {
+        Failure { exit: if error.is_transient() { AGAIN } else { UNUSABLE }, message: error.to_string() }
+    }
+}
