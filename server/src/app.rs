@@ -147,10 +147,8 @@ pub fn data_key_path(config: &Config, database: &Path) -> PathBuf {
 /// The accounts of the configuration, checked; whatever is half-configured is an error (P12).
 pub fn accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Providers, AppError> {
     let mut providers = Providers::default();
-    if let Some(fcm) = &config.fcm
-        && let Some(fcm) = Fcm::from_config(fcm, Arc::clone(clock))?
-    {
-        providers.fcm = Some(Arc::new(fcm));
+    if let Some(fcm) = &config.fcm {
+        providers.fcm = Some(Arc::new(Fcm::from_config(fcm, Arc::clone(clock))?));
     }
     if let Some(smtp) = &config.providers.smtp {
         providers.email = Some(Arc::new(Smtp::from_config(smtp, Arc::clone(clock))?));
