@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use backstop_core::{
-    Acked, Alerts, Config, Error, Failure, Flushed, Grade, Home, HttpTransport, Method, Platform, Proof, PushClient,
+    Acked, Alerts, Config, Error, Failure, Grade, Home, HttpTransport, Method, Platform, Proof, PushClient,
     RegistrationStatus, Request, Transport, TransportError,
 };
 use base64::Engine;
@@ -125,9 +125,10 @@ fn at(base_url: String) -> Config {
     Config { base_url, platform: Platform::Ios, ..config(Home::Memory) }
 }
 
-async fn flushed(config: Config) -> Flushed {
-    let client = PushClient::open(config).expect("opens");
-    client.set_token(token("t"), Alerts::Allowed, 300).await.expect("stored")
+/// One request, one answer: no retry can hide what happened.
+async fn sent(config: &Config) -> Result<u16, TransportError> {
+    let transport = HttpTransport::new(config).expect("valid");
+    transport.send(request(), AMPLE_MS).await.map(|response| response.status)
 }
 
 fn request() -> Request {
@@ -161,9 +162,9 @@ async fn c4_offline_then_flushed_over_http() {
     let address = free.local_addr().expect("bound");
     drop(free);
     let client = PushClient::open(at(format!("http://{address}"))).expect("opens");
+    assert_eq!(sent(&at(format!("http://{address}"))).await, Err(TransportError::Connect));
     client.set_token(token("t"), Alerts::Allowed, 0).await.expect("stored");
-    assert_eq!(client.acknowledge("r1", Grade::Displayed, None, 100).await, Ok(Acked::Stored));
-    assert_eq!(client.status().last_failure, Some(Failure::Transport(TransportError::Connect)));
+    assert_eq!(client.acknowledge("r1", Grade::Displayed, None, 0).await, Ok(Acked::Stored));
     listen(&server, Some(address), None).await;
     let flushed = client.flush(AMPLE_MS).await.expect("flushed");
     assert_eq!((flushed.uploaded, flushed.pending, flushed.last_failure), (1, 0, None));
@@ -180,33 +181,30 @@ async fn a_wrong_certificate_is_a_typed_error() {
         extra_root_certificates: vec![authority.pem.clone()],
         ..at(format!("https://localhost:{}", good.port()))
     };
-    let ok = flushed(trusting.clone()).await;
+    let client = PushClient::open(trusting.clone()).expect("opens");
+    let ok = client.set_token(token("t"), Alerts::Allowed, AMPLE_MS).await.expect("stored");
     assert!(matches!(ok.registration, RegistrationStatus::Confirmed { .. }), "{ok:?}");
-    let by_ip = flushed(Config { base_url: format!("https://{good}"), ..trusting.clone() }).await;
-    assert_eq!(by_ip.last_failure, None);
+    let at_url = |url: String| Config { base_url: url, ..trusting.clone() };
+    assert_eq!(sent(&at_url(format!("https://{good}"))).await, Ok(401), "by address");
     let requests = server.log().len();
 
     let expired = listen(&server, None, Some(authority.sign(&here, 2021))).await;
     let other_name = listen(&server, None, Some(authority.sign(&["push.example.com"], 2120))).await;
+    // TLS spoken to a plain port, and plain HTTP to a TLS port.
+    let plain = listen(&server, None, None).await;
     for (config, word) in [
         (Config { extra_root_certificates: vec![], ..trusting.clone() }, "UnknownIssuer"),
-        (Config { base_url: format!("https://{expired}"), ..trusting.clone() }, "expired"),
-        (Config { base_url: format!("https://{other_name}"), ..trusting.clone() }, "not valid for name"),
+        (at_url(format!("https://{expired}")), "expired"),
+        (at_url(format!("https://{other_name}")), "not valid for name"),
+        (at_url(format!("https://{plain}")), "corrupt"),
     ] {
-        match flushed(config).await.last_failure {
-            Some(Failure::Transport(TransportError::Tls { reason })) => {
-                assert!(reason.contains(word), "{reason}");
-            }
+        match sent(&config).await {
+            Err(TransportError::Tls { reason }) => assert!(reason.contains(word), "{reason}"),
             other => panic!("{word}: {other:?}"),
         }
     }
+    assert_eq!(sent(&at_url(format!("http://{good}"))).await, Err(TransportError::Broken));
     assert_eq!(server.log().len(), requests);
-    // TLS spoken to a plain port, and plain HTTP to a TLS port.
-    let plain = listen(&server, None, None).await;
-    let failure = flushed(Config { base_url: format!("https://{plain}"), ..trusting.clone() }).await.last_failure;
-    assert!(matches!(failure, Some(Failure::Transport(TransportError::Tls { .. }))), "{failure:?}");
-    let failure = flushed(Config { base_url: format!("http://{good}"), ..trusting }).await.last_failure;
-    assert!(matches!(failure, Some(Failure::Transport(_))), "{failure:?}");
 }
 
 /// Roots that are none are named when the client is opened.
@@ -230,15 +228,16 @@ async fn answers_that_are_no_answers_are_never_final() {
     let client = PushClient::open(at(format!("http://{address}"))).expect("opens");
     client.set_token(token("t"), Alerts::Allowed, AMPLE_MS).await.expect("stored");
     let page = "<html>Welcome to the hotel</html>".to_owned();
-    for (status, retry_after_ms) in [(302, None), (200, None), (404, None), (511, None), (503, Some(7_000))] {
-        server.next(Instead::Answer(status, retry_after_ms, page.clone()));
-        assert_eq!(client.acknowledge("r", Grade::Displayed, None, 200).await.map(|_| ()), Ok(()));
-        if status == 503 {
-            let next_ms = client.status().next_flush_in_ms.expect("waits");
-            // The device's own backoff counts if it is longer: 8 s at most after five failures.
-            assert!((6_000..=8_000).contains(&next_ms), "{next_ms}");
-        }
+    for status in [302, 200, 404, 511] {
+        server.next(Instead::Answer(status, None, page.clone()));
+        let acked = client.acknowledge(&format!("r-{status}"), Grade::Displayed, None, AMPLE_MS).await;
+        assert!(matches!(acked, Ok(Acked::Confirmed(_))), "{status}: tried again, and done");
     }
+    server.next(Instead::Answer(503, Some(3_600_000), page));
+    assert_eq!(client.acknowledge("r-503", Grade::Displayed, None, AMPLE_MS).await, Ok(Acked::Stored));
+    let next_ms = client.status().next_flush_in_ms.expect("waits");
+    assert!((3_500_000..=3_600_000).contains(&next_ms), "{next_ms}");
+    assert_eq!(client.status().last_failure, Some(Failure::Status { status: 503, code: None }));
     assert!(!server.log().iter().any(|line| line.contains("elsewhere")));
 }
 
