@@ -18,6 +18,7 @@ mod providers_support;
 mod readme;
 mod serve_bounds;
 mod store_conformance;
+mod store_faults;
 mod store_rows;
 mod store_sqlite;
 mod tidy;

@@ -1,19 +1,58 @@
-//! The SQLite engine: the suite of all engines, start-up checks, crashes, a full disk, files of earlier versions.
+//! The SQLite engine: the suite of all engines, start-up checks, many callers at once, erasing for good.
 
 use crate::store_conformance;
-use backstop_server::store::{OpenError, OpenOptions, SqliteStore, Store};
+use crate::store_rows::{T0, conversation, customer, device, entry, followup, message, put, workspace};
+use backstop_server::store::{
+    ConversationRow, CustomerRow, DeviceRow, Key, MessageRow, Op, OpenError, OpenOptions, Row, SqliteStore, Store,
+    StoreError, Verdict, WorkspaceId,
+};
 use backstop_server::vault::Vault;
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
-const OPTIONS: OpenOptions = OpenOptions { sandbox: true, serve: true, read_connections: 2 };
+const SERVE: OpenOptions = OpenOptions { sandbox: true, serve: true, read_connections: 2 };
+const BESIDE: OpenOptions = OpenOptions { serve: false, ..SERVE };
 
 fn vault() -> Vault {
     Vault::new(&[7; 32])
 }
 
 fn open(path: &Path) -> Result<SqliteStore, OpenError> {
-    SqliteStore::open(path, OPTIONS, &vault())
+    SqliteStore::open(path, SERVE, &vault())
+}
+
+/// A database that was opened, written to and closed.
+fn made() -> (tempfile::TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("b.db");
+    drop(open(&path).unwrap());
+    (dir, path)
+}
+
+/// Every file of the directory with its bytes. The lock says who came last, not what is stored; the index of the WAL
+/// and an empty WAL are made by looking.
+fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let files = fs::read_dir(dir).unwrap().map(|file| file.unwrap().path()).filter(|path| path.is_file());
+    let read = files.map(|path| (path.clone(), fs::read(path).unwrap()));
+    read.filter(|(path, bytes)| {
+        let name = path.to_str().unwrap();
+        let made = name.ends_with("-wal") && bytes.is_empty();
+        !made && !name.ends_with("-shm") && !name.ends_with(".lock")
+    })
+    .collect()
+}
+
+/// The refusal, after checking that it changed nothing.
+fn refused(path: &Path, options: OpenOptions, vault: &Vault) -> OpenError {
+    let before = files(path.parent().unwrap());
+    let error = SqliteStore::open(path, options, vault).unwrap_err();
+    assert!(files(path.parent().unwrap()) == before, "{error}: something was touched");
+    assert!(error.to_string().contains(path.to_str().unwrap()), "{error}: which file?");
+    error
 }
 
 /// P8, D9, C2, S6, S8, W3, W4.
@@ -22,4 +61,251 @@ async fn sqlite_does_what_every_store_does() {
     let dir = tempfile::tempdir().unwrap();
     let store: Arc<dyn Store> = Arc::new(open(&dir.path().join("b.db")).unwrap());
     store_conformance::exercise(store).await;
+}
+
+/// Personal data, sealed or not, is for the owner's eyes alone.
+#[test]
+fn the_files_are_private() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("b.db");
+    let _store = open(&path).unwrap();
+    for file in fs::read_dir(dir.path()).unwrap() {
+        let file = file.unwrap();
+        assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", file.path());
+    }
+}
+
+#[test]
+fn a_database_of_a_newer_version_is_refused() {
+    let (_dir, path) = made();
+    rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
+    let error = refused(&path, SERVE, &vault());
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+}
+
+/// Also when only the WAL knows, as after a crash in the middle of an upgrade.
+#[test]
+fn a_newer_version_in_the_wal_is_refused() {
+    let (dir, path) = made();
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.pragma_update(None, "user_version", 2).unwrap();
+    let copy = dir.path().join("copy");
+    fs::create_dir(&copy).unwrap();
+    for name in ["b.db", "b.db-wal"] {
+        fs::copy(dir.path().join(name), copy.join(name)).unwrap();
+    }
+    let error = refused(&copy.join("b.db"), SERVE, &vault());
+    assert!(matches!(error, OpenError::Newer { found: 2, .. }), "{error}");
+}
+
+#[test]
+fn another_key_is_refused() {
+    let (_dir, path) = made();
+    let error = refused(&path, SERVE, &Vault::new(&[8; 32]));
+    assert!(matches!(error, OpenError::OtherKey { .. }), "{error}");
+    assert!(error.to_string().contains("b.db.key"), "{error}: where does the key lie?");
+    drop(open(&path).unwrap());
+}
+
+#[test]
+fn a_store_of_the_other_mark_is_refused() {
+    let (_dir, path) = made();
+    let error = refused(&path, OpenOptions { sandbox: false, ..SERVE }, &vault());
+    assert!(matches!(error, OpenError::OtherMark { sandbox: true, .. }), "{error}");
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("real.db");
+    drop(SqliteStore::open(&path, OpenOptions { sandbox: false, ..SERVE }, &vault()).unwrap());
+    let error = refused(&path, SERVE, &vault());
+    assert!(matches!(error, OpenError::OtherMark { sandbox: false, .. }), "{error}");
+}
+
+#[test]
+fn a_damaged_database_is_refused() {
+    let (_dir, path) = made();
+    let whole = fs::read(&path).unwrap();
+    let mut page = whole.clone();
+    page[2 * 4096..2 * 4096 + 64].fill(0xff);
+    let cut = whole[..whole.len() - 3 * 4096].to_vec();
+    for damaged in [b"not a database".to_vec(), vec![0; 8192], whole[..60].to_vec(), page, cut] {
+        fs::write(&path, &damaged).unwrap();
+        let error = refused(&path, SERVE, &vault());
+        assert!(matches!(error, OpenError::Corrupt { .. }), "{} bytes: {error}", damaged.len());
+    }
+    fs::write(&path, whole).unwrap();
+    drop(open(&path).unwrap());
+}
+
+#[test]
+fn another_programs_database_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("other.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE meta (a)").unwrap();
+    let error = refused(&path, SERVE, &vault());
+    assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
+}
+
+/// A first start that was killed before it wrote anything is a first start again.
+#[test]
+fn an_empty_database_is_a_new_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("b.db");
+    fs::write(&path, b"").unwrap();
+    drop(open(&path).unwrap());
+    let path = dir.path().join("c.db");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(())).unwrap();
+    drop(db);
+    assert!(fs::metadata(&path).unwrap().len() > 0);
+    drop(open(&path).unwrap());
+}
+
+#[test]
+fn a_place_that_cannot_be_written_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let error = open(&dir.path().join("absent/b.db")).unwrap_err();
+    assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
+    assert!(error.to_string().contains("absent/b.db"), "{error}");
+    let error = open(dir.path()).unwrap_err();
+    assert!(matches!(error, OpenError::Unusable { .. }), "{error}");
+}
+
+/// Two servers on one file: the second refuses and says who holds it. A command beside a server works.
+#[tokio::test]
+async fn a_second_server_is_refused() {
+    let (_dir, path) = made();
+    let server = open(&path).unwrap();
+    let error = open(&path).unwrap_err();
+    assert!(matches!(error, OpenError::Locked { pid: Some(pid), .. } if pid == std::process::id()), "{error}");
+    assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+    let command = SqliteStore::open(&path, BESIDE, &vault()).unwrap();
+    let ws = command.create_workspace(workspace("beside"), vec![]).await.unwrap().unwrap();
+    assert!(server.workspace(ws).await.unwrap().is_some());
+    assert_eq!(server.commit(vec![vec![put(customer(ws, "lucas"))]]).await.unwrap(), [Verdict::Done]);
+    assert!(command.load(vec![Key::Customer(ws, "lucas".into())]).await.unwrap()[0].is_some());
+    drop(server);
+    drop(open(&path).unwrap());
+}
+
+async fn load_conversation(store: &SqliteStore, ws: WorkspaceId) -> ConversationRow {
+    match store.load(vec![Key::Conversation(ws, "chat".into(), "lucas".into())]).await.unwrap().remove(0) {
+        Some(Row::Conversation(row)) => row,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// P8: whatever is decided on what was loaded is decided once, however many decide at the same time; and each sees
+/// what it was told is done.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_callers_lose_no_update() {
+    const CALLERS: i64 = 24;
+    const EACH: i64 = 20;
+    let dir = tempfile::tempdir().unwrap();
+    let store = Arc::new(open(&dir.path().join("b.db")).unwrap());
+    let ws = store.create_workspace(workspace("many"), vec![]).await.unwrap().unwrap();
+    let first = ConversationRow { next_seq: 0, ..conversation(ws, "chat", "lucas") };
+    store.commit(vec![vec![put(first)]]).await.unwrap();
+    let mut callers = tokio::task::JoinSet::new();
+    for caller in 0..CALLERS {
+        let store = store.clone();
+        callers.spawn(async move {
+            for n in 0..EACH {
+                loop {
+                    let row = load_conversation(&store, ws).await;
+                    let next = row.next_seq + 1;
+                    let m = MessageRow { seq: next, ..message(ws, &format!("m-{caller}-{n}"), "lucas") };
+                    let unit = vec![put(m), put(ConversationRow { next_seq: next, ..row })];
+                    if store.commit(vec![unit]).await.unwrap() == [Verdict::Done] {
+                        let seen = load_conversation(&store, ws).await.next_seq;
+                        assert!(seen >= next, "done at {next}, then seen at {seen}");
+                        break;
+                    }
+                }
+            }
+        });
+    }
+    callers.join_all().await;
+    let row = load_conversation(&store, ws).await;
+    assert_eq!((row.next_seq, row.version), (CALLERS * EACH, CALLERS * EACH + 1));
+    let all = store.messages_of(ws, "lucas", (0, String::new()), 10_000).await.unwrap();
+    let mut seqs: Vec<_> = all.iter().map(|message| message.seq).collect();
+    seqs.sort_unstable();
+    assert_eq!(seqs, (1..=CALLERS * EACH).collect::<Vec<_>>(), "each number was given once");
+}
+
+/// W4: a caller that goes away leaves its commit whole.
+#[tokio::test]
+async fn a_dropped_call_is_not_cut_in_half() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("b.db")).unwrap();
+    let ws = store.create_workspace(workspace("dropped"), vec![]).await.unwrap().unwrap();
+    let f = followup(ws, "lucas", T0);
+    let mut call = store.commit(vec![vec![put(f.clone())], vec![Op::History(ws, f.id, entry("posted"))]]);
+    let polled = call.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+    assert_eq!(polled, Poll::Pending);
+    drop(call);
+    store.commit(vec![vec![put(customer(ws, "lucas"))]]).await.unwrap();
+    assert!(store.load(vec![Key::Followup(ws, f.id)]).await.unwrap()[0].is_some());
+    assert_eq!(store.history(ws, f.id).await.unwrap().len(), 1);
+}
+
+/// A row that cannot be written harms nobody else's, and a row that does not read is called so, without its content.
+#[tokio::test]
+async fn one_bad_row_stays_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("b.db");
+    let store = open(&path).unwrap();
+    let ws = store.create_workspace(workspace("bad"), vec![]).await.unwrap().unwrap();
+    let bad = store.create_key(WorkspaceId(i64::MAX), [1; 32], backstop_server::store::Scope::Read, T0);
+    let good = store.commit(vec![vec![put(customer(ws, "lucas"))]]);
+    let (bad, good) = tokio::join!(bad, good);
+    assert!(matches!(bad, Err(StoreError::Corrupt(_))), "{bad:?}");
+    assert_eq!(good.unwrap(), [Verdict::Done]);
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute("UPDATE customers SET presence = '{\"secret\":1'", []).unwrap();
+    let error = store.load(vec![Key::Customer(ws, "lucas".into())]).await.unwrap_err();
+    assert_eq!(error, StoreError::Corrupt("column customers.presence".into()));
+    assert_eq!(store.poisoned(), None);
+}
+
+/// S8: erasing shreds. Not a byte of the wrapped key, contact data, texts or token is left in any file, neither in
+/// freed pages nor in the WAL, even while another process keeps the WAL from being removed.
+#[tokio::test]
+async fn erasing_leaves_no_byte_in_any_file() {
+    const CANARY: &[u8] = b"canary-01012345678";
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("b.db");
+    let store = open(&path).unwrap();
+    let ws = store.create_workspace(workspace("erase"), vec![]).await.unwrap().unwrap();
+    let long = CANARY.repeat(500);
+    for n in 0..200 {
+        // Neighbours, so that the customer's cells lie among others on many pages.
+        let name = if n % 2 == 0 { "lucas".to_owned() } else { format!("c-{n}") };
+        let (secret, long) = if n % 2 == 0 { (CANARY.to_vec(), long.clone()) } else { (vec![5; 18], vec![5; 9_000]) };
+        let mut unit = vec![
+            put(MessageRow { body: Some(secret.clone()), ..message(ws, &format!("m-{n}"), &name) }),
+            put(MessageRow { body: Some(long.clone()), ..message(ws, &format!("l-{n}"), &name) }),
+            put(DeviceRow { token: secret.clone(), customer_id: Some(name.clone()), ..device(ws, &format!("i-{n}")) }),
+        ];
+        let row = CustomerRow { wrapped_key: secret, contact: Some(long), ..customer(ws, &name) };
+        if n == 0 || n % 2 == 1 {
+            unit.push(put(row.clone()));
+        } else {
+            // Written over and over: every old version must go too.
+            unit.push(put(CustomerRow { version: n / 2, ..row }));
+        }
+        assert_eq!(store.commit(vec![unit]).await.unwrap(), [Verdict::Done], "{n}");
+    }
+    let holds = |dir: &Path| {
+        let found = |bytes: &[u8]| bytes.windows(CANARY.len()).any(|window| window == CANARY);
+        files(dir).into_iter().filter(|(_, bytes)| found(bytes)).map(|(path, _)| path).collect::<Vec<_>>()
+    };
+    assert!(!holds(dir.path()).is_empty(), "the test looks where the data is");
+    let other = rusqlite::Connection::open(&path).unwrap();
+    let rows: i64 = other.query_row("SELECT count(*) FROM customers", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 101);
+    assert_eq!(store.commit(vec![vec![Op::Erase(ws, "lucas".into())]]).await.unwrap(), [Verdict::Done]);
+    drop(store);
+    assert_eq!(holds(dir.path()), Vec::<PathBuf>::new());
+    drop(other);
+    assert_eq!(holds(dir.path()), Vec::<PathBuf>::new());
 }

@@ -18,6 +18,7 @@ const FILE_LINES: usize = 900;
 /// Files that may read a clock or wait, and why there.
 const CLOCKS: &[(&str, &str)] = &[
     ("core/src/clock.rs", "the device's clocks and its callers' time budgets"),
+    ("server/examples/store_bench.rs", "measures, and paces its calls"),
     ("server/src/app.rs", "folds metrics every few seconds"),
     ("server/src/bench.rs", "waits between the parts of a measurement"),
     ("server/src/bench/load.rs", "measures how long requests take"),
@@ -31,6 +32,7 @@ const CLOCKS: &[(&str, &str)] = &[
 
 /// Files that may start a task or a thread, and what ends it.
 const SPAWNS: &[(&str, &str)] = &[
+    ("server/examples/store_bench.rs", "the callers of a measurement, joined at its end"),
     ("server/src/bench.rs", "the measured server, stopped when the numbers are there"),
     ("server/src/bench/load.rs", "one per connection of the generator, each joined"),
     ("server/src/cli.rs", "waits for the second signal, which ends the process"),

@@ -167,8 +167,6 @@ pub(super) fn delete_device(tx: &Connection, ws: WorkspaceId, id: DeviceId, vers
 /// Everything of the customer that says anything about them. What stays has no customer any more (S8): follow-ups and
 /// messages count and answer repeats. Whoever has loaded one of these rows will meet a conflict.
 pub(super) fn erase(tx: &Connection, ws: WorkspaceId, customer_id: &str) -> Result<()> {
-    // Pages that this frees are overwritten too: the wrapped key must be gone for shredding to mean anything.
-    tx.execute_batch("PRAGMA secure_delete = ON")?;
     let statements = [
         "DELETE FROM customers WHERE workspace = ?1 AND customer_id = ?2",
         "DELETE FROM devices WHERE workspace = ?1 AND customer_id = ?2",
@@ -182,7 +180,7 @@ pub(super) fn erase(tx: &Connection, ws: WorkspaceId, customer_id: &str) -> Resu
     for sql in statements {
         tx.prepare_cached(sql)?.execute(params![ws.0, customer_id])?;
     }
-    tx.execute_batch("PRAGMA secure_delete = FAST")
+    Ok(())
 }
 
 /// Runs a statement that changes one row or, on a conflict, none.
