@@ -1,5 +1,6 @@
 //! The whole server behind its router, in this process: real store, engine and vault, captured sends, a clock by hand.
 
+use crate::http_contract;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{HeaderMap, Method, Request, StatusCode};
@@ -156,11 +157,14 @@ impl Rig {
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answer {
+        let (method, path) = (request.method().clone(), request.uri().to_string());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let text = String::from_utf8(bytes.to_vec()).unwrap();
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
+        let content_type = parts.headers.get("content-type").map_or("", |v| v.to_str().unwrap());
+        http_contract::hold(&method, &path, parts.status.as_u16(), content_type, &json);
         Answer { status: parts.status, headers: parts.headers, text, json }
     }
 

@@ -4,8 +4,10 @@
 
 mod http_backend;
 mod http_bad_input;
+mod http_contract;
 mod http_device;
 mod http_openapi;
+mod http_registry;
 mod http_support;
 mod providers_bodies;
 mod providers_capture;

@@ -6,6 +6,8 @@ use axum::http::header;
 use axum::response::IntoResponse;
 use serde::Serialize;
 use std::sync::LazyLock;
+use utoipa::openapi::path::{Parameter, ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{AnyOf, AnyOfBuilder, ObjectBuilder, Schema, Type};
 use utoipa::openapi::security::{
     ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme,
 };
@@ -169,6 +171,7 @@ pub fn document() -> OpenApi {
     let mut document = super::routes().into_openapi();
     document.info.version = env!("CARGO_PKG_VERSION").into();
     describe_keys(&mut document);
+    loosen_choices(&mut document);
     let problem = ContentBuilder::new().schema(Some(RefOr::Ref(Ref::from_schema_name("Problem")))).build();
     let codes = Code::ALL.iter().map(|code| code.parts().0).collect::<Vec<_>>().join(", ");
     let problem = ResponseBuilder::new()
@@ -182,6 +185,9 @@ pub fn document() -> OpenApi {
             operation.operation_id = Some(operation_id(method, path));
             let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
             operation.security = security(tag, path);
+            if method == "post" && tag == "backend" {
+                operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
+            }
             if tag != "operations" {
                 operation.responses.responses.insert("default".into(), problem.clone().into());
             }
@@ -200,6 +206,28 @@ pub fn document_json() -> String {
 pub(super) async fn serve() -> impl IntoResponse {
     static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| document_json().into());
     ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.clone())
+}
+
+/// A body that fits two of the shapes is no error: the shapes only list what may come.
+fn loosen_choices(document: &mut OpenApi) {
+    let schemas = document.components.iter_mut().flat_map(|components| components.schemas.values_mut());
+    for schema in schemas {
+        if let RefOr::T(Schema::OneOf(choice)) = schema {
+            let any = AnyOfBuilder::from(AnyOf::new()).description(choice.description.take());
+            let any = choice.items.drain(..).fold(any, |any, item| any.item(item));
+            *schema = RefOr::T(Schema::AnyOf(any.build()));
+        }
+    }
+}
+
+fn idempotency_key() -> Parameter {
+    let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));
+    ParameterBuilder::new()
+        .name("Idempotency-Key")
+        .parameter_in(ParameterIn::Header)
+        .description(Some("Optional: the first answer again for 24 h; another body under it is refused"))
+        .schema(Some(key))
+        .build()
 }
 
 fn describe_keys(document: &mut OpenApi) {

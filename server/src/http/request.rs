@@ -208,10 +208,13 @@ fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
         }
         _ => true,
     });
-    if is_json && is_utf8 {
+    // Nothing unpacks bodies here: a bomb would unpack to more than any limit.
+    let is_plain = headers.get(header::CONTENT_ENCODING).is_none_or(|v| v.as_bytes().eq_ignore_ascii_case(b"identity"));
+    if is_json && is_utf8 && is_plain {
         return Ok(());
     }
-    Err(Problem::new(Code::UnsupportedMediaType, "send JSON in UTF-8 with Content-Type: application/json"))
+    let detail = "send JSON in UTF-8, not compressed, with Content-Type: application/json";
+    Err(Problem::new(Code::UnsupportedMediaType, detail))
 }
 
 /// The deadline is for the whole body: a caller that sends a byte a second is refused like one that sends none.
@@ -286,10 +289,23 @@ fn explain(path: &str, error: &serde_json::Error) -> Problem {
     let field = if path.is_empty() { "body" } else { path };
     let position = format!("line {} column {}", error.line(), error.column());
     let message = match expected {
-        Some(expected) => format!("expected {expected} ({position})"),
+        Some(expected) => format!("expected {} ({position})", in_words(expected)),
         None => format!("not a valid value ({position})"),
     };
     Problem::invalid(vec![FieldError { field: field.into(), code: "invalid".into(), message }])
+}
+
+/// JSON's words for what Rust's libraries expect.
+fn in_words(expected: &str) -> &str {
+    match expected {
+        "a sequence" => "a list",
+        "a map" => "an object",
+        "a boolean" => "true or false",
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" => "a whole number",
+        _ if expected.starts_with("struct ") => "an object",
+        other => other,
+    }
 }
 
 fn join(path: &str, field: &str) -> String {
