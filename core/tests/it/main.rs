@@ -6,5 +6,6 @@ mod client;
 mod http;
 mod kill;
 mod machine;
+mod push;
 mod spool;
 mod store;
