@@ -170,6 +170,7 @@ impl PushClient {
                 Customer::Claimed | Customer::Bound | Customer::BoundByKey | Customer::Replacing if same => None,
                 // The binding stands; the new proof is kept for when it has to be proven again.
                 Customer::Bound if same_id => Some(Event::Flush),
+                Customer::Claimed | Customer::BoundByKey | Customer::Replacing if same_id => Some(Event::ProofRenewed),
                 _ => Some(Event::LoggedIn),
             };
             facts.customer = Some(customer);

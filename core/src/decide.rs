@@ -46,6 +46,7 @@ pub fn decide(state: State, event: Event, now_ms: i64, jitter: u64, policy: &Pol
         Event::Recorded(ack) => step.recorded(ack),
         Event::DetailsChanged { token_known } => step.details_changed(token_known),
         Event::LoggedIn => step.logged_in(),
+        Event::ProofRenewed => step.proof_renewed(),
         Event::LoggedOut => step.logged_out(),
         Event::Flush => {
             step.override_backoff();
@@ -104,9 +105,19 @@ impl Step<'_> {
     fn logged_in(&mut self) {
         self.state.given += 1;
         self.state.customer = match self.state.customer {
-            Customer::LoggedOut | Customer::Replacing if self.state.credentials != Credentials::None => {
-                Customer::Replacing
-            }
+            Customer::Nobody => Customer::Claimed,
+            // Nobody was bound under an id that the server never gave.
+            _ if self.state.credentials == Credentials::None => Customer::Claimed,
+            _ => Customer::Replacing,
+        };
+        self.registration_due();
+        self.override_backoff();
+    }
+
+    fn proof_renewed(&mut self) {
+        self.state.given += 1;
+        self.state.customer = match self.state.customer {
+            Customer::Replacing => Customer::Replacing,
             _ => Customer::Claimed,
         };
         self.registration_due();

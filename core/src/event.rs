@@ -12,8 +12,10 @@ pub enum Event {
         /// Whether a push token is known; without one there is nothing to register.
         token_known: bool,
     },
-    /// A customer logged in, with a proof.
+    /// A customer logged in, with a proof; another one than before, if there was one.
     LoggedIn,
+    /// The customer who is logged in already came with another proof.
+    ProofRenewed,
     /// The customer logged out.
     LoggedOut,
     /// Someone asks for what waits to be sent now: the app came to the front, the network came back.

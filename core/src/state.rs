@@ -68,8 +68,8 @@ pub enum Customer {
     BoundByKey,
     /// Logged out on the device; the server has not confirmed it.
     LoggedOut,
-    /// Somebody logged out and somebody else in before the server knew: the log-out goes first, so that a refused
-    /// log-in does not leave the device with the former customer.
+    /// Somebody logged in while another one was, or may have been: the log-out goes first, so that a refused log-in
+    /// does not leave the device with the former customer.
     Replacing,
 }
 

@@ -283,6 +283,26 @@ async fn c2_a_log_out_without_a_network_is_made_up_for() {
     assert_eq!(server.lock().customers["dev_1"], None);
 }
 
+/// C2: one customer follows another without a log-out in between: refused or not, the former one is gone.
+#[tokio::test]
+async fn c2_the_former_customer_is_logged_out_before_the_next_is_in() {
+    let (server, clock) = (Server::default(), TestClock::at(NOW_MS));
+    let client = registered(&server, &clock).await;
+    server.lock().proofs.extend(["a".to_owned(), "a-renewed".to_owned()]);
+    client.identify("ann", hash("a"), AMPLE_MS).await.expect("stored");
+    client.identify("ann", hash("a-renewed"), AMPLE_MS).await.expect("stored");
+    assert_eq!(server.log().len(), 2, "a renewed proof of a bound customer costs nothing");
+    let flushed = client.identify("bob", hash("forged"), AMPLE_MS).await.expect("stored");
+    assert_eq!(flushed.registration, RegistrationStatus::Refused { code: "identity_required".to_owned() });
+    assert_eq!(server.lock().customers["dev_1"], None);
+    server.lock().proofs.push("b".to_owned());
+    client.identify("bob", hash("b"), AMPLE_MS).await.expect("stored");
+    assert_eq!(server.lock().customers["dev_1"].as_deref(), Some("bob"));
+    let log = server.log();
+    let log_outs = log.iter().filter(|line| line.starts_with("DELETE")).count();
+    assert_eq!((log_outs, client.status().customer), (1, Customer::Bound));
+}
+
 /// C1, C3: a token changes after the customer's JWT expired: the device's key keeps the binding.
 #[tokio::test]
 async fn c1_a_stale_proof_does_not_stop_a_token_refresh() {

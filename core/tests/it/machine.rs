@@ -20,6 +20,7 @@ enum Move {
     Record(Grade),
     Details(bool),
     LogIn,
+    Renew,
     LogOut,
     Flush,
     Wake,
@@ -49,6 +50,7 @@ fn moves() -> impl Strategy<Value = Move> {
         6 => grades.prop_map(Move::Record),
         1 => any::<bool>().prop_map(Move::Details),
         1 => Just(Move::LogIn),
+        1 => Just(Move::Renew),
         1 => Just(Move::LogOut),
         2 => Just(Move::Flush),
         3 => Just(Move::Wake),
@@ -171,6 +173,7 @@ impl Run {
                 Event::DetailsChanged { token_known: known }
             }
             Move::LogIn => Event::LoggedIn,
+            Move::Renew => Event::ProofRenewed,
             Move::LogOut => Event::LoggedOut,
             Move::Flush => Event::Flush,
             Move::Wake => Event::Wake,
