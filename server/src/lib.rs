@@ -20,6 +20,7 @@ pub mod settings;
 pub mod store;
 pub mod telemetry;
 pub mod templates;
+pub mod testing;
 pub mod timer;
 pub mod vault;
 pub mod workspace;

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may stop and may speak")]
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
+mod flow;
+mod flow_acks;
+mod flow_promise;
 mod http_backend;
 mod http_bad_input;
 mod http_contract;
@@ -18,6 +21,7 @@ mod providers_smtp;
 mod providers_smtp_double;
 mod providers_support;
 mod readme;
+mod sandbox_basics;
 mod serve_bounds;
 mod store_conformance;
 mod store_faults;

@@ -42,6 +42,7 @@ const SPAWNS: &[(&str, &str)] = &[
     ("server/src/sandbox/phones.rs", "one per push that a virtual phone answers; ends with its answer"),
     ("server/src/serve.rs", "one per connection, as many as there are permits; the drain ends them"),
     ("server/src/store/sqlite/mod.rs", "the writer, the readers, the checkpoints; joined when the store is dropped"),
+    ("server/src/testing.rs", "a sandbox's own threads and its callers' requests; ended when it is dropped"),
     ("server/src/timer.rs", "the fire loop, the sweep and the housekeeping; the drain stops them"),
 ];
 
