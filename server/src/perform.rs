@@ -9,7 +9,7 @@ mod parcel;
 use crate::engine::Engine;
 use crate::engine::desk::Handed;
 use crate::providers::{Providers, PushProvider};
-use crate::store::{FollowupRow, Store};
+use crate::store::{FollowupRow, Row, Store};
 use crate::vault::Vault;
 use crate::workspace::{Busy, Workspace};
 use backstop_domain::Ms;
@@ -53,6 +53,7 @@ struct Load {
 struct Task {
     ws: Arc<Workspace>,
     row: Arc<FollowupRow>,
+    around: Arc<Vec<Row>>,
     what: What,
     busy: Busy,
     _count: Count,
@@ -102,7 +103,7 @@ impl Performer {
 
     /// Queues an effect; drops it when the queue is full: its row wakes again.
     pub(crate) fn hand(&self, handed: Handed) {
-        let Handed { workspace, row, effect } = handed;
+        let Handed { workspace, row, effect, around } = handed;
         let (queue, what) = match effect {
             Effect::SendPush { device, attempt, covers, expires_at } => {
                 (&self.pushes, What::Push { device, attempt, covers, expires_at })
@@ -114,7 +115,7 @@ impl Performer {
         };
         self.load.sending.fetch_add(1, Ordering::AcqRel);
         let busy = workspace.activity.begin();
-        let task = Task { ws: workspace, row, what, busy, _count: Count(Arc::clone(&self.load)) };
+        let task = Task { ws: workspace, row, around, what, busy, _count: Count(Arc::clone(&self.load)) };
         if queue.try_send(task).is_err() {
             metrics::counter!("backstop_effects_postponed_total").increment(1);
         }

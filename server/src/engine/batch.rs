@@ -1,5 +1,6 @@
 //! The loop: take what has arrived, load, decide, commit once, then answer and hand effects on.
 
+use super::cache::Cache;
 use super::desk::{Count, Desk, Draft, Ids};
 use super::work::Work;
 use crate::clock::Clocks;
@@ -35,6 +36,7 @@ pub(super) struct Batcher {
 impl Batcher {
     /// Runs until every sender is gone and the queue is empty.
     pub(super) async fn run(self, mut queue: mpsc::Receiver<Box<dyn Work>>) {
+        let mut cache = Cache::default();
         let mut again: Vec<Queued> = Vec::new();
         let mut arrived: Vec<Box<dyn Work>> = Vec::with_capacity(MAX_BATCH);
         loop {
@@ -54,14 +56,14 @@ impl Batcher {
             batch.extend(arrived.drain(..).map(|work| Queued { work, runs: 0 }));
             batch.sort_by_key(|queued| queued.work.rank());
             metrics::histogram!("backstop_commit_batch_size").record(batch.len() as f64);
-            again = self.batch(batch).await;
+            again = self.batch(batch, &mut cache).await;
         }
     }
 
     /// One batch; answers what must run again.
-    async fn batch(&self, batch: Vec<Queued>) -> Vec<Queued> {
+    async fn batch(&self, batch: Vec<Queued>, cache: &mut Cache) -> Vec<Queued> {
         let mut desk = Desk::new(&self.vault, &self.clocks, &self.ids);
-        if let Err(error) = self.load(&mut desk, &batch).await {
+        if let Err(error) = self.load(&mut desk, &batch, cache).await {
             batch.into_iter().for_each(|queued| queued.work.done(Err(error.clone())));
             return Vec::new();
         }
@@ -79,12 +81,19 @@ impl Batcher {
         let verdicts = if units.is_empty() { Ok(Vec::new()) } else { self.store.commit(units).await };
         match verdicts {
             Err(error) => {
+                cache.clear();
                 metrics::counter!("backstop_commit_errors_total").increment(1);
                 tracing::error!(%error, "a batch was not committed");
                 drafts.into_iter().for_each(|(queued, _)| queued.work.done(Err(error.clone())));
             }
             Ok(verdicts) => {
                 let conflict = verdicts.contains(&Verdict::Conflict);
+                let wiped = conflict || drafts.iter().any(|(_, draft)| draft.last_of_batch);
+                if wiped {
+                    cache.clear();
+                } else {
+                    desk.leave(cache);
+                }
                 for ((queued, draft), slot) in drafts.into_iter().zip(slots) {
                     let done = match slot {
                         Some(slot) => verdicts.get(slot) == Some(&Verdict::Done),
@@ -103,7 +112,7 @@ impl Batcher {
         give_up(again)
     }
 
-    async fn load(&self, desk: &mut Desk<'_>, batch: &[Queued]) -> Result<(), StoreError> {
+    async fn load(&self, desk: &mut Desk<'_>, batch: &[Queued], cache: &mut Cache) -> Result<(), StoreError> {
         let mut wanted: Vec<Key> = Vec::new();
         for _ in 0..MAX_ROUNDS {
             let mut missing: HashSet<Key> = HashSet::new();
@@ -114,7 +123,16 @@ impl Batcher {
             if missing.is_empty() {
                 return Ok(());
             }
-            let keys: Vec<Key> = missing.into_iter().collect();
+            let mut keys: Vec<Key> = Vec::with_capacity(missing.len());
+            for key in missing {
+                match cache.get(&key) {
+                    Some(row) => desk.place(key, Some(row)),
+                    None => keys.push(key),
+                }
+            }
+            if keys.is_empty() {
+                continue;
+            }
             let rows = self.store.load(keys.clone()).await?;
             keys.into_iter().zip(rows).for_each(|(key, row)| desk.place(key, row));
         }

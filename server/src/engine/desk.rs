@@ -25,6 +25,8 @@ pub(crate) struct Handed {
     pub(crate) workspace: Arc<Workspace>,
     pub(crate) row: Arc<FollowupRow>,
     pub(crate) effect: Effect,
+    /// Rows around it that were on the desk: who sends need not load them.
+    pub(crate) around: Arc<Vec<Row>>,
 }
 
 /// A change of a wake-up, for the timer's index.
@@ -195,11 +197,31 @@ impl<'a> Desk<'a> {
         self.draft.last_of_batch = true;
     }
 
+    /// What sending this follow-up's pushes needs, as far as it is on the desk.
+    pub(crate) fn around(&self, row: &FollowupRow) -> Vec<Row> {
+        let ws = row.workspace;
+        let customer = [Key::Customer(ws, row.customer_id.clone())];
+        let devices = row.state.pushes.iter().map(|push| Key::Device(ws, push.device));
+        let messages = row.state.unseen().map(|reply| Key::Message(ws, reply.message_id.clone()));
+        let keys = customer.into_iter().chain(devices).chain(messages);
+        keys.filter_map(|key| self.peek_staged(&key).cloned()).collect()
+    }
+
     /// The current piece is through: its rows are there for the next one.
     pub(crate) fn take(&mut self) -> Draft {
         let mut draft = std::mem::take(&mut self.draft);
         self.rows.extend(draft.staged.drain());
         draft
+    }
+
+    /// The batch is durable: its rows as they are now go to the cache.
+    pub(crate) fn leave(&mut self, cache: &mut super::cache::Cache) {
+        for (key, row) in self.rows.drain() {
+            match row {
+                Some(row) => cache.keep(key, row),
+                None => cache.forget(&key),
+            }
+        }
     }
 
     /// The current piece must run again in another batch: forget what it staged.

@@ -153,12 +153,15 @@ pub(crate) fn hand(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: FollowupRow, e
     if effects.is_empty() {
         return;
     }
+    let pushes = effects.iter().any(|effect| matches!(effect, Effect::SendPush { .. }));
+    let around = Arc::new(if pushes { desk.around(&row) } else { Vec::new() });
     let row = Arc::new(row);
     for effect in effects {
         match effect {
             Effect::Alarm(Alarm::Overdue) => desk.draft.counts.push(Count::Alarm("overdue_text")),
             effect => {
-                let handed = Handed { workspace: Arc::clone(ws), row: Arc::clone(&row), effect };
+                let (row, around) = (Arc::clone(&row), Arc::clone(&around));
+                let handed = Handed { workspace: Arc::clone(ws), row, effect, around };
                 desk.draft.effects.push(handed);
             }
         }

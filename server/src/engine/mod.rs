@@ -6,6 +6,7 @@
 
 pub mod api;
 mod batch;
+mod cache;
 pub(crate) mod customer;
 pub(crate) mod desk;
 mod device;

@@ -24,14 +24,17 @@ type Rows = HashMap<Key, Row>;
 
 /// One parcel a task, or the outcome that stands in for it.
 pub(super) async fn pushes(shop: &Shop, tasks: &[Task]) -> Vec<Result<PushSend, Outcome>> {
+    let mut known: Rows = HashMap::new();
     let mut keys = Vec::new();
     for task in tasks {
+        known.extend(task.around.iter().map(|row| (row.key(), row.clone())));
         keys.extend(content_keys(&task.row));
         if let What::Push { device, .. } = task.what {
             keys.push(Key::Device(task.ws.id, device));
         }
     }
-    match load(shop, keys).await {
+    keys.retain(|key| !known.contains_key(key));
+    match load(shop, keys).await.map(|rows| rows.into_iter().chain(known).collect::<Rows>()) {
         Ok(rows) => tasks.iter().map(|task| push(&shop.vault, task, &rows)).collect(),
         Err(error) => tasks.iter().map(|_| Err(later(&error))).collect(),
     }
@@ -199,6 +202,9 @@ fn content_keys(row: &FollowupRow) -> Vec<Key> {
 async fn load(shop: &Shop, mut keys: Vec<Key>) -> Result<Rows, StoreError> {
     keys.sort_unstable();
     keys.dedup();
+    if keys.is_empty() {
+        return Ok(Rows::new());
+    }
     let rows = shop.store.load(keys.clone()).await?;
     Ok(keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key, row?))).collect())
 }
