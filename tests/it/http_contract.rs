@@ -71,6 +71,9 @@ fn differences(schema: &Value, value: &Value, at: &str) -> Vec<String> {
         let own: Vec<_> = parts.iter().flat_map(|part| differences(part, value, at)).collect();
         return own.into_iter().filter(|e| !known.iter().any(|k| *e == format!("{at}.{k} is undocumented"))).collect();
     }
+    if schema["enum"].as_array().is_some_and(|words| !words.contains(value)) {
+        return vec![format!("{at} is {value}, which is none of its words")];
+    }
     let kind = match value {
         Value::Null => "null",
         Value::Bool(_) => "boolean",

@@ -99,11 +99,17 @@ impl Rig {
     }
 
     pub fn with_limits(limits: Limits) -> Rig {
+        Rig::with(limits, |store| store)
+    }
+
+    /// `wrap` may stand between the server and its store.
+    pub fn with(limits: Limits, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Rig {
         let dir = tempfile::tempdir().unwrap();
         let vault = Arc::new(Vault::new(&[7; 32]));
         let options = OpenOptions { sandbox: true, serve: true, read_connections: 2 };
         let store: Arc<dyn Store> =
             Arc::new(SqliteStore::open(&dir.path().join("backstop.db"), options, &vault).unwrap());
+        let store = wrap(store);
         let clock = Arc::new(HandClock(AtomicI64::new(START_MS)));
         let clocks = Arc::new(Clocks::new(clock.clone()));
         let capture = Capture::new(1_000);

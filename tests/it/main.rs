@@ -11,6 +11,7 @@ mod http_contract;
 mod http_device;
 mod http_openapi;
 mod http_registry;
+mod http_store_down;
 mod http_support;
 mod providers_bodies;
 mod providers_capture;

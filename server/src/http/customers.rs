@@ -3,7 +3,7 @@
 use super::idempotency::Idempotency;
 use super::request::{Answer, BACKEND_BYTES, Backend, Params, Payload, Reply, Segment, parse};
 use super::validate::{Check, CustomerData};
-use super::{Api, FollowupView, followups};
+use super::{Api, FollowupView, followups, openapi as words};
 use crate::engine::api::{Contact, CustomerInput, CustomerView, EngineError, MessageBody};
 use crate::engine::customer::open_contact;
 use crate::problem::Problem;
@@ -37,7 +37,7 @@ pub(super) struct Customer {
     /// E.164.
     phone: Option<String>,
     /// `account`, `follow_up` or `consent`.
-    #[schema(value_type = String, example = "account")]
+    #[schema(value_type = words::ContactSource)]
     contact_source: ContactSource,
     locale: Option<String>,
     time_zone: Option<String>,
@@ -53,14 +53,14 @@ pub(super) struct Customer {
 pub(super) struct DeviceView {
     /// `dev_…`.
     device_id: String,
-    #[schema(value_type = String, example = "android")]
+    #[schema(value_type = words::Platform)]
     platform: Platform,
-    #[schema(value_type = String, example = "fcm")]
+    #[schema(value_type = words::PushProvider)]
     provider: PushProvider,
     topic: Option<String>,
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<words::Environment>)]
     environment: Option<Environment>,
-    #[schema(value_type = String, example = "allowed")]
+    #[schema(value_type = words::Alerts)]
     alerts: Alerts,
     wire: Vec<u32>,
     locale: Option<String>,
@@ -91,7 +91,7 @@ pub(super) struct ExportedMessage {
     message_id: String,
     conversation_id: String,
     /// `to_customer` or `from_customer`.
-    #[schema(value_type = String)]
+    #[schema(value_type = words::Direction)]
     direction: Direction,
     author: Option<String>,
     /// `null` = taken back, or past its retention.

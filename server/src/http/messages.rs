@@ -3,7 +3,7 @@
 use super::idempotency::Idempotency;
 use super::request::{Answer, BACKEND_BYTES, Backend, Payload, Reply, Segment, parse};
 use super::validate::{Check, CustomerData};
-use super::{Api, followups};
+use super::{Api, followups, openapi as words};
 use crate::engine::api::{CustomerInput, EngineError, MessageBody, PostMessage, Posted};
 use crate::problem::{Code, Problem};
 use crate::store::{Direction, Key, Row};
@@ -68,7 +68,7 @@ struct Author {
     name: String,
     /// `agent` (default) or `bot`.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "agent")]
+    #[schema(value_type = Option<words::AuthorKind>)]
     kind: Option<AuthorKind>,
 }
 
@@ -79,7 +79,7 @@ pub(super) struct Accepted {
     #[schema(example = "fu_1hb5bjpj80000")]
     followup_id: String,
     /// `sending`, or `falling_back` with no live device.
-    #[schema(example = "sending")]
+    #[schema(value_type = words::FollowupState)]
     state: &'static str,
     /// When the reply was accepted.
     #[schema(format = DateTime)]

@@ -77,22 +77,16 @@ pub(super) struct RegisterDevice {
     /// Made once by the SDK.
     #[schema(min_length = 1, max_length = 128)]
     install_id: String,
-    /// `ios` or `android`.
-    #[schema(example = "android")]
-    platform: String,
-    /// `apns` or `fcm`.
-    #[schema(example = "fcm")]
-    provider: String,
+    platform: Platform,
+    provider: PushProvider,
     /// The push token.
     #[schema(min_length = 1, max_length = 4_096)]
     token: String,
     /// APNs topic; ignored for FCM.
     topic: Option<String>,
-    /// `production` (default) or `sandbox`; ignored for FCM.
-    environment: Option<String>,
-    /// `allowed`, `quiet`, `denied` or `not_asked`.
-    #[schema(example = "allowed")]
-    alerts: String,
+    /// Default `production`; ignored for FCM.
+    environment: Option<Environment>,
+    alerts: Alerts,
     /// The payload versions the SDK understands.
     #[schema(required = false, example = json!([1]))]
     wire: Vec<u32>,
@@ -132,9 +126,7 @@ pub(super) struct AckBatch {
 struct Ack {
     /// As it came in the push.
     receipt: String,
-    /// `received`, `displayed`, `opened` or `suppressed`.
-    #[schema(example = "displayed")]
-    grade: String,
+    grade: AckGrade,
     /// When the device recorded it, by its clock.
     #[schema(format = DateTime)]
     at: String,
@@ -154,11 +146,53 @@ pub(super) struct AckResults {
 #[derive(ToSchema)]
 #[expect(dead_code, reason = "describes backstop_wire::AckOutcome, which devices compile too")]
 struct AckOutcome {
-    /// `accepted`, `late`, `duplicate` or `refused`; each is final.
-    #[schema(example = "accepted")]
-    result: String,
+    result: AckResult,
     /// Whether this ack is enough to settle the follow-up.
     counted: bool,
+}
+
+/// Words of the API, as the document lists them; the code has them in the domain and on the wire.
+macro_rules! words {
+    ($($(#[$about:meta])* $name:ident { $($word:ident),+ })+) => {$(
+        $(#[$about])*
+        #[derive(ToSchema)]
+        #[schema(rename_all = "snake_case")]
+        #[expect(dead_code, reason = "describes words")]
+        pub(super) enum $name { $($word),+ }
+    )+};
+}
+
+words! {
+    /// Where a follow-up stands; the last four are outcomes.
+    FollowupState { Sending, AwaitingAck, FallingBack, Acked, FellBack, Cancelled, Failed }
+    /// What a follow-up is.
+    FollowupKind { Reply, Outreach }
+    /// A way out.
+    DeliveryChannel { Push, Alimtalk, Line, Sms, Lms, Email }
+    /// How one way out stands.
+    DeliveryStatus { Queued, Claimed, Accepted, Delivered, Failed, Unknown, Stopped, Skipped }
+    /// How far a push got; `unknown` = a grade of a newer SDK.
+    AckGrade { Received, Displayed, Opened, Suppressed, Unknown }
+    /// The lowest grade that counts.
+    CountingGrade { Received, Displayed, Opened }
+    /// What became of an ack; each is final.
+    AckResult { Accepted, Late, Duplicate, Refused }
+    /// The phone's system.
+    Platform { Ios, Android }
+    /// Whose token it is.
+    PushProvider { Apns, Fcm }
+    /// Which of Apple's environments.
+    Environment { Production, Sandbox }
+    /// Whether notifications can be seen; `unknown` = a word of a newer SDK.
+    Alerts { Allowed, Quiet, Denied, NotAsked, Unknown }
+    /// What contact data may be used for.
+    ContactSource { Account, FollowUp, Consent }
+    /// Who writes to the customer.
+    AuthorKind { Agent, Bot }
+    /// What a page or device says of itself.
+    PresenceState { Active, Hidden, Left }
+    /// Who wrote a message.
+    Direction { ToCustomer, FromCustomer }
 }
 
 /// What the routes add themselves to.

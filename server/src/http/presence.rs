@@ -1,8 +1,8 @@
 //! `POST /v1/presence`: whether the customer is looking (D3, D4), said by the backend, a device or a web page.
 
-use super::Api;
 use super::request::{Answer, App, BACKEND_BYTES, Device, Payload, Reply, app, backend, credentials, parse};
 use super::validate::Check;
+use super::{Api, openapi as words};
 use crate::engine::api::Present;
 use crate::identity::{Claim, prove};
 use crate::problem::{Code, Problem};
@@ -33,7 +33,7 @@ pub(super) struct BackendReport {
     #[schema(example = "tab-1")]
     source_id: String,
     /// `active`, `hidden` or `left`.
-    #[schema(value_type = String, example = "active")]
+    #[schema(value_type = words::PresenceState)]
     state: PresenceState,
     /// Milliseconds since the last activity; absent = the last activity stays.
     #[serde(default)]
@@ -58,7 +58,7 @@ pub(super) struct PageReport {
     /// The page's own id.
     source_id: String,
     /// `active`, `hidden` or `left`.
-    #[schema(value_type = String)]
+    #[schema(value_type = words::PresenceState)]
     state: PresenceState,
     /// Milliseconds since the last activity.
     #[serde(default)]

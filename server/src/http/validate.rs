@@ -36,7 +36,7 @@ pub(super) struct CustomerData {
     phone: Option<String>,
     /// What the contact data may be used for; default `account`. `follow_up` = answers to this customer's inquiry only.
     #[serde(default)]
-    #[schema(value_type = Option<String>, example = "account")]
+    #[schema(value_type = Option<super::openapi::ContactSource>)]
     contact_source: Option<ContactSource>,
     /// BCP 47.
     #[serde(default)]

@@ -1,5 +1,6 @@
 //! Follow-ups and their deliveries as the API shows them: derived from the state, never stored.
 
+use super::openapi as words;
 use crate::store::{FollowupRow, HistoryEntry};
 use backstop_domain::Ms;
 use backstop_domain::followup::{Kind, Leg, LegStatus, Push, PushStatus};
@@ -21,10 +22,10 @@ pub struct FollowupView {
     /// The replies in it, oldest first.
     pub message_ids: Vec<String>,
     /// `reply` or `outreach`.
-    #[schema(example = "reply")]
+    #[schema(value_type = words::FollowupKind)]
     pub kind: &'static str,
     /// `sending`, `awaiting_ack`, `falling_back`, `acked`, `fell_back`, `cancelled` or `failed`.
-    #[schema(example = "awaiting_ack")]
+    #[schema(value_type = words::FollowupState)]
     pub state: &'static str,
     /// When its first reply was accepted.
     #[schema(format = DateTime)]
@@ -51,7 +52,7 @@ pub struct FollowupView {
 #[derive(Clone, Serialize, ToSchema)]
 pub struct DeliveryView {
     /// `push`, `alimtalk`, `line`, `sms`, `lms` or `email`.
-    #[schema(example = "push")]
+    #[schema(value_type = words::DeliveryChannel)]
     pub channel: &'static str,
     /// Who carried it.
     pub provider: Option<String>,
@@ -60,7 +61,7 @@ pub struct DeliveryView {
     /// `dev_…`, for a push.
     pub device_id: Option<String>,
     /// `queued`, `claimed`, `accepted`, `delivered`, `failed`, `unknown`, `stopped` or `skipped`.
-    #[schema(example = "accepted")]
+    #[schema(value_type = words::DeliveryStatus)]
     pub status: &'static str,
     /// Parts of a text; `null` = unknown.
     pub segments: Option<u32>,
@@ -88,7 +89,7 @@ pub struct Price {
 #[derive(Clone, Serialize, ToSchema)]
 pub struct AckView {
     /// `received`, `displayed`, `opened` or `suppressed`.
-    #[schema(example = "displayed")]
+    #[schema(value_type = words::AckGrade)]
     pub grade: &'static str,
     /// By the device's clock.
     #[schema(format = DateTime)]
