@@ -79,11 +79,14 @@ fn pause() -> impl Strategy<Value = Ms> {
     prop_oneof![Just(0), 0..200i64, 0..31 * S, 0..200 * S, 0..8 * 3_600 * S]
 }
 
-fn beginning() -> impl Strategy<Value = (usize, bool, bool, bool, bool)> {
+/// Devices, online, wrote before, an idempotent text route, something left before.
+type Beginning = (usize, bool, bool, bool, bool);
+
+fn beginning() -> impl Strategy<Value = Beginning> {
     (0..3usize, prop::bool::weighted(0.3), prop::bool::weighted(0.9), any::<bool>(), prop::bool::weighted(0.2))
 }
 
-fn history() -> impl Strategy<Value = ((usize, bool, bool, bool, bool), Vec<(Ms, Step)>)> {
+fn history() -> impl Strategy<Value = (Beginning, Vec<(Ms, Step)>)> {
     (beginning(), prop::collection::vec((pause(), step()), 0..60))
 }
 
@@ -97,7 +100,7 @@ struct Family {
 }
 
 impl Family {
-    fn new((devices, online, wrote, idempotent, left): (usize, bool, bool, bool, bool), punctual: bool) -> Family {
+    fn new((devices, online, wrote, idempotent, left): Beginning, punctual: bool) -> Family {
         let mut around = Case::around(&[A, B, C][..devices]);
         around.online_until = online.then_some(T0 + 100 * S);
         around.wrote = wrote;
