@@ -220,6 +220,7 @@ fn phrase(reason: Reason) -> Option<&'static str> {
         Reason::RepeatGap => "a text or email of the conversation left moments ago",
         Reason::Overdue => "it is too late for a text",
         Reason::ChannelUnavailable => "the channel cannot be used",
+        Reason::LiveDevice => "a device can show the push",
         Reason::Nothing => return None,
     })
 }

@@ -142,7 +142,8 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
     // From here on its bytes may leave: another follow-up of the conversation must not slip in before the answer.
     d.left = true;
     d.effects.push(Effect::Send { channel, attempt });
-    d.note("claim", if channel == Channel::Email { "send_email" } else { "send_text" }, Reason::Nothing, None);
+    let why = d.f.reason().unwrap_or(Reason::Nothing);
+    d.note("claim", if channel == Channel::Email { "send_email" } else { "send_text" }, why, None);
 }
 
 /// A text or email provider answered.

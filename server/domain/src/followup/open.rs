@@ -101,7 +101,7 @@ pub fn open(new: NewReply, facts: &Facts<'_>, now: Ms, policy: &Policy) -> Opene
             d.note("accepted", "watch", Reason::CustomerOnline, None);
         }
         (Kind::Reply, None) => {
-            d.note("accepted", "push", Reason::Nothing, None);
+            d.note("accepted", "push", Reason::LiveDevice, None);
             start(&mut d);
         }
     }
@@ -161,7 +161,7 @@ pub fn join(before: &Followup, new: &NewReply, facts: &Facts<'_>, now: Ms, polic
             d.note("joined", "hold", Reason::RepeatGap, None);
         }
         _ => {
-            d.note("joined", "push", Reason::Nothing, None);
+            d.note("joined", "push", Reason::LiveDevice, None);
             // A device that went silent in this follow-up gives its reason at the deadline.
             let _ = push::address(&mut d);
             push::fall_back_if_hopeless(&mut d, "joined", None);

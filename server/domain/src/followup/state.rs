@@ -325,6 +325,8 @@ pub enum Reason {
     NoFallbackRoute,
     /// Each channel failed for good.
     AllFailed,
+    /// A live device exists: the push goes first and alone (P1).
+    LiveDevice,
     /// The customer is looking.
     CustomerOnline,
     /// The customer went away without reading.
@@ -371,6 +373,7 @@ impl Reason {
             Reason::Outreach => "outreach",
             Reason::NoFallbackRoute => "no_fallback_route",
             Reason::AllFailed => "all_failed",
+            Reason::LiveDevice => "live_device",
             Reason::CustomerOnline => "customer_online",
             Reason::CustomerLeft => "customer_left",
             Reason::CustomerRead => "customer_read",
