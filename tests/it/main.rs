@@ -5,6 +5,7 @@
 mod flow;
 mod flow_acks;
 mod flow_promise;
+mod cli_commands;
 mod http_backend;
 mod http_bad_input;
 mod http_contract;
@@ -13,6 +14,8 @@ mod http_openapi;
 mod http_registry;
 mod http_store_down;
 mod http_support;
+mod kills_server;
+mod program;
 mod providers_bodies;
 mod providers_capture;
 mod providers_email;

@@ -1,0 +1,120 @@
+//! The real program in a process of its own: built once, started on a free port, stopped or killed.
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// Longer than any start or stop may take.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The program as cargo builds it from the sources that these tests were built from, with their profile and features.
+static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
+    let test = std::env::current_exe().unwrap();
+    let profile = test.ancestors().nth(2).unwrap();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.args(["build", "--offline", "--locked", "--quiet", "--workspace", "--bins", "--target-dir"]);
+    cargo.arg(profile.parent().unwrap()).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+    if profile.ends_with("release") {
+        cargo.arg("--release");
+    }
+    assert!(cargo.status().unwrap().success(), "the program does not build");
+    profile.join("backstop")
+});
+
+/// A command of the program in `dir`, without the environment's configuration.
+pub(crate) fn backstop(dir: &TempDir, arguments: &[&str]) -> Command {
+    let mut command = Command::new(&*PROGRAM);
+    command.current_dir(dir).args(arguments).stdin(Stdio::null());
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("BACKSTOP") {
+            command.env_remove(name);
+        }
+    }
+    command
+}
+
+/// Runs a command to its end.
+pub(crate) fn run(dir: &TempDir, arguments: &[&str]) -> Output {
+    backstop(dir, arguments).output().unwrap()
+}
+
+/// Runs a command that must succeed, and answers what it printed.
+pub(crate) fn said(dir: &TempDir, arguments: &[&str]) -> String {
+    let output = run(dir, arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// A running `backstop serve`. Killed when dropped.
+pub(crate) struct Server {
+    child: Child,
+    /// `http://127.0.0.1:PORT`
+    pub(crate) url: String,
+    log: Arc<Mutex<Vec<String>>>,
+    log_ended: Receiver<()>,
+}
+
+impl Server {
+    /// Starts it on a free port of loopback, in `dir`, and waits until it listens; `Err` is what it said instead.
+    pub(crate) fn start(dir: &TempDir, arguments: &[&str], env: &[(&str, &str)]) -> Result<Server, String> {
+        let mut command = backstop(dir, &[&["serve"], arguments].concat());
+        command.env("BACKSTOP__SERVER__LISTEN", "127.0.0.1:0").envs(env.iter().copied());
+        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (lines, kept) = (channel(), log.clone());
+        let (ended, log_ended) = channel();
+        std::thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                kept.lock().unwrap().push(line.clone());
+                let _ = lines.0.send(line);
+            }
+            drop((lines.0, ended));
+        });
+        let listening =
+            |line: &String| serde_json::from_str::<Value>(line).ok()?["address"].as_str().map(str::to_owned);
+        let deadline = || lines.1.recv_timeout(PATIENCE);
+        let mut said = Vec::new();
+        while let Ok(line) = deadline() {
+            if let Some(address) = listening(&line) {
+                return Ok(Server { child, url: format!("http://{address}"), log, log_ended });
+            }
+            said.push(line);
+        }
+        let status = child.wait().unwrap();
+        Err(format!("{}\nexit {}", said.join("\n"), status.code().unwrap_or(-1)))
+    }
+
+    /// As a power cut would.
+    pub(crate) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        assert!(kill.success());
+    }
+
+    /// Waits until it has ended; answers how, and all it logged.
+    pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>) {
+        let closed = self.log_ended.recv_timeout(PATIENCE);
+        assert!(matches!(closed, Err(std::sync::mpsc::RecvTimeoutError::Disconnected)), "it does not end");
+        let status = self.child.wait().unwrap();
+        let log = std::mem::take(&mut *self.log.lock().unwrap());
+        (status, log)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
