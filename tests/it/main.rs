@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may stop and may speak")]
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
+mod cli_commands;
 mod flow;
 mod flow_acks;
 mod flow_promise;
-mod cli_commands;
 mod http_backend;
 mod http_bad_input;
 mod http_contract;

@@ -17,7 +17,17 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
     let test = std::env::current_exe().unwrap();
     let profile = test.ancestors().nth(2).unwrap();
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.args(["build", "--offline", "--locked", "--quiet", "--workspace", "--bins", "--target-dir"]);
+    cargo.args([
+        "build",
+        "--offline",
+        "--locked",
+        "--quiet",
+        "-p",
+        "backstop-server",
+        "--bin",
+        "backstop",
+        "--target-dir",
+    ]);
     cargo.arg(profile.parent().unwrap()).current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
     if profile.ends_with("release") {
         cargo.arg("--release");
