@@ -5,7 +5,9 @@
 mod cli_commands;
 mod flow;
 mod flow_acks;
+mod flow_customers;
 mod flow_promise;
+mod flow_start;
 mod http_backend;
 mod http_bad_input;
 mod http_contract;
