@@ -150,6 +150,7 @@ fn push(push: &Push) -> String {
         (None, PushStatus::Retry(_)) => "will be tried again",
         (None, PushStatus::TokenGone) => "had a dead token",
         (None, PushStatus::Unseen) => "cannot be seen there any more",
+        (None, PushStatus::LoggedOut) => "is for somebody who is not logged in there any more",
         (None, PushStatus::Refused) => "was refused",
         (None, PushStatus::Limited) => "is not taken before the deadline",
         (None, PushStatus::Stopped) => "was stopped before it left",

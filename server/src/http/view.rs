@@ -180,6 +180,7 @@ fn push(push: &Push) -> DeliveryView {
         PushStatus::Retry(_) => ("queued", None),
         PushStatus::TokenGone => ("failed", Some("token_gone")),
         PushStatus::Unseen => ("failed", Some("cannot_be_seen")),
+        PushStatus::LoggedOut => ("failed", Some("logged_out")),
         PushStatus::Refused => ("failed", Some("refused")),
         PushStatus::Limited => ("failed", Some("rate_limited")),
         PushStatus::Stopped => ("stopped", None),

@@ -97,6 +97,7 @@ pub(crate) fn wake_of(f: &Followup) -> Option<Wake> {
                 PushStatus::Accepted
                 | PushStatus::TokenGone
                 | PushStatus::Unseen
+                | PushStatus::LoggedOut
                 | PushStatus::Refused
                 | PushStatus::Limited
                 | PushStatus::Stopped => None,

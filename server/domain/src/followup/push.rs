@@ -160,7 +160,11 @@ pub(crate) fn answered(d: &mut Draft<'_>, device: DeviceId, attempt: u32, outcom
 pub(crate) fn device_lost(d: &mut Draft<'_>, device: DeviceId, why: Reason) {
     let now = d.now;
     let Some(push) = d.f.pushes.iter_mut().find(|p| p.device == device && p.is_hopeful()) else { return };
-    push.status = if why == Reason::TokenGone { PushStatus::TokenGone } else { PushStatus::Unseen };
+    push.status = match why {
+        Reason::TokenGone => PushStatus::TokenGone,
+        Reason::NoDevice => PushStatus::LoggedOut,
+        _ => PushStatus::Unseen,
+    };
     push.at = now;
     d.note("device", "lost", why, None);
     fall_back_if_hopeless(d, "device", None);
@@ -190,6 +194,8 @@ fn reason_hopeless(f: &Followup, detail: Option<&str>) -> Reason {
         Reason::PushRefused
     } else if any(PushStatus::Unseen) {
         Reason::AlertsDenied
+    } else if any(PushStatus::LoggedOut) {
+        Reason::NoDevice
     } else {
         Reason::TokenGone
     }

@@ -203,8 +203,10 @@ pub enum PushStatus {
     Retry(Ms),
     /// The token is dead.
     TokenGone,
-    /// The customer cannot see pushes there any more, or logged out.
+    /// The customer cannot see pushes there any more.
     Unseen,
+    /// The customer is not logged in there any more.
+    LoggedOut,
     /// Refused for good.
     Refused,
     /// The provider takes it only after the deadline.
@@ -547,6 +549,7 @@ impl Push {
             }
             PushStatus::TokenGone
             | PushStatus::Unseen
+            | PushStatus::LoggedOut
             | PushStatus::Refused
             | PushStatus::Limited
             | PushStatus::Stopped => false,

@@ -103,6 +103,7 @@ fn every_status_has_its_word() {
         (PushStatus::Retry(1), "queued", None),
         (PushStatus::TokenGone, "failed", Some("token_gone")),
         (PushStatus::Unseen, "failed", Some("cannot_be_seen")),
+        (PushStatus::LoggedOut, "failed", Some("logged_out")),
         (PushStatus::Refused, "failed", Some("refused")),
         (PushStatus::Limited, "failed", Some("rate_limited")),
         (PushStatus::Stopped, "stopped", None),
