@@ -1,7 +1,7 @@
 //! The promise: one decision per follow-up, made at most 30 seconds after it starts and never both ways.
 //!
-//! [`open`] and [`decide`] are pure and total: (state, event, facts, now, policy) → [`Decision`]. What is not in this
-//! table is a note or nothing; an empty effect list is a valid answer, and nothing is "impossible".
+//! [`open()`] and [`decide()`] are pure and total: (state, event, facts, now, policy) → [`Decision`]. What is not in
+//! this table is a note or nothing; an empty effect list is a valid answer, and nothing is "impossible".
 //!
 //! | stage | pushes answered | acked | due | text or email answered | read, wrote back, cancelled |
 //! |---|---|---|---|---|---|

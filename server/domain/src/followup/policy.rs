@@ -39,7 +39,7 @@ pub struct Channels {
     pub bot_text: bool,
 }
 
-/// Everything adjustable that [`super::decide`] knows.
+/// Everything adjustable that [`super::decide()`] knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
     /// P3: a ceiling, 1,000–30,000.

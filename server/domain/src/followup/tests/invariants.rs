@@ -332,10 +332,14 @@ fn sound(f: &Followup, now: Ms, woken: Option<Wake>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, max_shrink_iters: 2_000, ..ProptestConfig::with_cases(CASES) })]
+    #![proptest_config(ProptestConfig {
+        failure_persistence: None,
+        max_shrink_iters: 2_000,
+        ..ProptestConfig::with_cases(CASES)
+    })]
 
-    /// P8, D9: any event in any state, at any time: one outcome that stays, claims before sends, repeats change nothing,
-    /// no reply lost, a wake-up in every open state and none in the past, every state reads back.
+    /// P8, D9: any event in any state, at any time: one outcome that stays, claims before sends, repeats change
+    /// nothing, no reply lost, a wake-up in every open state and none in the past, every state reads back.
     #[test]
     fn any_history_is_sound((beginning, steps) in history()) {
         Family::new(beginning, false).run(&steps);
