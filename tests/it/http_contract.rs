@@ -113,3 +113,25 @@ fn fields(schema: &Value) -> Vec<String> {
         None => schema["properties"].as_object().map(|p| p.keys().cloned().collect()).unwrap_or_default(),
     }
 }
+
+/// The check itself can fail: on a field, a kind, a word, a status, a body that should not be there.
+#[test]
+fn an_undocumented_answer_is_caught() {
+    let caught = |method: Method, path: &str, status: u16, content_type: &str, body: Value| {
+        std::panic::catch_unwind(|| hold(&method, path, status, content_type, &body)).is_err()
+    };
+    let watching = |state: Value| serde_json::json!({"followup_id": null, "state": state, "reason": "customer_online"});
+    let json = "application/json";
+    assert!(!caught(Method::GET, "/v1/messages/m", 200, json, watching("watching".into())));
+    assert!(!caught(Method::DELETE, "/v1/messages/m", 204, "", Value::Null));
+    let mut more = watching("watching".into());
+    more["secret"] = 1.into();
+    assert!(caught(Method::GET, "/v1/messages/m", 200, json, more));
+    assert!(caught(Method::GET, "/v1/messages/m", 200, json, watching(7.into())));
+    assert!(caught(Method::GET, "/v1/messages/m", 200, json, Value::Null));
+    assert!(caught(Method::GET, "/v1/messages/m", 200, "text/html", watching("watching".into())));
+    assert!(caught(Method::GET, "/v1/messages/m", 404, json, watching("watching".into())));
+    assert!(caught(Method::DELETE, "/v1/messages/m", 204, json, serde_json::json!({})));
+    let words = serde_json::json!({"results": [{"result": "maybe", "counted": true}]});
+    assert!(caught(Method::POST, "/v1/acks", 200, json, words));
+}

@@ -8,6 +8,7 @@ mod flow_acks;
 mod flow_customers;
 mod flow_promise;
 mod flow_start;
+mod http_any_input;
 mod http_backend;
 mod http_bad_input;
 mod http_contract;
