@@ -32,6 +32,7 @@ mod sandbox_basics;
 mod serve_bounds;
 mod store_conformance;
 mod store_faults;
+mod store_fixture;
 mod store_rows;
 mod store_sqlite;
 mod tidy;
