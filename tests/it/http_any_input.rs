@@ -72,8 +72,10 @@ fn body(valid: Value) -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
+type Headers = Vec<(&'static str, String)>;
+
 /// Everything that takes a body, with a valid one.
-fn endpoints(shop: &Shop, phone: &Phone) -> Vec<(Method, &'static str, Vec<(&'static str, String)>, Value)> {
+fn endpoints(shop: &Shop, phone: &Phone) -> Vec<(Method, &'static str, Headers, Value)> {
     let backend = vec![("authorization", bearer(shop))];
     let app = vec![("backstop-app", shop.app_key.clone())];
     let device = vec![

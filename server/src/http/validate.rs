@@ -6,7 +6,7 @@ use crate::settings::Settings;
 use backstop_domain::customer::ContactSource;
 use backstop_domain::followup::Channel;
 use backstop_wire::FieldError;
-use rlibphonenumber::{PhoneNumber, PhoneNumberFormat};
+use rlibphonenumber::{NumberLengthType, PhoneNumber, PhoneNumberFormat};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -206,7 +206,11 @@ fn read_phone(given: &str, settings: &Settings) -> Option<String> {
     if longer_than(given, MAX_PHONE_CHARS) || given.chars().any(char::is_control) {
         return None;
     }
-    let number = PhoneNumber::parse(given, settings.region()).ok().filter(PhoneNumber::is_valid)?;
+    let number = PhoneNumber::parse(given, settings.region()).ok()?;
+    // Possible, not "valid": which ranges are in use changes faster than any table of them.
+    if !matches!(number.is_possible_with_reason(), Ok(NumberLengthType::IsPossible)) {
+        return None;
+    }
     // An extension has no place in E.164: a text would reach somebody else.
     number.extension.is_none().then(|| number.format_as(PhoneNumberFormat::E164).into_owned())
 }
@@ -262,6 +266,7 @@ mod tests {
         assert_eq!(phone("+82 10-1234-5678", None).as_deref(), Some("+821012345678"));
         assert_eq!(phone("010-1234-5678", Some("KR")).as_deref(), Some("+821012345678"));
         assert_eq!(phone("010-1234-5678", None), None);
+        assert_eq!(phone("+15555550100", None).as_deref(), Some("+15555550100"), "a number of films");
         for bad in
             ["abc", "", "+", "+1", "112", "+8210123456789012345678", "+82 2 123 4567 ext. 5", "+8210\u{0}12345678"]
         {
