@@ -7,6 +7,7 @@
 //!
 //! let sandbox = Sandbox::start().await;
 //! let shop = sandbox.workspace().await;
+//! shop.advance(0).await; // from here on, only we turn the clock
 //! shop.put_customer("ann", json!({"name": "Ann", "phone": "+14155550123", "email": "ann@example.com"})).await;
 //! shop.phone("ann", Behaviour::Silent).await;
 //! let followup = shop.reply("ann", "It arrives today.").await;

@@ -1,7 +1,41 @@
-//! Holds the README to the truth: its table of keys is the configuration's own.
+//! Holds the README to the truth: its examples run, and its table of keys is the configuration's own.
 
+use backstop_server::testing::Sandbox;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
+
+#[path = "../readme/ten_lines.rs"]
+mod ten_lines;
+
+/// P3
+#[tokio::test]
+async fn the_readmes_shell_lines_keep_the_promise() {
+    run(Command::new("bash").args(["-eu", "-o", "pipefail", "tests/readme/ten_lines.sh"])).await;
+}
+
+/// P3
+#[tokio::test]
+async fn the_readmes_python_lines_keep_the_promise() {
+    run(Command::new("python3").arg("tests/readme/ten_lines.py")).await;
+}
+
+async fn run(example: &mut Command) {
+    let sandbox = Sandbox::start().await;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository");
+    let done = example.current_dir(root).env("BACKSTOP", sandbox.url()).output().expect("the interpreter is there");
+    let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{}\n{out}\n{err}", done.status);
+}
+
+#[test]
+fn the_readme_shows_the_examples_that_run() {
+    let readme = read("README.md");
+    for (language, file) in [("sh", "ten_lines.sh"), ("python", "ten_lines.py"), ("rust", "ten_lines.rs")] {
+        let shown = format!("```{language}\n{}```\n", read(&format!("tests/readme/{file}")));
+        assert!(readme.contains(&shown), "README.md should show tests/readme/{file} as it is");
+    }
+}
 
 fn read(path: &str) -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository");
