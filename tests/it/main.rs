@@ -13,6 +13,7 @@ mod http_backend;
 mod http_bad_input;
 mod http_contract;
 mod http_device;
+mod http_logs;
 mod http_openapi;
 mod http_registry;
 mod http_store_down;
