@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     // What is not UTF-8 is no key of ours.
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {

@@ -169,9 +169,14 @@ impl Engine {
 
     /// Takes presence reports in, in order.
     pub async fn presence(&self, ws: &Arc<Workspace>, reports: Vec<Present>) -> Result<(), EngineError> {
+        let mut answers = Vec::with_capacity(reports.len());
         for present in reports {
-            let ws = Arc::clone(ws);
-            self.ask(|to| Box::new(customer::Report { ws, present, result: None, to })).await?;
+            let (to, answer) = oneshot::channel();
+            self.submit(Box::new(customer::Report { ws: Arc::clone(ws), present, result: None, to }))?;
+            answers.push(answer);
+        }
+        for answer in answers {
+            answer.await.map_err(|_| gone())??;
         }
         Ok(())
     }
