@@ -32,6 +32,7 @@ mod readme;
 mod sandbox_basics;
 mod serve_bounds;
 mod store_conformance;
+mod store_engine;
 mod store_faults;
 mod store_fixture;
 mod store_rows;

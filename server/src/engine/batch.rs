@@ -94,7 +94,7 @@ impl Batcher {
                 } else {
                     desk.leave(cache);
                 }
-                for ((queued, draft), slot) in drafts.into_iter().zip(slots) {
+                for ((mut queued, draft), slot) in drafts.into_iter().zip(slots) {
                     let done = match slot {
                         Some(slot) => verdicts.get(slot) == Some(&Verdict::Done),
                         // It wrote nothing, but may have read what was not committed.
@@ -104,6 +104,8 @@ impl Batcher {
                         self.settle(draft);
                         queued.work.done(Ok(()));
                     } else {
+                        // A conflict of its own; one that never ends must not keep the loop busy for ever.
+                        queued.runs += u32::from(slot.is_some());
                         again.push(queued);
                     }
                 }
