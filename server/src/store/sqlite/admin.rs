@@ -139,11 +139,6 @@ pub(super) fn retire(tx: &Connection, texts: Ms, followups: Ms, answers: Ms, lim
                   WHERE body IS NOT NULL AND accepted_at < ?1 ORDER BY accepted_at LIMIT ?2)",
             texts,
         ),
-        (
-            "DELETE FROM answers WHERE (workspace, key) IN
-                 (SELECT workspace, key FROM answers WHERE at < ?1 ORDER BY at LIMIT ?2)",
-            answers,
-        ),
         // Rows lie in the order of their coming: only the oldest are looked at, not the whole table.
         (
             "DELETE FROM messages WHERE row IN (SELECT row FROM messages ORDER BY row LIMIT ?2) AND accepted_at < ?1",
@@ -154,8 +149,20 @@ pub(super) fn retire(tx: &Connection, texts: Ms, followups: Ms, answers: Ms, lim
     for (sql, before) in steps {
         left -= tx.prepare_cached(sql)?.execute(params![before, to_i64(left)])?.min(left);
     }
+    left -= retire_answers(tx, answers, left)?.min(left);
     left -= retire_followups(tx, followups, left)?.min(left);
     Ok(limit - left)
+}
+
+fn retire_answers(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
+    let oldest = "SELECT workspace, key FROM answers WHERE at < ?1 ORDER BY at LIMIT ?2";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?));
+    let answers = many(tx, oldest, params![before, to_i64(limit)], read)?;
+    for (workspace, key) in &answers {
+        let sql = "DELETE FROM answers WHERE workspace = ?1 AND key = ?2";
+        tx.prepare_cached(sql)?.execute(params![workspace, key])?;
+    }
+    Ok(answers.len())
 }
 
 fn retire_followups(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
