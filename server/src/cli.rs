@@ -41,6 +41,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// See the whole story in a minute, then try the server yourself.
+    #[cfg(feature = "demo")]
+    Demo(crate::demo::Options),
     /// Run the server until SIGTERM.
     Serve(ServeOptions),
     /// Bring the store up to this version, after a backup copy; `serve` does the same for SQLite.
@@ -161,6 +164,8 @@ pub fn main(
 
 fn run(cli: Cli, env: impl IntoIterator<Item = (String, String)>) -> Result<(), Failure> {
     match cli.command {
+        #[cfg(feature = "demo")]
+        Command::Demo(options) => return crate::demo::run(&options).map_err(Failure::failed),
         Command::Openapi => return print(&http::document_json()),
         Command::CheckConfig { defaults: true } => return print(crate::config::DEFAULTS.trim_end()),
         _ => {}
@@ -175,6 +180,8 @@ fn run(cli: Cli, env: impl IntoIterator<Item = (String, String)>) -> Result<(), 
         Command::Explain { followup } => block_on(explain(&config, &followup)),
         #[cfg(feature = "demo")]
         Command::Bench(options) => crate::bench::run(&options).map_err(Failure::failed),
+        #[cfg(feature = "demo")]
+        Command::Demo(_) => Ok(()),
         Command::Openapi => Ok(()),
     }
 }

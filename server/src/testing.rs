@@ -28,6 +28,7 @@ use reqwest::header::RETRY_AFTER;
 use reqwest::{Client, Method};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -53,6 +54,19 @@ pub struct Sandbox {
     stop: Option<oneshot::Sender<()>>,
 }
 
+/// What may differ between two sandboxes.
+pub(crate) struct Launch {
+    pub(crate) listen: SocketAddr,
+    /// Whether phones reach it over HTTP, rather than within the process.
+    pub(crate) phones_over_http: bool,
+}
+
+impl Default for Launch {
+    fn default() -> Launch {
+        Launch { listen: SocketAddr::from(([127, 0, 0, 1], 0)), phones_over_http: false }
+    }
+}
+
 /// Where its database lies.
 enum Home {
     /// Removed with it.
@@ -65,6 +79,10 @@ impl Home {
         match self {
             Home::Own(path) | Home::Given(path) => path,
         }
+    }
+
+    fn database(&self) -> PathBuf {
+        self.path().join("backstop.db")
     }
 }
 
@@ -117,10 +135,14 @@ impl Sandbox {
     /// # Panics
     /// When it cannot start.
     pub async fn start() -> Sandbox {
+        Sandbox::launch_own(Launch::default()).await
+    }
+
+    pub(crate) async fn launch_own(launch: Launch) -> Sandbox {
         let name = format!("backstop-{}", &vault::random_secret_hex()[..16]);
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).expect("the temporary directory is writable");
-        Sandbox::launch(Home::Own(path)).await
+        Sandbox::launch(Home::Own(path), launch).await
     }
 
     /// Starts one on the database in this directory, made if there is none; it stays.
@@ -129,10 +151,10 @@ impl Sandbox {
     /// When it cannot start.
     pub async fn start_in(directory: &Path) -> Sandbox {
         std::fs::create_dir_all(directory).expect("the directory can be made");
-        Sandbox::launch(Home::Given(directory.to_owned())).await
+        Sandbox::launch(Home::Given(directory.to_owned()), Launch::default()).await
     }
 
-    async fn launch(home: Home) -> Sandbox {
+    async fn launch(home: Home, launch: Launch) -> Sandbox {
         let runtime = Builder::new_multi_thread()
             .worker_threads(2)
             .thread_name("backstop-sandbox")
@@ -142,15 +164,17 @@ impl Sandbox {
         let capture = Capture::new(MAX_PER_WORKSPACE);
         let (stop, stopped) = oneshot::channel::<()>();
         let (ready, is_ready) = oneshot::channel();
-        let database = home.path().join("sandbox.db");
-        let mode = Mode::Sandbox { capture: Arc::clone(&capture), phones_by: None };
+        let (database, captured) = (home.database(), Arc::clone(&capture));
         runtime.spawn(async move {
             let mut config = Config::default();
             config.store.url = format!("sqlite:{}", database.display());
-            let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a loopback port is free");
+            let listener = TcpListener::bind(launch.listen).await.expect("a loopback port is free");
             let address = listener.local_addr().expect("a bound socket has an address");
+            let url = format!("http://{address}");
+            let phones_by = launch.phones_over_http.then(|| url.clone());
+            let mode = Mode::Sandbox { capture: captured, phones_by };
             let app = App::build(&config, Time::System, mode).await.expect("a sandbox starts");
-            let _ = ready.send(format!("http://{address}"));
+            let _ = ready.send(url);
             let told = async move {
                 let _ = stopped.await;
             };
@@ -165,6 +189,11 @@ impl Sandbox {
     /// Its base URL.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Its database.
+    pub fn database(&self) -> PathBuf {
+        self.home.database()
     }
 
     /// Everything it captured, for tests that want to look without asking.

@@ -3,6 +3,7 @@
 use backstop_server::testing::{Answer, Sandbox, Workspace};
 use reqwest::Method;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 use tokio::sync::OnceCell;
 
 /// One day of a workspace's clock.
@@ -12,7 +13,19 @@ static SANDBOX: OnceCell<Sandbox> = OnceCell::const_new();
 
 /// The server that all these tests talk to.
 pub async fn sandbox() -> &'static Sandbox {
-    SANDBOX.get_or_init(Sandbox::start).await
+    SANDBOX.get_or_init(|| async { Sandbox::start_in(&home()).await }).await
+}
+
+/// A static is never dropped: what the last run left goes at the start of this one.
+fn home() -> PathBuf {
+    let all = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    for left in std::fs::read_dir(all).unwrap().flatten() {
+        let pid = left.file_name().to_str().and_then(|name| name.strip_prefix("flow-")).map(str::to_owned);
+        if pid.is_some_and(|pid| !Path::new("/proc").join(pid).exists()) {
+            let _ = std::fs::remove_dir_all(left.path());
+        }
+    }
+    all.join(format!("flow-{}", std::process::id()))
 }
 
 /// A workspace of the test's own, its clock frozen, with the customer Ann, who wrote once.

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
 mod cli_commands;
+mod demo;
 mod flow;
 mod flow_acks;
 mod flow_customers;

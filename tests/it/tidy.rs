@@ -22,6 +22,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("server/src/app.rs", "folds metrics every few seconds"),
     ("server/src/bench.rs", "waits between the parts of a measurement"),
     ("server/src/bench/load.rs", "measures how long requests take"),
+    ("server/src/demo.rs", "a story is told at the pace of its reader"),
     ("server/src/clock.rs", "the clocks of the server: everything else takes the time from here"),
     ("server/src/perform.rs", "a pause before a store that is away is asked again"),
     ("server/src/sandbox/phones.rs", "virtual phones on a running clock wait in real time"),
