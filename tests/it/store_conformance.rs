@@ -7,7 +7,8 @@ use backstop_domain::Ms;
 use backstop_domain::followup::{Reason, Stage};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_server::store::{
-    Due, FollowupFilter, FollowupRow, Key, Lane, Op, Row, Scope, Store, StoredAnswer, Unit, Verdict, WorkspaceId,
+    Due, FollowupFilter, FollowupRow, Key, Lane, MessageRow, Op, Row, Scope, Store, StoredAnswer, Unit, Verdict,
+    WorkspaceId,
 };
 use std::sync::Arc;
 
@@ -483,10 +484,15 @@ async fn answers_stay_for_a_day(store: &dyn Store) {
 async fn export_pages_through_all_messages(store: &dyn Store) {
     let ws = new_workspace(store, "export").await;
     let times = [("b", 5), ("a", 5), ("c", 1), ("d", 9), ("e", 5)];
-    let rows = times
-        .map(|(id, at)| put(backstop_server::store::MessageRow { accepted_at: T0 + at, ..message(ws, id, "lucas") }));
+    let rows = times.map(|(id, at)| put(MessageRow { accepted_at: T0 + at, ..message(ws, id, "lucas") }));
     let mut unit = rows.to_vec();
     unit.push(put(message(ws, "other", "maria")));
+    // Some have a follow-up, of this customer or another.
+    for (id, at, customer) in [("f", 3, "lucas"), ("g", 6, "lucas"), ("theirs", 4, "maria")] {
+        let f = followup(ws, customer, T0 + at);
+        let followed = MessageRow { followup: Some(f.id), accepted_at: T0 + at, ..message(ws, id, customer) };
+        unit.extend([put(followed), put(f)]);
+    }
     assert_eq!(commit(store, unit).await, Done);
     let mut seen = Vec::new();
     let mut after = (Ms::MIN, String::new());
@@ -496,7 +502,7 @@ async fn export_pages_through_all_messages(store: &dyn Store) {
         after = (last.accepted_at, last.message_id.clone());
         seen.extend(page.into_iter().map(|row| row.message_id));
     }
-    assert_eq!(seen, ["c", "a", "b", "e", "d"]);
+    assert_eq!(seen, ["c", "f", "a", "b", "e", "g", "d"]);
 }
 
 /// S8: what is left of an erased customer counts and answers repeats, and names nobody.
@@ -509,6 +515,7 @@ async fn erasing_leaves_no_customer(store: &dyn Store) {
         put(customer(ws, "lucas")),
         put(conversation(ws, "chat", "lucas")),
         put(m.clone()),
+        put(message(ws, "own", "lucas")),
         put(f.clone()),
         put(d.clone()),
         Op::History(ws, f.id, entry("posted")),
@@ -530,6 +537,8 @@ async fn erasing_leaves_no_customer(store: &dyn Store) {
     let Some(Row::Message(left)) = load(store, Key::Message(ws, "m-1".into())).await else { panic!() };
     assert_eq!((left.body, left.customer_id.as_str(), left.conversation_id.as_str()), (None, "", ""));
     assert_eq!((left.body_hash, left.answer, left.followup), ([0; 32], m.answer, Some(f.id)));
+    let Some(Row::Message(own)) = load(store, Key::Message(ws, "own".into())).await else { panic!() };
+    assert_eq!((own.body, own.customer_id.as_str()), (None, ""));
     let left = load_followup(store, ws, f.id).await;
     assert_eq!((left.customer_id.as_str(), left.conversation_id.as_str(), left.version), ("", "", 3));
     assert_eq!(left.state, ended.state);
@@ -548,7 +557,7 @@ async fn retention_takes_the_oldest(store: &dyn Store) {
     let ws = new_workspace(store, "retire").await;
     let year: Ms = 365 * 86_400_000;
     let (ancient, old) = (T0 - 20 * year, T0 - 10 * year);
-    let text = |id: &str, at| backstop_server::store::MessageRow { accepted_at: at, ..message(ws, id, "lucas") };
+    let text = |id: &str, at| MessageRow { accepted_at: at, ..message(ws, id, "lucas") };
     let (closed, pending) = (acked(followup(ws, "lucas", ancient)), followup(ws, "lucas", ancient));
     let closed = FollowupRow { id: FollowupId(ancient << 20), ..closed };
     let pending = FollowupRow { id: FollowupId((ancient << 20) + 1), ..pending };

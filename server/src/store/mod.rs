@@ -146,7 +146,7 @@ pub struct MessageRow {
     pub body_hash: [u8; 32],
     /// Sealed JSON `{author, text, link?}`; `None` = withdrawn, erased or past its retention.
     pub body: Option<Vec<u8>>,
-    /// Its follow-up — or the row that watches it (D2).
+    /// Its follow-up — or the row that watches it (D2); always of the same customer.
     pub followup: Option<FollowupId>,
     /// What the caller was answered, as JSON, for repeats.
     pub answer: String,

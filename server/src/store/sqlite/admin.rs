@@ -170,6 +170,8 @@ fn retire_followups(tx: &Connection, before: Ms, limit: usize) -> Result<usize> 
     let before_id = before.max(0) << ID_TIME_SHIFT;
     let ids = many(tx, oldest, params![before_id, to_i64(limit)], |row| row.get::<_, i64>(0))?;
     for id in &ids {
+        // Its messages too: they are found through it.
+        tx.prepare_cached("DELETE FROM messages WHERE followup = ?1")?.execute(params![id])?;
         tx.prepare_cached("DELETE FROM history WHERE followup = ?1")?.execute(params![id])?;
         tx.prepare_cached("DELETE FROM followups WHERE id = ?1")?.execute(params![id])?;
     }

@@ -31,6 +31,19 @@ macro_rules! message_columns {
     };
 }
 
+/// Rows of all messages of customer `?2` in workspace `?1`: those without a follow-up and those of the customer's.
+macro_rules! messages_of_customer {
+    () => {
+        "SELECT row FROM messages INDEXED BY messages_customer
+             WHERE workspace = ?1 AND customer_id = ?2 AND followup IS NULL
+         UNION ALL
+         SELECT m.row FROM followups f INDEXED BY followups_customer
+             CROSS JOIN messages m INDEXED BY messages_followup ON m.followup = f.id
+             WHERE f.workspace = ?1 AND f.customer_id = ?2 AND m.workspace = ?1 AND m.customer_id = ?2"
+    };
+}
+pub(super) use messages_of_customer;
+
 pub(super) fn by_key(db: &Connection, key: &Key) -> Result<Option<Row>> {
     Ok(match key {
         Key::Customer(ws, id) => customer(db, *ws, id)?.map(Row::Customer),
@@ -151,8 +164,9 @@ pub(super) fn messages_of(
     let sql = concat!(
         "SELECT ",
         message_columns!(),
-        " FROM messages INDEXED BY messages_customer
-         WHERE workspace = ?1 AND customer_id = ?2 AND (accepted_at, message_id) > (?3, ?4)
+        " FROM messages WHERE row IN (",
+        messages_of_customer!(),
+        ") AND customer_id = ?2 AND (accepted_at, message_id) > (?3, ?4)
          ORDER BY accepted_at, message_id LIMIT ?5"
     );
     many(db, sql, params![ws.0, customer_id, after.0, after.1, cap(limit)], message)

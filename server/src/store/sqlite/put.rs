@@ -5,6 +5,7 @@
 //! if that one did not match, because an index entry that is written again costs as much as a new one.
 
 use super::codec::{Word as _, to_json, wake_code};
+use super::load::messages_of_customer;
 use crate::store::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, MessageRow, WorkspaceId};
 use backstop_domain::device::Standing;
 use backstop_domain::ids::{DeviceId, FollowupId};
@@ -171,9 +172,14 @@ pub(super) fn erase(tx: &Connection, ws: WorkspaceId, customer_id: &str) -> Resu
         "DELETE FROM customers WHERE workspace = ?1 AND customer_id = ?2",
         "DELETE FROM devices WHERE workspace = ?1 AND customer_id = ?2",
         "DELETE FROM conversations WHERE workspace = ?1 AND customer_id = ?2",
-        "UPDATE messages SET version = version + 1, customer_id = '', conversation_id = '', body = NULL,
-             body_hash = zeroblob(32)
-         WHERE workspace = ?1 AND customer_id = ?2",
+        // Before the follow-ups, through which they are found.
+        concat!(
+            "UPDATE messages SET version = version + 1, customer_id = '', conversation_id = '', body = NULL,
+                 body_hash = zeroblob(32)
+             WHERE row IN (",
+            messages_of_customer!(),
+            ")"
+        ),
         "UPDATE followups SET version = version + 1, customer_id = '', conversation_id = ''
          WHERE workspace = ?1 AND customer_id = ?2",
     ];
