@@ -105,7 +105,7 @@ enum KeyCommand {
         /// The workspace.
         workspace: String,
         /// What it may do.
-        #[arg(long)]
+        #[arg(long, default_value = "server")]
         scope: KeyScope,
     },
     /// Take one out of use, at once.
@@ -166,7 +166,7 @@ fn run(cli: Cli, env: impl IntoIterator<Item = (String, String)>) -> Result<(), 
     match cli.command {
         #[cfg(feature = "demo")]
         Command::Demo(options) => return crate::demo::run(&options).map_err(Failure::failed),
-        Command::Openapi => return print(&http::document_json()),
+        Command::Openapi => return print(http::document_json().trim_end()),
         Command::CheckConfig { defaults: true } => return print(crate::config::DEFAULTS.trim_end()),
         _ => {}
     }

@@ -49,6 +49,7 @@ pub struct Config {
 #[serde(deny_unknown_fields)]
 pub struct Server {
     /// Where it listens.
+    #[serde(deserialize_with = "listen_address")]
     pub listen: SocketAddr,
     /// How the world reaches it.
     #[serde(default)]
@@ -284,6 +285,18 @@ impl StoreUrl {
     }
 }
 
+/// Names are not looked up, but for the one that everybody has.
+fn listen_address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(from)?;
+    let address = match text.strip_prefix("localhost:") {
+        Some(port) => format!("127.0.0.1:{port}").parse(),
+        None => text.parse(),
+    };
+    address.map_err(|_| {
+        serde::de::Error::custom("must be an IP address and a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080")
+    })
+}
+
 impl Network {
     /// Whether `address` is in it.
     pub fn contains(&self, address: IpAddr) -> bool {
@@ -481,7 +494,7 @@ fn unknown(key: &str, known: &[(String, Value)]) -> String {
         .filter(|(distance, candidate)| *distance <= candidate.len() / 3);
     match nearest {
         Some((_, candidate)) => format!("there is no key `{key}`: did you mean `{candidate}`?"),
-        None => format!("there is no key `{key}`: the keys are in config.default.toml"),
+        None => format!("there is no key `{key}`: `backstop check-config --defaults` prints all that are"),
     }
 }
 
@@ -495,6 +508,21 @@ mod tests {
         std::fs::write(&path, file).unwrap();
         let env = env.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         Config::load(Some(&path), env).map_err(|error| error.to_string().replace(path.to_str().unwrap(), "FILE"))
+    }
+
+    #[test]
+    fn an_address_is_an_address_or_localhost() {
+        let listen =
+            |value: &str| load("", &[("BACKSTOP__SERVER__LISTEN", value)]).map(|c| c.server.listen.to_string());
+        assert_eq!(listen("localhost:8081").as_deref(), Ok("127.0.0.1:8081"));
+        assert_eq!(listen("[::1]:8081").as_deref(), Ok("[::1]:8081"));
+        for bad in ["8080", "example.com:80", "127.0.0.1", "localhost:x"] {
+            let error = listen(bad).unwrap_err();
+            assert!(
+                error.contains("[server] listen must be an IP address and a port, such as 127.0.0.1:8080"),
+                "{error}"
+            );
+        }
     }
 
     #[test]
@@ -526,7 +554,7 @@ mod tests {
         let place = "environment variable BACKSTOP__SERVER__LISTN";
         assert_eq!(error, format!("{place}: there is no key `server.listn`: did you mean `server.listen`?"));
         let error = load("colour = 1", &[]).unwrap_err();
-        assert_eq!(error, "FILE: there is no key `colour`: the keys are in config.default.toml");
+        assert_eq!(error, "FILE: there is no key `colour`: `backstop check-config --defaults` prints all that are");
     }
 
     #[test]
