@@ -31,7 +31,8 @@ pub(super) fn answer<T>(to: Answer<T>, result: Option<Result<T, EngineError>>, s
 /// What a message's row remembers of its answer.
 #[derive(Serialize, Deserialize)]
 struct Remembered {
-    state: PublicState,
+    /// `None` = it was only watched then.
+    state: Option<PublicState>,
     deadline_at: Ms,
     warnings: Vec<u8>,
 }
@@ -160,7 +161,9 @@ fn repeat(desk: &Desk<'_>, known: &MessageRow, m: &PostMessage) -> Result<Result
         return Ok(Ok(Posted::Watching));
     }
     let remembered: Option<Remembered> = serde_json::from_str(&known.answer).ok();
-    let first = remembered.as_ref().map(|r| r.state).unwrap_or(PublicState::Sending);
+    // What was only watched then is answered as its follow-up's start would have been.
+    let started = if row.state.pushes.is_empty() { PublicState::FallingBack } else { PublicState::Sending };
+    let first = remembered.as_ref().and_then(|r| r.state).unwrap_or(started);
     let warnings = remembered.map(|r| r.warnings).unwrap_or_default();
     Ok(Ok(Posted::Followup {
         followup_id: id,
@@ -187,7 +190,7 @@ fn posted(row: &FollowupRow, accepted_at: Ms, warnings: &[Warning]) -> Posted {
 fn remember(row: &FollowupRow, warnings: &[Warning]) -> String {
     let warnings = warnings.iter().filter_map(|w| WARNINGS.iter().position(|known| known == w)).map(|i| i as u8);
     let remembered = Remembered {
-        state: row.state.public_state().unwrap_or(PublicState::Sending),
+        state: row.state.public_state(),
         deadline_at: row.state.deadline_at,
         warnings: warnings.collect(),
     };
