@@ -38,7 +38,6 @@ pub enum Code {
     MethodNotAllowed,
     RequestTimeout,
     MessageConflict,
-    ConversationConflict,
     PayloadTooLarge,
     UnsupportedMediaType,
     IdempotencyKeyReused,
@@ -60,7 +59,6 @@ impl Code {
         Code::MethodNotAllowed,
         Code::RequestTimeout,
         Code::MessageConflict,
-        Code::ConversationConflict,
         Code::PayloadTooLarge,
         Code::UnsupportedMediaType,
         Code::IdempotencyKeyReused,
@@ -86,9 +84,6 @@ impl Code {
             }
             Code::RequestTimeout => ("request_timeout", "The request took too long", StatusCode::REQUEST_TIMEOUT),
             Code::MessageConflict => ("message_conflict", "The id names another message", StatusCode::CONFLICT),
-            Code::ConversationConflict => {
-                ("conversation_conflict", "The id names another customer's conversation", StatusCode::CONFLICT)
-            }
             Code::PayloadTooLarge => ("payload_too_large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Code::UnsupportedMediaType => {
                 ("unsupported_media_type", "The body is not JSON", StatusCode::UNSUPPORTED_MEDIA_TYPE)
@@ -223,7 +218,6 @@ impl From<EngineError> for Problem {
             }
             EngineError::UnknownMessage | EngineError::UnknownFollowup | EngineError::UnknownDevice => Code::NotFound,
             EngineError::MessageConflict => Code::MessageConflict,
-            EngineError::ConversationConflict => Code::ConversationConflict,
             EngineError::DeviceProofRequired => Code::DeviceProofRequired,
         };
         Problem::new(code, error.to_string())

@@ -38,4 +38,5 @@ mod store_faults;
 mod store_fixture;
 mod store_rows;
 mod store_sqlite;
+mod surface;
 mod tidy;

@@ -210,9 +210,6 @@ pub enum EngineError {
     /// The id was used for another message, or this one's other fields differ (D9).
     #[error("this message_id was posted before with another body")]
     MessageConflict,
-    /// The conversation belongs to another customer.
-    #[error("this conversation_id was used for another customer")]
-    ConversationConflict,
     /// A known installation needs its device key or a customer's proof.
     #[error("this install_id is known: send its device key or a customer's proof")]
     DeviceProofRequired,

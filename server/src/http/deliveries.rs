@@ -43,6 +43,7 @@ const COLUMNS: [&str; 15] = [
 pub(super) struct DeliveryParams {
     customer_id: Option<String>,
     conversation_id: Option<String>,
+    message_id: Option<String>,
     followup_id: Option<String>,
     channel: Option<String>,
     status: Option<String>,
@@ -65,6 +66,7 @@ struct Cursor {
     params(
         ("customer_id" = Option<String>, Query, description = "Only this customer's"),
         ("conversation_id" = Option<String>, Query, description = "Only this conversation's"),
+        ("message_id" = Option<String>, Query, description = "Only those of the follow-up of this message"),
         ("followup_id" = Option<String>, Query, description = "Only this follow-up's"),
         ("channel" = Option<String>, Query, description = "Only this channel"),
         ("status" = Option<String>, Query, description = "Only in this status"),
@@ -82,7 +84,12 @@ pub(super) async fn list(
     Params(params): Params<DeliveryParams>,
 ) -> Answer {
     let limit = limit(params.limit.as_deref())?;
-    let after = params.after.as_deref().map(|c| Cursor::parse(c).ok_or_else(bad_cursor)).transpose()?;
+    let after = params
+        .after
+        .as_deref()
+        .filter(|cursor| !cursor.is_empty())
+        .map(|c| Cursor::parse(c).ok_or_else(bad_cursor))
+        .transpose()?;
     one_of("channel", params.channel.as_deref(), &CHANNELS)?;
     one_of("status", params.status.as_deref(), &STATUSES)?;
     api.settle(&workspace).await;
@@ -155,6 +162,7 @@ async fn collect(
         let filter = FollowupFilter {
             customer_id: params.customer_id.clone(),
             conversation_id: params.conversation_id.clone(),
+            message_id: params.message_id.clone(),
             after: older_than,
             limit: PAGE,
             ..FollowupFilter::default()
@@ -175,6 +183,7 @@ async fn collect(
 fn belongs(row: &FollowupRow, params: &DeliveryParams) -> bool {
     params.customer_id.as_ref().is_none_or(|id| *id == row.customer_id)
         && params.conversation_id.as_ref().is_none_or(|id| *id == row.conversation_id)
+        && params.message_id.as_ref().is_none_or(|id| row.state.replies.iter().any(|r| r.message_id == *id))
 }
 
 fn one_of(field: &str, given: Option<&str>, words: &[&str]) -> Result<(), Problem> {

@@ -54,7 +54,12 @@ pub(super) async fn list(
     Params(params): Params<ListParams>,
 ) -> Answer {
     let limit = limit(params.limit.as_deref())?;
-    let after = params.after.as_deref().map(|cursor| FollowupId::parse(cursor).ok_or_else(bad_cursor)).transpose()?;
+    let after = params
+        .after
+        .as_deref()
+        .filter(|cursor| !cursor.is_empty())
+        .map(|cursor| FollowupId::parse(cursor).ok_or_else(bad_cursor))
+        .transpose()?;
     if let Some(state) = &params.state
         && !STATES.iter().any(|s| s.as_str() == state)
     {

@@ -80,15 +80,13 @@ impl Api {
 /// The whole surface. `sandbox` adds routes of its own.
 pub fn router(api: Arc<Api>, sandbox: Option<Router>) -> Router {
     let (routes, _) = routes().split_for_parts();
-    let routes = routes
-        .route("/openapi.json", get(openapi::serve))
-        .fallback(request::no_route)
-        .method_not_allowed_fallback(request::no_method)
-        .with_state(Arc::clone(&api));
+    let routes = routes.route("/openapi.json", get(openapi::serve)).with_state(Arc::clone(&api));
     let routes = match sandbox {
         Some(sandbox) => routes.merge(sandbox),
         None => routes,
     };
+    // After the merge, so that the sandbox's paths say it the same way.
+    let routes = routes.fallback(request::no_route).method_not_allowed_fallback(request::no_method);
     routes.layer(observe::Observe::new(Arc::clone(&api.clocks)))
 }
 

@@ -1,6 +1,8 @@
 //! `POST /v1/presence`: whether the customer is looking (D3, D4), said by the backend, a device or a web page.
 
-use super::request::{Answer, App, BACKEND_BYTES, Device, Payload, Reply, app, backend, credentials, parse};
+use super::request::{
+    Answer, App, BACKEND_BYTES, Device, Payload, Reply, app, backend, credentials, parse_one_or_many,
+};
 use super::validate::Check;
 use super::{Api, openapi as words};
 use crate::engine::api::Present;
@@ -19,6 +21,8 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 
 const MAX_REPORTS: usize = 500;
+/// A page's reports each come with a proof, and a device has few screens.
+const MAX_OWN_REPORTS: usize = 20;
 /// A report may be this much older than now: longer ago says nothing more.
 const MAX_IDLE_MS: i64 = 365 * 86_400_000;
 
@@ -65,7 +69,7 @@ pub(super) struct PageReport {
     idle_ms: Option<i64>,
 }
 
-/// Either body, for the document.
+/// Any of the bodies, for the document.
 #[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 #[expect(dead_code, reason = "describes the bodies of one endpoint")]
@@ -73,12 +77,14 @@ pub(super) enum PresenceBody {
     Backend(BackendReport),
     Batch(Vec<BackendReport>),
     Page(PageReport),
+    Pages(Vec<PageReport>),
 }
 
 /// Reports whether the customer is looking
 ///
 /// Every call is a heartbeat. From the backend with its key (one report or an array), from a device with its key (the
-/// customer is the device's own), from a web page with the app key and the customer's proof.
+/// customer is the device's own), from a web page with the app key and the customer's proof. These two may send up to
+/// 20 reports in an array.
 #[utoipa::path(post, path = "/v1/presence", tag = "presence", request_body = PresenceBody,
     responses((status = 200, description = "Noted", body = super::openapi::Done)))]
 pub(super) async fn post(State(api): State<Arc<Api>>, request: Request) -> Response<Body> {
@@ -112,20 +118,19 @@ async fn report(api: &Arc<Api>, request: Request) -> Answer {
         (workspace, reports)
     } else if credentials(&parts.headers, DEVICE_SCHEME).is_some() {
         let device = Device::from_request_parts(&mut parts, api).await?;
-        let report = from_device(api, &device, &read(api, &parts, body).await?).await?;
-        (device.workspace, vec![report])
+        let reports = from_device(api, &device, &read(api, &parts, body).await?).await?;
+        (device.workspace, reports)
     } else if parts.headers.contains_key(APP_HEADER) {
         let App(workspace) = App::from_request_parts(&mut parts, api).await?;
-        let page = read_page(&read(api, &parts, body).await?)?;
-        let report = from_page(api, &workspace, page)?;
-        (workspace, vec![report])
+        let reports = from_pages(api, &workspace, read_pages(&read(api, &parts, body).await?)?)?;
+        (workspace, reports)
     } else {
         api.limits.check_address(&parts)?;
-        let page = read_page(&read(api, &parts, body).await?)?;
-        let key = page.app_key.as_deref().ok_or_else(Problem::unauthorized)?;
+        let pages = read_pages(&read(api, &parts, body).await?)?;
+        let key = pages.iter().find_map(|page| page.app_key.as_deref()).ok_or_else(Problem::unauthorized)?;
         let workspace = app(api, key).await?;
-        let report = from_page(api, &workspace, page)?;
-        (workspace, vec![report])
+        let reports = from_pages(api, &workspace, pages)?;
+        (workspace, reports)
     };
     api.engine.presence(&workspace, reports).await?;
     Ok(Reply::done())
@@ -138,14 +143,10 @@ async fn read(api: &Arc<Api>, parts: &Parts, body: Body) -> Result<axum::body::B
 }
 
 fn from_backend(body: &[u8]) -> Result<Vec<Present>, Problem> {
-    let is_list = body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[');
-    let reports: Vec<BackendReport> = if is_list { parse(body)? } else { vec![parse(body)?] };
-    if !(1..=MAX_REPORTS).contains(&reports.len()) {
-        return Err(Problem::invalid_field("body", "too_long", format!("give 1 to {MAX_REPORTS} reports")));
-    }
+    let (reports, is_list) = parse_one_or_many::<BackendReport>(body, MAX_REPORTS)?;
     let mut check = Check::default();
     for (i, report) in reports.iter().enumerate() {
-        let at = if is_list { format!("[{i}].") } else { String::new() };
+        let at = place(i, is_list);
         check.id(&format!("{at}customer_id"), &report.customer_id);
         check_source(&mut check, &at, &report.source_id, report.idle_ms);
     }
@@ -161,33 +162,44 @@ fn from_backend(body: &[u8]) -> Result<Vec<Present>, Problem> {
 }
 
 /// The customer is whoever is logged in on the device.
-async fn from_device(api: &Api, device: &Device, body: &[u8]) -> Result<Present, Problem> {
-    let report: PresenceReport = parse(body)?;
+async fn from_device(api: &Api, device: &Device, body: &[u8]) -> Result<Vec<Present>, Problem> {
+    let (reports, is_list) = parse_one_or_many::<PresenceReport>(body, MAX_OWN_REPORTS)?;
     let mut check = Check::default();
-    check_source(&mut check, "", &report.source_id, report.idle_ms);
+    for (i, report) in reports.iter().enumerate() {
+        check_source(&mut check, &place(i, is_list), &report.source_id, report.idle_ms);
+    }
     check.finish()?;
     let rows = api.store.load(vec![Key::Device(device.workspace.id, device.id)]).await?;
     let Some(Row::Device(row)) = rows.into_iter().next().flatten() else { return Err(Problem::unauthorized()) };
     let nobody = || Problem::new(Code::IdentityRequired, "nobody is logged in on this device");
     let customer_id = row.customer_id.ok_or_else(nobody)?;
-    Ok(Present {
-        customer_id,
-        source_id: report.source_id,
-        state: report.state,
-        idle_ms: report.idle_ms,
+    let present = |r: PresenceReport| Present {
+        customer_id: customer_id.clone(),
+        source_id: r.source_id,
+        state: r.state,
+        idle_ms: r.idle_ms,
         device: Some(device.id),
-    })
+    };
+    Ok(reports.into_iter().map(present).collect())
 }
 
-fn read_page(body: &[u8]) -> Result<PageReport, Problem> {
-    let page: PageReport = parse(body)?;
+fn read_pages(body: &[u8]) -> Result<Vec<PageReport>, Problem> {
+    let (pages, is_list) = parse_one_or_many::<PageReport>(body, MAX_OWN_REPORTS)?;
     let mut check = Check::default();
-    if let Some(id) = &page.customer_id {
-        check.id("customer_id", id);
+    for (i, page) in pages.iter().enumerate() {
+        let at = place(i, is_list);
+        if let Some(id) = &page.customer_id {
+            check.id(&format!("{at}customer_id"), id);
+        }
+        check_source(&mut check, &at, &page.source_id, page.idle_ms);
     }
-    check_source(&mut check, "", &page.source_id, page.idle_ms);
     check.finish()?;
-    Ok(page)
+    Ok(pages)
+}
+
+/// All of them or none: a proof that does not fit refuses its neighbours, too.
+fn from_pages(api: &Api, workspace: &Workspace, pages: Vec<PageReport>) -> Result<Vec<Present>, Problem> {
+    pages.into_iter().map(|page| from_page(api, workspace, page)).collect()
 }
 
 fn from_page(api: &Api, workspace: &Workspace, page: PageReport) -> Result<Present, Problem> {
@@ -201,9 +213,14 @@ fn from_page(api: &Api, workspace: &Workspace, page: PageReport) -> Result<Prese
     Ok(Present { customer_id, source_id: page.source_id, state: page.state, idle_ms: page.idle_ms, device: None })
 }
 
+/// What the path of a field of one report begins with.
+fn place(i: usize, is_list: bool) -> String {
+    if is_list { format!("[{i}].") } else { String::new() }
+}
+
 fn check_source(check: &mut Check, at: &str, source_id: &str, idle_ms: Option<i64>) {
     check.id(&format!("{at}source_id"), source_id);
     if idle_ms.is_some_and(|idle| !(0..=MAX_IDLE_MS).contains(&idle)) {
-        check.error(&format!("{at}idle_ms"), "out_of_range", "give milliseconds, 0 or more");
+        check.error(&format!("{at}idle_ms"), "out_of_range", format!("give 0 to {MAX_IDLE_MS} milliseconds (a year)"));
     }
 }

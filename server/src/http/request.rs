@@ -13,7 +13,7 @@ use backstop_domain::ids::DeviceId;
 use backstop_wire::{APP_HEADER, DEVICE_SCHEME, FieldError};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::sync::Arc;
 
 /// Bodies of the backend.
@@ -239,15 +239,42 @@ async fn read_body(
     }
 }
 
-/// The body as JSON; what is wrong with it is said with field and position, without repeating a value.
+/// The body as a JSON object; what is wrong with it is said with field and position, without repeating a value.
 pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    // A list of the fields' values in their order would be taken for them.
+    if is_list(body) {
+        return Err(Problem::invalid_field("body", "invalid", "expected an object, not a list"));
+    }
+    parse_any(body)
+}
+
+/// One JSON object, or a list of up to `max`; whether it was a list.
+pub(super) fn parse_one_or_many<T: DeserializeOwned>(body: &[u8], max: usize) -> Result<(Vec<T>, bool), Problem> {
+    if !is_list(body) {
+        return Ok((vec![parse_any(body)?], false));
+    }
+    let many: Vec<T> = parse_any(body)?;
+    if (1..=max).contains(&many.len()) {
+        return Ok((many, true));
+    }
+    Err(Problem::invalid_field("body", "out_of_range", format!("give 1 to {max} reports")))
+}
+
+fn is_list(body: &[u8]) -> bool {
+    body.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'[')
+}
+
+fn parse_any<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    if body.is_empty() {
+        return Err(Problem::new(Code::InvalidRequest, "the body is empty: send JSON"));
+    }
     serde_json::from_slice(body).or_else(|_| {
         // Once more, this time keeping track of the path; good bodies do not pay for it.
         let mut json = serde_json::Deserializer::from_slice(body);
         let parsed: Result<T, _> = serde_path_to_error::deserialize(&mut json);
         match parsed {
             Ok(parsed) => json.end().map(|()| parsed).map_err(|error| syntax(&error)),
-            Err(error) => Err(explain(&error.path().to_string(), error.inner())),
+            Err(error) => Err(explain(body, &error.path().to_string(), error.inner())),
         }
     })
 }
@@ -257,14 +284,14 @@ fn syntax(error: &serde_json::Error) -> Problem {
     Problem::new(Code::InvalidRequest, format!("the body is not JSON in UTF-8: look at {position}"))
 }
 
-fn explain(path: &str, error: &serde_json::Error) -> Problem {
-    if !error.is_data() {
-        return if error.to_string().starts_with("recursion limit") {
-            let position = format!("line {} column {}", error.line(), error.column());
-            Problem::new(Code::InvalidRequest, format!("the JSON is nested too deeply: look at {position}"))
-        } else {
-            syntax(error)
-        };
+fn explain(body: &[u8], path: &str, error: &serde_json::Error) -> Problem {
+    if error.to_string().starts_with("recursion limit") {
+        let position = format!("line {} column {}", error.line(), error.column());
+        return Problem::new(Code::InvalidRequest, format!("the JSON is nested too deeply: look at {position}"));
+    }
+    // Where one of several words is expected, serde_json calls anything but a string a mistake of syntax.
+    if !error.is_data() && serde_json::from_slice::<IgnoredAny>(body).is_err() {
+        return syntax(error);
     }
     let text = error.to_string();
     // The words end with " at line 1 column 2".

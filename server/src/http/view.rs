@@ -176,6 +176,8 @@ fn push(push: &Push) -> DeliveryView {
         // The device itself says that it has it, whatever became of the provider's answer.
         _ if push.acked.is_some() => ("delivered", None),
         PushStatus::Claimed(_) => ("claimed", None),
+        // Its provider never answered, and there was no time to ask again.
+        PushStatus::Accepted if push.provider_id.is_none() && push.error.is_some() => ("unknown", None),
         PushStatus::Accepted => ("accepted", None),
         PushStatus::Retry(_) => ("queued", None),
         PushStatus::TokenGone => ("failed", Some("token_gone")),

@@ -60,7 +60,7 @@ pub(super) struct NewPhone {
     pub(super) customer_id: String,
     pub(super) behaviour: Behaviour,
     #[serde(default)]
-    pub(super) ack_after_ms: Ms,
+    pub(super) ack_after_ms: Option<Ms>,
     #[serde(default)]
     pub(super) platform: Option<Platform>,
 }
@@ -246,7 +246,7 @@ impl Sandbox {
             token: token.token,
             platform,
             behaviour: new.behaviour,
-            ack_after_ms: new.ack_after_ms,
+            ack_after_ms: new.ack_after_ms.unwrap_or(0),
             client,
         });
         lock(&yard.phones).insert(phone.token.clone(), Arc::clone(&phone));

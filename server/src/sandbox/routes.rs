@@ -112,9 +112,12 @@ struct OutboxFilter {
 
 async fn outbox(State(sandbox): State<Sandbox>, Own(ws): Own, parts: OutboxQuery) -> Answer {
     let OutboxQuery(filter) = parts;
-    let channel = filter.channel.as_deref().map(channel).transpose()?;
+    // Nothing leaves by these yet, so that a test may already look.
+    let none = matches!(filter.channel.as_deref(), Some("alimtalk" | "line"));
+    let channel = filter.channel.as_deref().filter(|_| !none).map(channel).transpose()?;
     sandbox.settle(&ws).await;
-    let rows = sandbox.0.capture.outbox(&ws.name, channel, filter.followup_id.as_deref());
+    let mut rows = sandbox.0.capture.outbox(&ws.name, channel, filter.followup_id.as_deref());
+    rows.retain(|_| !none);
     let rows: Vec<_> = rows.iter().map(Arc::as_ref).collect();
     Ok(Reply::ok(&json!({ "data": rows })))
 }
@@ -185,7 +188,7 @@ fn view(phone: &Phone) -> PhoneView<'_> {
 
 async fn add_phone(State(sandbox): State<Sandbox>, Own(ws): Own, Body(new): Body<NewPhone>) -> Answer {
     caller_id("customer_id", &new.customer_id)?;
-    check_ms("ack_after_ms", new.ack_after_ms)?;
+    check_ms("ack_after_ms", new.ack_after_ms.unwrap_or(0))?;
     let phone = sandbox.add_phone(&ws, new).await?;
     Ok(Reply::json(StatusCode::CREATED, &view(&phone)))
 }
