@@ -12,7 +12,7 @@ use crate::identity::customer_hash;
 use crate::providers::capture::{Capture, CapturedPush};
 use crate::registry::Created;
 use backstop_wire::time::{from_rfc3339, to_rfc3339};
-use load::{Caller, Run, drive, request};
+use load::{Caller, Run, drive, request, server_cpu_us};
 use report::{Lateness, Rate, Report, Spread};
 use serde_json::{Value, json};
 use std::io::Write as _;
@@ -24,9 +24,9 @@ use tokio::sync::oneshot;
 
 /// Acks of one request, the most that one may carry.
 const BATCH: usize = 100;
-/// Follow-ups whose lateness is measured, and how many of them fall due each second.
-const MEASURED: usize = 5_000;
+/// How many of those whose lateness is measured fall due each second, and how many are posted at a time.
 const MEASURED_PER_SECOND: usize = 1_000;
+const MEASURED_SLICE: usize = 50;
 /// P3's floor: the shortest wait a workspace may have.
 const SHORT_WAIT_MS: i64 = 1_000;
 const TEXT: &str = "Hello! I have looked at your order: the parcel left our warehouse this morning and should reach \
@@ -44,6 +44,9 @@ pub struct Options {
     /// Pending follow-ups while lateness is measured; 0 leaves it out.
     #[arg(long, default_value_t = 100_000)]
     pending: usize,
+    /// Follow-ups whose lateness is measured, a thousand a second.
+    #[arg(long, default_value_t = 5_000)]
+    measured: usize,
     /// Connections of the generator.
     #[arg(long, default_value_t = 64)]
     connections: usize,
@@ -189,15 +192,18 @@ impl Bench<'_> {
         ];
         for (what, customer_of, each) in whole {
             let creates = (0..count).map(|n| reply(workspace, first + n, customer_of(n))).collect();
+            let before_us = server_cpu_us();
             let created = self.drive(creates).await?;
+            self.all_pushed(count).await?;
             if first == 0 {
-                rates.push(Rate::of("creates", &created, 1));
+                rates.push(Rate::of("creates, with their pushes", &created, 1, server_cpu_us() - before_us));
             }
             first += count;
-            self.all_pushed(count).await?;
             let receipts = self.pushed.take();
             let acks = acks(workspace, &receipts, &phones, customer_of, each);
-            rates.push(Rate::of(what, &self.drive(acks).await?, each));
+            let before_us = server_cpu_us();
+            let acked = self.drive(acks).await?;
+            rates.push(Rate::of(what, &acked, each, server_cpu_us() - before_us));
         }
         Ok(rates)
     }
@@ -248,17 +254,16 @@ impl Bench<'_> {
         let bearer = format!("authorization: Bearer {}\r\n", waiting.api_key);
         let mut caller = Caller::connect(self.address).await?;
         caller.ask(&request("PUT", "/v1/settings", &bearer, &settings)).await?;
-        self.register(waiting, MEASURED).await?;
+        self.register(waiting, self.options.measured).await?;
         let customers = (self.options.count / BATCH).max(1);
         let fill = (0..self.options.pending).map(|n| reply(busy, 10_000_000 + n, n % customers)).collect();
         self.drive(fill).await?;
-        let slices = 50;
+        let numbers: Vec<usize> = (0..self.options.measured).collect();
         let mut pending = 0;
-        let mut turns = turns(Duration::from_millis((slices * 1_000 / MEASURED_PER_SECOND) as u64));
-        for slice in 0..MEASURED / slices {
+        let mut turns = turns(Duration::from_millis((MEASURED_SLICE * 1_000 / MEASURED_PER_SECOND) as u64));
+        for slice in numbers.chunks(MEASURED_SLICE) {
             turns.tick().await;
-            let replies = (slice * slices..(slice + 1) * slices).map(|n| reply(waiting, n, n)).collect();
-            self.drive(replies).await?;
+            self.drive(slice.iter().map(|n| reply(waiting, *n, *n)).collect()).await?;
             pending = pending.max((self.pending)());
         }
         // The last of them fall due, and what they send is accepted.

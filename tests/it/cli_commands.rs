@@ -174,3 +174,18 @@ fn the_program_describes_itself() {
     assert_eq!(run(&dir, &["--config", "none.toml", "serve"]).status.code(), Some(78));
     assert!(said(&dir, &["--help"]).contains("Exit codes: 0 done;"));
 }
+
+/// The benchmark measures what it says, and nothing is ever early; its numbers here say nothing.
+#[test]
+fn a_small_benchmark_runs_through() {
+    let dir = tempdir().unwrap();
+    let arguments = ["bench", "--json", "--count", "200", "--pending", "200", "--measured", "100"];
+    let report: Value = serde_json::from_str(&said(&dir, &arguments)).unwrap();
+    let rates = report["rates"].as_array().unwrap();
+    assert_eq!(rates.len(), 4, "{report}");
+    assert!(rates.iter().all(|rate| rate["done"] == 200 && rate["per_second"].as_f64() > Some(0.0)), "{report}");
+    let lateness = &report["lateness"];
+    assert_eq!((&lateness["measured"], &lateness["early"]), (&json!(100), &json!(0)), "{report}");
+    let left_over = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(left_over, 0, "the database is removed");
+}

@@ -151,3 +151,13 @@ fn since(began: Instant) -> Duration {
 pub(super) fn micros(began: Instant) -> u32 {
     u32::try_from(since(began).as_micros()).unwrap_or(u32::MAX)
 }
+
+/// Processor time of the server so far, in microseconds: the whole process without this thread, the generator's.
+pub(super) fn server_cpu_us() -> i64 {
+    use rustix::time::{ClockId, clock_gettime};
+    let micros = |clock| {
+        let time = clock_gettime(clock);
+        time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
+    };
+    micros(ClockId::ProcessCPUTime) - micros(ClockId::ThreadCPUTime)
+}

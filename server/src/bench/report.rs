@@ -27,6 +27,8 @@ pub(super) struct Rate {
     /// What was measured: replies, acks.
     pub(super) done: usize,
     pub(super) per_second: f64,
+    /// Of the server for each; unlike the rate, it does not depend on who else uses the machine.
+    pub(super) cpu_us: f64,
     pub(super) request_us: Spread,
 }
 
@@ -62,10 +64,11 @@ impl Spread {
 }
 
 impl Rate {
-    /// `each` = how many of what is counted one request holds.
-    pub(super) fn of(what: &'static str, run: &Run, each: usize) -> Rate {
+    /// `each` = how many of what is counted one request holds; `cpu_us` = the server's for all of them.
+    pub(super) fn of(what: &'static str, run: &Run, each: usize, cpu_us: i64) -> Rate {
         let done = run.latencies_us.len() * each;
-        Rate { what, done, per_second: run.rate() * each as f64, request_us: Spread::of(&run.latencies_us) }
+        let (per_second, cpu_us) = (run.rate() * each as f64, cpu_us as f64 / done.max(1) as f64);
+        Rate { what, done, per_second, cpu_us, request_us: Spread::of(&run.latencies_us) }
     }
 }
 
@@ -77,17 +80,12 @@ impl Report {
         let Report { commit, machine, connections, fsync_before, fsync_after, .. } = self;
         let _ = writeln!(out, "backstop bench  {commit} ({build})");
         let _ = writeln!(out, "{machine}; {connections} connections, generator on the same cores");
-        let _ = writeln!(
-            out,
-            "fdatasync 4 KiB, p50/p99/max µs: {} before, {} after",
-            slashed(fsync_before),
-            slashed(fsync_after)
-        );
-        let _ =
-            writeln!(out, "\n{:<38}{:>9}{:>12}   request p50/p99/max µs", "durable over HTTP", "count", "per second");
-        for rate in &self.rates {
-            let Rate { what, done, per_second, request_us } = rate;
-            let _ = writeln!(out, "{what:<38}{done:>9}{per_second:>12.0}   {}", slashed(request_us));
+        let (before, after) = (slashed(fsync_before), slashed(fsync_after));
+        let _ = writeln!(out, "fdatasync 4 KiB, p50/p99/max µs: {before} before, {after} after");
+        let head = ["durable over HTTP", "count", "per second", "server CPU µs each"];
+        let _ = writeln!(out, "\n{:<32}{:>8}{:>12}{:>20}   request p50/p99/max µs", head[0], head[1], head[2], head[3]);
+        for Rate { what, done, per_second, cpu_us, request_us } in &self.rates {
+            let _ = writeln!(out, "{what:<32}{done:>8}{per_second:>12.0}{cpu_us:>20.1}   {}", slashed(request_us));
         }
         if let Some(lateness) = &self.lateness {
             let Lateness { pending, measured, early, decided_ms, accepted_ms } = lateness;
