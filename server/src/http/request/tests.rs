@@ -51,14 +51,8 @@ fn a_wrong_field_is_named_with_its_path() {
 #[test]
 fn what_is_not_json_is_refused_with_its_position() {
     let deep = format!("{{\"id\":\"a\",\"list\":{}1{}}}", "[".repeat(100_000), "]".repeat(100_000));
-    let bodies: [&[u8]; 6] = [
-        b"{",
-        b"{\"id\": \"a\"} x",
-        b"{\"id\": \"\xff\xfe\"}",
-        b"id=a",
-        b"{\"id\": \"\\ud800\"}",
-        deep.as_bytes(),
-    ];
+    let bodies: [&[u8]; 6] =
+        [b"{", b"{\"id\": \"a\"} x", b"{\"id\": \"\xff\xfe\"}", b"id=a", b"{\"id\": \"\\ud800\"}", deep.as_bytes()];
     for body in bodies {
         let problem = problem(body);
         let start = String::from_utf8_lossy(&body[..body.len().min(20)]).into_owned();
