@@ -140,7 +140,11 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
         *hold_until = None;
     }
     // From here on its bytes may leave: another follow-up of the conversation must not slip in before the answer.
-    d.left = true;
+    // Outreach waits for no gap and so begins one only when it really left.
+    if d.f.kind == Kind::Reply {
+        d.left = true;
+        d.f.gap_at = Some(now);
+    }
     d.effects.push(Effect::Send { channel, attempt });
     let why = d.f.reason().unwrap_or(Reason::Nothing);
     d.note("claim", if channel == Channel::Email { "send_email" } else { "send_text" }, why, None);
@@ -169,7 +173,8 @@ pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcom
         }
         Outcome::Unknown { .. } => unknown(d, channel),
     }
-    d.returned = !BOTH.iter().any(|c| d.f.leg(*c).has_begun());
+    let its_gap = d.f.gap_at.is_some() && d.f.gap_at == d.facts.left_at;
+    d.returned = its_gap && !BOTH.iter().any(|c| d.f.leg(*c).has_begun());
     let event = if channel == Channel::Email { "email" } else { "text" };
     d.note(event, outcome.label(), Reason::Nothing, outcome.error());
     settle(d);

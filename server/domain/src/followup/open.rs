@@ -85,6 +85,7 @@ pub fn open(new: NewReply, facts: &Facts<'_>, now: Ms, policy: &Policy) -> Opene
         late_ack_at: None,
         rest: None,
         stopped: false,
+        gap_at: None,
     };
     let mut d = Draft::new(&blank, facts, now, policy);
     let mut warnings = Vec::new();

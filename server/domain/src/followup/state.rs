@@ -99,6 +99,9 @@ pub struct Followup {
     /// Read, taken back, cancelled or acked late: what has not left does not leave any more.
     #[serde(default, skip_serializing_if = "is_false")]
     pub stopped: bool,
+    /// When it last began its conversation's gap (D8).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gap_at: Option<Ms>,
 }
 
 /// Where a follow-up stands. Exactly one of the last four is ever committed as its outcome.

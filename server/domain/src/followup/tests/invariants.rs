@@ -257,7 +257,7 @@ impl Family {
                     assert_eq!((is.attempt, *attempt), (was.attempt + 1, was.attempt + 1));
                     let keyed = self.around.policy.services.text.as_ref().is_some_and(|t| t.idempotent);
                     assert!(*channel == Channel::Email || keyed || !was.left, "sent again after it may have left");
-                    assert!(!before.stopped && decision.left);
+                    assert!(!before.stopped && (decision.left || before.kind == Kind::Outreach));
                 }
                 Effect::SendPush { device, attempt, .. } => {
                     let push = decision.next.pushes.iter().find(|p| p.device == *device).expect("it is in the state");

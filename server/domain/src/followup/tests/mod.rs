@@ -287,5 +287,6 @@ fn blank() -> Followup {
         late_ack_at: None,
         rest: None,
         stopped: false,
+        gap_at: None,
     }
 }

@@ -299,7 +299,17 @@ fn a_definite_failure_ends_the_gap_it_began() {
         let mut after = Case::falling_back();
         after.sent(10, Channel::Email, accepted()).sent(20, Channel::Text, outcome);
         assert!(!after.last.returned && after.left_at.is_some());
+        let mut both = Case::falling_back();
+        both.claimed(10, Channel::Text).sent(20, Channel::Email, rejected());
+        assert!(!both.last.returned, "the text may still leave");
+        both.at(30, &Event::FallbackAnswered { channel: Channel::Text, attempt: 1, outcome: rejected() });
+        assert_eq!((both.last.returned, both.left_at), (true, None));
     }
+    let mut outreach = Case::around(&[]);
+    (outreach.wrote, outreach.left_at) = (false, Some(T0 - 1));
+    outreach.open(T0, reply(1, T0));
+    outreach.sent(10, Channel::Email, rejected());
+    assert_eq!(outreach.left_at, Some(T0 - 1), "outreach waits for no gap, and ends none");
 }
 
 /// D8: a follow-up's own text and email never hold each other, whatever became of the other one.
