@@ -163,6 +163,7 @@ impl World {
             self.write(&ran)?;
             done.push(ran);
         }
+        self.watch_sweep();
         if self.mishap(2) {
             self.oracle.reach("crash after commit");
             self.crash(node);
@@ -181,7 +182,6 @@ impl World {
             }
             self.answer(node, ran.job, Some(ran.answered));
         }
-        self.watch_sweep();
         self.rouse(node);
         Ok(())
     }

@@ -154,12 +154,14 @@ impl Oracle {
         if channel == Channel::Text && now > f.deadline_at + policy.fallback_horizon_ms + SLACK_MS {
             return Err(format!("{id}: a text leaves {} ms after it was due", now - f.deadline_at));
         }
-        self.claimed_at.insert((id, channel), now);
+        // As the rules count: from decision to decision.
+        let at = f.leg(channel).at;
+        self.claimed_at.insert((id, channel), at);
         let begun = self.begun.entry(row.conversation).or_default();
         if f.kind == Kind::Outreach || begun.iter().any(|(known, _)| *known == id) {
             return Ok(());
         }
-        begun.push((id, now));
+        begun.push((id, at));
         self.gap_kept(row.conversation, policy)
     }
 
