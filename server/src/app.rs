@@ -118,6 +118,11 @@ pub struct Opened {
 /// Opens the store that the configuration names; `serve` takes the one place of a server.
 pub fn open_store(config: &Config, sandbox: bool, serve: bool) -> Result<Opened, AppError> {
     let StoreUrl::Sqlite(path) = config.store_url().map_err(AppError::Url)?;
+    let directory = directory_of(&path);
+    if !directory.is_dir() {
+        let mend = format!("{}: there is no directory {}: make it first", config.store.url, directory.display());
+        return Err(AppError::Url(mend));
+    }
     let vault = data_key(config, &path)?.vault();
     let options = OpenOptions { sandbox, serve, read_connections: config.store.read_connections };
     let store = SqliteStore::open(&path, options, &vault)?;
@@ -137,6 +142,11 @@ fn beside(database: &Path, ending: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(ending);
     path.into()
+}
+
+/// The directory that a database lies in.
+pub fn directory_of(database: &Path) -> &Path {
+    database.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Where the data key of this configuration is.

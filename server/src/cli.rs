@@ -15,7 +15,7 @@ use backstop_domain::ids::FollowupId;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -291,7 +291,7 @@ fn check_config(config: &Config) -> Result<(), Failure> {
 fn check_store(config: &Config, report: &mut Report) {
     let Ok(StoreUrl::Sqlite(path)) = config.store_url() else { return };
     let key = app::data_key_path(config, &path);
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let directory = app::directory_of(&path);
     if !directory.is_dir() {
         return report.bad(format!("store     {}: no such directory: make it first", directory.display()));
     }

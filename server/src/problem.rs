@@ -125,7 +125,9 @@ impl Problem {
 
     /// 401 in its one shape: it tells nobody which keys exist.
     pub fn unauthorized() -> Problem {
-        Problem::new(Code::Unauthorized, "send a valid key as this endpoint's documentation says")
+        let detail = "no valid key: a backend sends `Authorization: Bearer sk_…`; an app sends `Backstop-App: app_…`, and \
+                      its device beside it `Authorization: Backstop-Device <device_id>.<device_key>`";
+        Problem::new(Code::Unauthorized, detail)
     }
 
     /// 404.

@@ -1,7 +1,7 @@
 //! The surface as a stranger's client meets it: names, words, and what is taken although it is said another way.
 
 use crate::flow::{ann, behave, post, presence, shop};
-use crate::program::said;
+use crate::program::{backstop, said};
 use backstop_server::testing::{Answer, Behaviour, Workspace};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -229,6 +229,21 @@ async fn the_sandbox_takes_null_and_every_channel_s_name() {
     for (channel, rows) in [("sms", 1), ("lms", 1), ("email", 1), ("push", 0), ("alimtalk", 0), ("line", 0)] {
         assert_eq!(shop.outbox(channel).await.len(), rows, "{channel}");
     }
+}
+
+/// A key says which; a database whose directory is not there is refused by that name.
+#[tokio::test]
+async fn refusals_say_what_to_send_and_what_to_make() {
+    let shop = shop().await;
+    let answer = shop.request_as(Method::GET, "/v1/settings", &[], None).await;
+    assert_eq!((answer.status, answer.code()), (401, "unauthorized"));
+    assert!(answer.body["detail"].as_str().unwrap().contains("Bearer sk_"), "{}", answer.body);
+    let dir = tempdir().unwrap();
+    let refused =
+        backstop(&dir, &["migrate"]).env("BACKSTOP__STORE__URL", "sqlite:nowhere/backstop.db").output().unwrap();
+    assert_eq!(refused.status.code(), Some(78));
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("[store] url") && said.contains("no directory nowhere: make it first"), "{said}");
 }
 
 /// A key is the backend's unless another scope is asked for.
