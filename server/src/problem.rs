@@ -125,8 +125,8 @@ impl Problem {
 
     /// 401 in its one shape: it tells nobody which keys exist.
     pub fn unauthorized() -> Problem {
-        let detail = "no valid key: a backend sends `Authorization: Bearer sk_…`; an app sends `Backstop-App: app_…`, and \
-                      its device beside it `Authorization: Backstop-Device <device_id>.<device_key>`";
+        let detail = "no valid key: a backend sends `Authorization: Bearer sk_…`; an app sends `Backstop-App: app_…`, \
+                      and its device beside it `Authorization: Backstop-Device <device_id>.<device_key>`";
         Problem::new(Code::Unauthorized, detail)
     }
 
