@@ -99,7 +99,7 @@ pub async fn play(options: &Options, view: View, out: Box<dyn Write + Send>) -> 
         return Err(format!("the story came out otherwise than it should: {}", wrong.join("; ")));
     }
     if !options.once {
-        ending::invite(&mut story.screen, &shop);
+        ending::invite(&mut story.screen, &shop, options.real_time);
         std::future::pending::<()>().await;
     }
     Ok(())

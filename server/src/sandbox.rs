@@ -9,6 +9,7 @@ mod routes;
 mod step;
 
 pub use phones::Network;
+pub(crate) use routes::document;
 pub use step::Stepped;
 
 use crate::http::Api;

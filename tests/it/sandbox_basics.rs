@@ -23,6 +23,32 @@ async fn the_clock_runs_until_it_is_turned() {
     assert_eq!(posted["accepted_at"], third["now"], "everything of the workspace lives on its clock");
 }
 
+/// One advance at a time: two at once add up, and each decides what is due on its way.
+#[tokio::test]
+async fn advances_take_turns() {
+    let shop = shop().await;
+    shop.phone("ann", Behaviour::Silent).await;
+    let id = shop.reply("ann", "Hello.").await;
+    let start = ms(&shop.advance(0).await["now"]);
+    let (one, two, three) = tokio::join!(shop.advance(20_000), shop.advance(20_000), shop.advance(1));
+    let last = [one, two, three].iter().map(|stepped| ms(&stepped["now"])).max();
+    assert_eq!(last, Some(start + 40_001));
+    let followup = shop.followup(&id).await;
+    assert_eq!(followup["decided_at"], followup["deadline_at"]);
+    assert_eq!(sent(&shop).await, (1, 1));
+}
+
+/// W2: a failure report is delivered on a clock that was never turned, too.
+#[tokio::test]
+async fn w2_reports_come_on_a_running_clock() {
+    let shop = sandbox().await.workspace().await;
+    shop.put_customer("ann", ann()).await;
+    behave(&shop, "email", "report_failed").await;
+    let id = shop.reply("ann", "Hello.").await;
+    expect(&shop, &id, "fell_back", "no_device").await;
+    assert_eq!(crate::flow::delivery(&shop.followup(&id).await, "email"), "failed:report_failed");
+}
+
 /// W4: what the sandbox cannot do it says, and nothing happens.
 #[tokio::test]
 async fn w4_bad_input_is_refused_with_the_field() {
@@ -75,6 +101,24 @@ async fn a_key_opens_its_own_workspace_only() {
         assert_eq!((answer.status, answer.code()), (403, "forbidden"), "{path}");
     }
     assert_eq!(shop.request_as(Method::POST, "/sandbox/workspaces", none, None).await.status, 201);
+}
+
+/// Every operation that the document gives the sandbox is there, and takes the keys that it says.
+#[tokio::test]
+async fn the_document_is_true_of_the_sandbox() {
+    let shop = shop().await;
+    let document = shop.get("/openapi.json").await.ok();
+    let mut found = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap().iter().filter(|(_, o)| o["tags"][0] == "sandbox") {
+            found += 1;
+            let method = Method::from_bytes(method.to_uppercase().as_bytes()).unwrap();
+            let answer = shop.request_as(method.clone(), &path.replace(['{', '}'], ""), &[], None).await;
+            let expected = if operation["security"].is_null() { 201 } else { 401 };
+            assert_eq!(answer.status, expected, "{method} {path}: {}", answer.body);
+        }
+    }
+    assert_eq!(found, 10);
 }
 
 /// The workspace that every sandbox has, with its well-known keys.

@@ -54,9 +54,10 @@ fn body(screen: &mut Screen, text: &str) {
 }
 
 /// Lines to copy.
-pub(super) fn invite(screen: &mut Screen, shop: &Workspace) {
+pub(super) fn invite(screen: &mut Screen, shop: &Workspace, clock_runs: bool) {
     let url = shop.url();
-    heading(screen, "The server stays up. Its clock stands still until you turn it. Try:");
+    let clock = if clock_runs { "runs until you first turn it" } else { "stands still until you turn it" };
+    heading(screen, &format!("The server stays up. Its clock {clock}. Try:"));
     screen.line(&format!("  api() {{ curl -sS -H 'Authorization: Bearer {}' \\", shop.keys().api_key));
     screen.line(&format!("          -H 'Content-Type: application/json' \"{url}$@\"; echo; }}"));
     screen.line("");

@@ -11,7 +11,7 @@ use std::io::Write;
 const MIN_COLUMNS: usize = 80;
 const MAX_COLUMNS: usize = 120;
 /// Lines of a frame beside the news.
-const FIXED_LINES: usize = 19;
+const FIXED_LINES: usize = 18;
 const NEWS_LINES: std::ops::RangeInclusive<usize> = 4..=36;
 
 /// What the display may do.
@@ -37,7 +37,9 @@ impl View {
         let size = rustix::termios::tcgetwinsize(std::io::stdout()).ok().filter(|size| size.ws_col > 0);
         let (columns, rows) =
             size.map_or((MIN_COLUMNS, 24), |size| (usize::from(size.ws_col), usize::from(size.ws_row)));
-        View { redraw: true, color: !no_color, columns: columns.clamp(40, MAX_COLUMNS), rows: rows.max(10) }
+        // A frame that is higher or wider than its terminal cannot be drawn over.
+        let redraw = columns >= MIN_COLUMNS && rows > FIXED_LINES + NEWS_LINES.start();
+        View { redraw, color: !no_color, columns: columns.clamp(MIN_COLUMNS, MAX_COLUMNS), rows }
     }
 }
 

@@ -14,6 +14,9 @@ use utoipa::openapi::security::{
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa::{OpenApi as _, ToSchema};
 
+/// The one operation of a workspace that needs no key: it makes the workspace.
+const OPEN_IN_A_SANDBOX: (&str, &str) = ("post", "/sandbox/workspaces");
+
 #[derive(utoipa::OpenApi)]
 #[openapi(
     info(
@@ -29,6 +32,8 @@ use utoipa::{OpenApi as _, ToSchema};
                                           optional `Idempotency-Key`, kept 24 h."),
         (name = "device", description = "For the SDK: `Backstop-App: app_…`, and a device's own key where it has one."),
         (name = "presence", description = "For backend, device and web page alike."),
+        (name = "sandbox", description = "Only on a server started with `--sandbox`, where nothing real is sent: the \
+                                          workspace has a clock to turn, phones that run the SDK, and an outbox."),
         (name = "operations", description = "For the machinery around the server.")
     ),
     components(schemas(Problem, FieldError))
@@ -203,6 +208,7 @@ pub(super) fn base() -> OpenApi {
 /// The whole document.
 pub fn document() -> OpenApi {
     let mut document = super::routes().into_openapi();
+    document.merge(crate::sandbox::document());
     document.info.version = env!("CARGO_PKG_VERSION").into();
     describe_keys(&mut document);
     loosen_choices(&mut document);
@@ -218,7 +224,7 @@ pub fn document() -> OpenApi {
         for (method, operation) in operations.into_iter().filter_map(|(method, op)| Some((method, op.as_mut()?))) {
             operation.operation_id = Some(operation_id(method, path));
             let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
-            operation.security = security(tag, path);
+            operation.security = security(tag, path).filter(|_| (method, path.as_str()) != OPEN_IN_A_SANDBOX);
             if method == "post" && tag == "backend" {
                 operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
             }
@@ -290,7 +296,7 @@ fn security(tag: &str, path: &str) -> Option<Vec<SecurityRequirement>> {
     let one = |name: &str| SecurityRequirement::new(name, Vec::<String>::new());
     let device = || one("app").add("device", Vec::<String>::new());
     match tag {
-        "backend" => Some(vec![one("backend")]),
+        "backend" | "sandbox" => Some(vec![one("backend")]),
         // The first registration has no device key yet.
         "device" if path == "/v1/devices" => Some(vec![one("app"), device()]),
         "device" => Some(vec![device()]),

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use utoipa::ToSchema;
 
 /// Captured sends kept per workspace, the newest of them.
 pub const MAX_PER_WORKSPACE: usize = 50_000;
@@ -18,8 +19,9 @@ const MAX_RULES: usize = 1_000;
 const RATE_LIMIT_MS: i64 = 60_000;
 
 /// What a captured send travels by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = CapturedChannel)]
 pub enum Channel {
     /// APNs and FCM.
     Push,
@@ -30,8 +32,9 @@ pub enum Channel {
 }
 
 /// How a captured provider answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = ProviderBehaviour)]
 pub enum Behaviour {
     /// Takes it.
     Accept,
@@ -50,7 +53,7 @@ pub enum Behaviour {
 }
 
 /// One send, as it would have left.
-#[derive(Clone, Serialize)]
+#[derive(Clone, Serialize, ToSchema)]
 pub struct Captured {
     /// How.
     pub channel: Channel,

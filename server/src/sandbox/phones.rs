@@ -1,4 +1,6 @@
 //! Virtual phones: the real SDK core behind a captured push token, on its workspace's clock.
+//!
+//! They live in memory: after a restart their devices are registered still, and as silent as phones in a drawer.
 
 use super::{Inner, Sandbox};
 use crate::clock::Clocks;
@@ -22,6 +24,7 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tower::ServiceExt as _;
+use utoipa::ToSchema;
 
 /// Phones a workspace has at most.
 const MAX_PHONES: usize = 1_000;
@@ -40,8 +43,9 @@ pub enum Network {
 }
 
 /// How a phone takes a push.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
+#[schema(as = PhoneBehaviour)]
 pub(super) enum Behaviour {
     /// Shows it and acks `displayed`.
     Ack,
@@ -54,14 +58,18 @@ pub(super) enum Behaviour {
 }
 
 /// A phone to make.
-#[derive(Clone, Deserialize)]
+#[derive(Clone, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NewPhone {
     pub(super) customer_id: String,
     pub(super) behaviour: Behaviour,
+    /// By the workspace's clock; 0 = at once.
     #[serde(default)]
+    #[schema(value_type = Option<i64>, minimum = 0)]
     pub(super) ack_after_ms: Option<Ms>,
+    /// `android` (default) or `ios`.
     #[serde(default)]
+    #[schema(value_type = Option<String>)]
     pub(super) platform: Option<Platform>,
 }
 

@@ -2,39 +2,56 @@
 
 use super::Sandbox;
 use super::phones::{Behaviour as PhoneBehaviour, NewPhone, Phone};
-use super::step::MAX_ADVANCE_MS;
+use super::step::{MAX_ADVANCE_MS, Stepped};
 use crate::http::request::{BACKEND_BYTES, Payload, Reply, backend, parse};
 use crate::http::validate::caller_id;
 use crate::problem::Problem;
-use crate::providers::capture::{Behaviour, Channel};
-use crate::registry::CreateError;
+use crate::providers::capture::{Behaviour, Captured, Channel};
+use crate::registry::{CreateError, Created};
 use crate::vault;
 use crate::workspace::Workspace;
 use axum::Router;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
-use axum::routing::{delete, get, post};
 use backstop_domain::Ms;
 use backstop_wire::{Platform, time::to_rfc3339};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::sync::Arc;
+use utoipa::ToSchema;
+use utoipa::openapi::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
 type Answer = Result<Reply, Problem>;
 
 pub(super) fn router(sandbox: Sandbox) -> Router {
-    Router::new()
-        .route("/sandbox/workspaces", post(create_workspace).delete(drop_workspace))
-        .route("/sandbox/workspaces/{name}", delete(drop_named))
-        .route("/sandbox/clock", get(clock))
-        .route("/sandbox/clock/advance", post(advance))
-        .route("/sandbox/outbox", get(outbox))
-        .route("/sandbox/providers/{channel}", post(set_provider))
-        .route("/sandbox/phones", post(add_phone).get(phones))
-        .route("/sandbox/webhooks", get(webhooks))
-        .with_state(sandbox)
+    routes().split_for_parts().0.with_state(sandbox)
+}
+
+/// What the routes say of themselves, for the API's document.
+pub(crate) fn document() -> OpenApi {
+    routes().into_openapi()
+}
+
+fn routes() -> OpenApiRouter<Sandbox> {
+    OpenApiRouter::new()
+        .routes(routes!(create_workspace, drop_workspace))
+        .routes(routes!(drop_named))
+        .routes(routes!(clock))
+        .routes(routes!(advance))
+        .routes(routes!(outbox))
+        .routes(routes!(set_provider))
+        .routes(routes!(add_phone, phones))
+        .routes(routes!(webhooks))
+}
+
+/// A whole list.
+#[derive(Serialize, ToSchema)]
+struct All<T: ToSchema> {
+    data: Vec<T>,
 }
 
 /// The workspace whose key was sent.
@@ -60,7 +77,11 @@ impl<T: DeserializeOwned> FromRequest<Sandbox> for Body<T> {
     }
 }
 
+/// Makes a workspace of a test's own
+///
 /// No key: whoever reaches a sandbox may use it.
+#[utoipa::path(post, path = "/sandbox/workspaces", tag = "sandbox",
+    responses((status = 201, description = "Its keys, shown once", body = Created)))]
 async fn create_workspace(State(sandbox): State<Sandbox>) -> Answer {
     let random = vault::random_secret_hex();
     let name = format!("sandbox-{}", &random[..16]);
@@ -73,11 +94,18 @@ async fn create_workspace(State(sandbox): State<Sandbox>) -> Answer {
     }
 }
 
+/// Drops the key's workspace with everything in it
+#[utoipa::path(delete, path = "/sandbox/workspaces", tag = "sandbox",
+    responses((status = 200, description = "It is gone")))]
 async fn drop_workspace(State(sandbox): State<Sandbox>, Own(ws): Own) -> Answer {
     sandbox.drop_workspace(&ws).await?;
     Ok(Reply::done())
 }
 
+/// Drops the key's workspace, by its name
+#[utoipa::path(delete, path = "/sandbox/workspaces/{name}", tag = "sandbox",
+    params(("name" = String, Path, description = "The name of the key's workspace")),
+    responses((status = 200, description = "It is gone")))]
 async fn drop_named(State(sandbox): State<Sandbox>, Path(name): Path<String>, Own(ws): Own) -> Answer {
     if name != ws.name {
         return Err(Problem::not_found("this key is not of a workspace of that name"));
@@ -86,21 +114,42 @@ async fn drop_named(State(sandbox): State<Sandbox>, Path(name): Path<String>, Ow
     Ok(Reply::done())
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Advance {
+    /// 0 to a year; 0 freezes the clock where it is.
+    #[schema(value_type = i64, minimum = 0)]
     ms: Ms,
 }
 
+/// Freezes the workspace's clock, and moves it on
+///
+/// It steps through due instants in order: decides at that instant, performs, folds the outcomes in. From the first
+/// call on only this moves the clock, and never back.
+#[utoipa::path(post, path = "/sandbox/clock/advance", tag = "sandbox", request_body = Advance,
+    responses((status = 200, description = "Everything up to there is settled", body = Stepped)))]
 async fn advance(State(sandbox): State<Sandbox>, Own(ws): Own, Body(body): Body<Advance>) -> Answer {
     check_ms("ms", body.ms)?;
     Ok(Reply::ok(&sandbox.advance(&ws, body.ms).await?))
 }
 
+/// Where a workspace's clock stands.
+#[derive(Serialize, ToSchema)]
+#[schema(as = SandboxClock)]
+struct Stands {
+    #[schema(format = DateTime)]
+    now: String,
+    /// Whether only `POST /sandbox/clock/advance` moves it.
+    frozen: bool,
+}
+
+/// Shows the workspace's clock
+#[utoipa::path(get, path = "/sandbox/clock", tag = "sandbox",
+    responses((status = 200, description = "Its time", body = Stands)))]
 async fn clock(State(sandbox): State<Sandbox>, Own(ws): Own) -> Answer {
     let clocks = &sandbox.0.api.clocks;
     let frozen = clocks.frozen_at(ws.id).is_some();
-    Ok(Reply::ok(&json!({ "now": to_rfc3339(clocks.now_ms(ws.id)), "frozen": frozen })))
+    Ok(Reply::ok(&Stands { now: to_rfc3339(clocks.now_ms(ws.id)), frozen }))
 }
 
 #[derive(Deserialize)]
@@ -110,6 +159,16 @@ struct OutboxFilter {
     followup_id: Option<String>,
 }
 
+/// Lists what would have left, oldest first
+///
+/// One row per effect: a repeat updates `attempt`. It waits up to 5 s for what was committed before it. Kept in
+/// memory, the newest 50,000; deliveries are the durable record.
+#[utoipa::path(get, path = "/sandbox/outbox", tag = "sandbox",
+    params(
+        ("channel" = Option<Channel>, Query, description = "Only this channel"),
+        ("followup_id" = Option<String>, Query, description = "Only this follow-up's"),
+    ),
+    responses((status = 200, description = "All of it", body = All<Captured>)))]
 async fn outbox(State(sandbox): State<Sandbox>, Own(ws): Own, parts: OutboxQuery) -> Answer {
     let OutboxQuery(filter) = parts;
     // Nothing leaves by these yet, so that a test may already look.
@@ -134,14 +193,25 @@ impl FromRequestParts<Sandbox> for OutboxQuery {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SetProvider {
     behaviour: Behaviour,
+    /// Only to this number or address.
     to: Option<String>,
+    /// Only to this push token.
     token: Option<String>,
+    /// Only so many times; absent = from now on.
+    #[schema(minimum = 1)]
     times: Option<u32>,
 }
+
+/// Says how captured providers answer
+///
+/// Of several rules that fit a send, the latest decides.
+#[utoipa::path(post, path = "/sandbox/providers/{channel}", tag = "sandbox", request_body = SetProvider,
+    params(("channel" = Channel, Path, description = "Whose providers")),
+    responses((status = 200, description = "From now on")))]
 
 async fn set_provider(
     State(sandbox): State<Sandbox>,
@@ -161,31 +231,45 @@ async fn set_provider(
     if rule.token.is_some() && channel != Channel::Push {
         return Err(Problem::invalid_field("token", "not_allowed", "only a push has a token; use to"));
     }
+    // Failure reports of a workspace find it by its yard.
+    let _ = sandbox.yard(&ws);
     sandbox.0.capture.set_behaviour(&ws.name, channel, rule.behaviour, rule.to, rule.token, rule.times);
     Ok(Reply::done())
 }
 
-#[derive(Serialize)]
-struct PhoneView<'a> {
-    device_id: &'a str,
-    customer_id: &'a str,
-    token: &'a str,
+/// A virtual phone.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Phone)]
+struct PhoneView {
+    /// `dev_…`.
+    device_id: String,
+    customer_id: String,
+    /// Its push token.
+    token: String,
+    #[schema(value_type = String)]
     platform: Platform,
     behaviour: PhoneBehaviour,
+    #[schema(value_type = i64)]
     ack_after_ms: Ms,
 }
 
-fn view(phone: &Phone) -> PhoneView<'_> {
+fn view(phone: &Phone) -> PhoneView {
     PhoneView {
-        device_id: &phone.device_id,
-        customer_id: &phone.customer_id,
-        token: &phone.token,
+        device_id: phone.device_id.clone(),
+        customer_id: phone.customer_id.clone(),
+        token: phone.token.clone(),
         platform: phone.platform,
         behaviour: phone.behaviour,
         ack_after_ms: phone.ack_after_ms,
     }
 }
 
+/// Makes a virtual phone
+///
+/// It runs the real SDK inside the server, on the workspace's clock: logs the customer in, registers a token of its
+/// own, and takes its pushes as told. Gone after a restart.
+#[utoipa::path(post, path = "/sandbox/phones", tag = "sandbox", request_body = NewPhone,
+    responses((status = 201, description = "It is registered", body = PhoneView)))]
 async fn add_phone(State(sandbox): State<Sandbox>, Own(ws): Own, Body(new): Body<NewPhone>) -> Answer {
     caller_id("customer_id", &new.customer_id)?;
     check_ms("ack_after_ms", new.ack_after_ms.unwrap_or(0))?;
@@ -193,14 +277,20 @@ async fn add_phone(State(sandbox): State<Sandbox>, Own(ws): Own, Body(new): Body
     Ok(Reply::json(StatusCode::CREATED, &view(&phone)))
 }
 
+/// Lists the virtual phones
+#[utoipa::path(get, path = "/sandbox/phones", tag = "sandbox",
+    responses((status = 200, description = "All of them", body = All<PhoneView>)))]
 async fn phones(State(sandbox): State<Sandbox>, Own(ws): Own) -> Answer {
-    let phones = sandbox.yard(&ws).all();
-    let phones: Vec<_> = phones.iter().map(|phone| view(phone)).collect();
-    Ok(Reply::ok(&json!({ "data": phones })))
+    let data = sandbox.yard(&ws).all().iter().map(|phone| view(phone)).collect();
+    Ok(Reply::ok(&All { data }))
 }
 
+/// Lists captured webhook calls
+///
 /// Nothing calls a webhook yet: the list is there so that a test can already ask.
-async fn webhooks(Own(_): Own) -> Reply {
+#[utoipa::path(get, path = "/sandbox/webhooks", tag = "sandbox",
+    responses((status = 200, description = "All of them")))]
+async fn webhooks(_own: Own) -> Reply {
     Reply::ok(&json!({ "data": [] }))
 }
 

@@ -9,6 +9,7 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use utoipa::ToSchema;
 
 /// The furthest one call turns a clock: a year.
 pub(super) const MAX_ADVANCE_MS: Ms = 366 * 86_400_000;
@@ -18,9 +19,10 @@ const INSTANT: Duration = Duration::from_secs(30);
 const IDLE_ROUNDS: usize = 3;
 
 /// What came of an advance.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Stepped {
     /// The workspace's time now, RFC 3339.
+    #[schema(format = DateTime)]
     pub now: String,
     /// Decisions made on the way: wake-ups that changed something, and acks of virtual phones.
     pub decided: usize,
