@@ -188,6 +188,9 @@ impl App {
     pub async fn build(config: &Config, time: Time, mode: Mode) -> Result<App, AppError> {
         let metrics = start_metrics();
         let sandbox = matches!(mode, Mode::Sandbox { .. });
+        // Half an account stops a sandbox, too, and before anything is made on the disk.
+        let for_now: Arc<dyn Clock> = Arc::new(SystemClock::start());
+        accounts(config, &for_now)?;
         let Opened { store, vault, path } = open_store(config, sandbox, true)?;
         let clock: Arc<dyn Clock> = match time {
             Time::System => Arc::new(SystemClock::resume(beside(&path, ".clock"), store.pending_count().await? > 0)),

@@ -141,7 +141,11 @@ fn a_half_configured_provider_is_refused() {
             assert_eq!(output.status.code(), Some(78), "{command}: {toml}: {said}");
             assert!(said.contains(expected), "{command}: {toml}: {said}");
         }
+        let sandbox = run(&dir, &["--config", "backstop.toml", "serve", "--sandbox"]);
+        assert_eq!(sandbox.status.code(), Some(78), "{toml}: {}", stderr(&sandbox));
+        assert!(stderr(&sandbox).contains(expected), "{toml}: {}", stderr(&sandbox));
     }
+    assert!(!dir.path().join("backstop.db").exists(), "nothing is made before all of it is checked");
 }
 
 /// Bad input: a key file that others may read, or that is gone, stops the start and changes nothing.
