@@ -6,6 +6,7 @@ use super::judge::judge;
 use super::work::{Rank, Work, want_followup, want_open};
 use crate::store::{DeviceRow, Key, Row, StoreError};
 use crate::workspace::{Busy, Workspace};
+use backstop_domain::Ms;
 use backstop_domain::device::Standing;
 use backstop_domain::followup::{Channel, Effect, Event, Outcome, Reason};
 use backstop_domain::ids::{DeviceId, FollowupId};
@@ -73,14 +74,20 @@ impl Work for PushAnswered {
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
         let ws = self.ws.id;
         let mut outcome = self.outcome.clone();
+        let mut buried = None;
         if let Outcome::TokenGone { since_ms, error } = &self.outcome
             && let Some(row) = desk.device(ws, self.device)?.cloned()
         {
-            if since_ms.is_some_and(|since| since < row.registered_at) {
+            // A provider that does not say since when speaks of the token as it was pushed to.
+            let since_ms = match since_ms {
+                Some(since_ms) => Some(*since_ms),
+                None => self.claimed_at(desk)?,
+            };
+            if since_ms.is_none_or(|since| since < row.registered_at) {
                 // C3: it speaks of an older registration; this one is alive and was not pushed to.
                 outcome = Outcome::RetryAfter { after_ms: None, error: error.clone() };
             } else {
-                self.bury(desk, row)?;
+                buried = Some(row);
             }
         }
         let event = Event::PushAnswered { device: self.device, attempt: self.attempt, outcome };
@@ -89,7 +96,8 @@ impl Work for PushAnswered {
         if let Some((rest, _)) = rest {
             judge(desk, &self.ws, rest, &event)?;
         }
-        Ok(())
+        // After the follow-up itself, so that its delivery keeps the provider's own word.
+        buried.map_or(Ok(()), |row| self.bury(desk, row))
     }
 
     fn done(self: Box<Self>, result: Result<(), StoreError>) {
@@ -100,6 +108,13 @@ impl Work for PushAnswered {
 }
 
 impl PushAnswered {
+    /// When the try that was answered began; `None` = a newer one has begun since.
+    fn claimed_at(&self, desk: &Desk<'_>) -> Result<Option<Ms>, Again> {
+        let row = desk.followup(self.ws.id, self.id)?;
+        let pushes = row.map(|row| row.state.pushes.as_slice()).unwrap_or_default();
+        Ok(pushes.iter().find(|p| p.device == self.device && p.attempt == self.attempt).map(|p| p.at))
+    }
+
     /// C3: a dead token is pushed to no more, and nobody waits for it.
     fn bury(&self, desk: &mut Desk<'_>, row: DeviceRow) -> Result<(), Again> {
         if row.standing != Standing::Registered {
