@@ -1,5 +1,6 @@
 //! Who is in the story, what their phone does, and how it comes out.
 
+use super::ACK_WAIT_MS;
 use backstop_domain::Ms;
 use serde_json::{Value, json};
 
@@ -23,6 +24,11 @@ impl Member {
     /// Body of `PUT /v1/customers/{id}`.
     pub(super) fn contact(&self) -> Value {
         json!({"name": self.name, "email": self.email(), "phone": self.number(), "locale": self.locale})
+    }
+
+    /// Whether their phone acks after the promise was kept without it.
+    pub(super) fn acks_late(&self) -> bool {
+        self.phone.is_some_and(|(_, after_ms)| after_ms > ACK_WAIT_MS)
     }
 
     /// The language of their email.

@@ -76,7 +76,7 @@ pub(super) struct Row {
     pub(super) followup_id: String,
     pub(super) state: String,
     pub(super) reason: String,
-    late: bool,
+    pub(super) late: bool,
     /// How much of the 30 s went by before it was decided, or until now.
     waited_ms: Ms,
     /// Entries of the history that were told.
@@ -155,6 +155,7 @@ impl Screen {
             for line in self.header(0) {
                 self.line(&line);
             }
+            self.line("");
         }
     }
 
