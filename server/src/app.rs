@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 
 /// Name of the workspace that every sandbox has.
 pub const SANDBOX_WORKSPACE: &str = "sandbox";
@@ -68,7 +69,8 @@ pub enum Ended {
     Drained,
     /// It was told to, and something under way did not end in time; it is judged again at the next start.
     Cut,
-    /// The store's file cannot be trusted any more, for this reason: start the process anew.
+    /// The store's file cannot be trusted any more, or a fault ended a part that everything waits for: start the
+    /// process anew.
     Unhealthy(String),
 }
 
@@ -253,15 +255,7 @@ impl App {
     /// left is in the store and is judged again at the next start.
     pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Ended {
         let App { store, engine, router, bounds, metrics, .. } = self;
-        let mut poison = store.poison_watch();
-        let unhealthy = async move {
-            let reason = poison.wait_for(Option::is_some).await.map(|reason| reason.clone());
-            match reason {
-                Ok(reason) => reason.unwrap_or_default(),
-                // The watch ends with the store, that is never before this does.
-                Err(_) => std::future::pending().await,
-            }
-        };
+        let unhealthy = unhealthy(store.poison_watch(), engine.broken_watch());
         let tidying = tidy(metrics);
         tokio::select! {
             reason = unhealthy => Ended::Unhealthy(reason),
@@ -271,6 +265,22 @@ impl App {
                 if drained && engine.stats().sending == 0 { Ended::Drained } else { Ended::Cut }
             }
         }
+    }
+}
+
+/// Ends when the process has to be started anew, with the reason.
+async fn unhealthy(
+    mut poison: watch::Receiver<Option<String>>,
+    mut broken: watch::Receiver<Option<&'static str>>,
+) -> String {
+    tokio::select! {
+        poisoned = poison.wait_for(Option::is_some) => match poisoned {
+            Ok(reason) => reason.clone().unwrap_or_default(),
+            // The store is held until the server has ended: only its writer can be gone.
+            Err(_) => "the store's writer ended".into(),
+        },
+        // The engine is held as long.
+        Ok(part) = broken.wait_for(Option::is_some) => format!("{} ended by a fault", part.unwrap_or_default()),
     }
 }
 
@@ -313,8 +323,12 @@ fn limits(config: &Config, sandbox: bool) -> Limits {
 
 /// What `/readyz` asks beside the store: a server whose timer does not know yet what is pending would decide late.
 fn ready(engine: &Engine) -> http::Check {
-    let timer = Arc::clone(engine.timer());
-    Arc::new(move || if timer.is_ready() { Ok(()) } else { Err("the timer is being filled from the store".into()) })
+    let engine = engine.clone();
+    Arc::new(move || match engine.broken() {
+        Some(part) => Err(format!("{part} ended by a fault: start the process anew")),
+        None if engine.timer().is_ready() => Ok(()),
+        None => Err("the timer is being filled from the store".into()),
+    })
 }
 
 /// The sandbox's workspace, whose keys everybody knows.

@@ -217,7 +217,7 @@ fn serve(config: &Config, options: &ServeOptions) -> Result<(), Failure> {
         Ended::Drained => tracing::info!("stopped; everything under way had ended"),
         Ended::Cut => tracing::warn!("stopped; what was under way is judged again at the next start"),
         Ended::Unhealthy(reason) => {
-            let message = format!("the store cannot be trusted any more ({reason}): check the disk, then start again");
+            let message = format!("cannot go on ({reason}): look at the log and the disk, then start again");
             return Err(Failure { exit: AGAIN, message });
         }
     }

@@ -8,8 +8,9 @@ mod parcel;
 
 use crate::engine::Engine;
 use crate::engine::desk::Handed;
+use crate::engine::outcome::{Claim, PushAnswered};
 use crate::providers::{Providers, PushProvider};
-use crate::store::{FollowupRow, Row, Store};
+use crate::store::{FollowupRow, Row, Store, StoreError};
 use crate::vault::Vault;
 use crate::workspace::{Busy, Workspace};
 use backstop_domain::Ms;
@@ -31,6 +32,10 @@ const FALLBACK_HANDS: usize = 128;
 const PUSH_BATCH: usize = 256;
 /// A send that says nothing for this long may have happened. Below `claim_ms`, above every provider's own time-out.
 const SEND_TIMEOUT: Duration = Duration::from_secs(12);
+/// Kept of a claim for storing the outcome.
+const CLAIM_REST_MS: Ms = 1_000;
+/// With less left of its claim a send is not begun: it would be a late one, of a claim that may be another's by then.
+const MIN_SEND: Duration = Duration::from_secs(2);
 /// Pause before an outcome that could not be stored is offered again.
 const STORE_RETRY: Duration = Duration::from_millis(200);
 
@@ -55,8 +60,7 @@ struct Task {
     row: Arc<FollowupRow>,
     around: Arc<Vec<Row>>,
     what: What,
-    busy: Busy,
-    _count: Count,
+    under_way: UnderWay,
 }
 
 #[derive(Clone, Copy)]
@@ -65,7 +69,12 @@ enum What {
     Fallback(Channel),
 }
 
-/// Held while a task is under way.
+/// Held until what came of an effect is durable: who drains and who waits for a workspace to settle see it.
+pub(crate) struct UnderWay {
+    _busy: Busy,
+    _count: Count,
+}
+
 struct Count(Arc<Load>);
 
 impl Drop for Count {
@@ -114,8 +123,8 @@ impl Performer {
             Effect::Send { .. } | Effect::Alarm(_) => return,
         };
         self.load.sending.fetch_add(1, Ordering::AcqRel);
-        let busy = workspace.activity.begin();
-        let task = Task { ws: workspace, row, around, what, busy, _count: Count(Arc::clone(&self.load)) };
+        let under_way = UnderWay { _busy: workspace.activity.begin(), _count: Count(Arc::clone(&self.load)) };
+        let task = Task { ws: workspace, row, around, what, under_way };
         if queue.try_send(task).is_err() {
             metrics::counter!("backstop_effects_postponed_total").increment(1);
         }
@@ -147,9 +156,9 @@ impl Performer {
 
 impl Hands {
     pub(crate) fn start(self, engine: &Engine) {
-        tokio::spawn(push_loop(engine.clone(), self.shop.clone(), self.pushes));
-        tokio::spawn(fallback_loop(engine.clone(), self.shop.clone(), self.texts));
-        tokio::spawn(fallback_loop(engine.clone(), self.shop, self.emails));
+        engine.start_loop("pushes", push_loop(engine.clone(), self.shop.clone(), self.pushes));
+        engine.start_loop("texts", fallback_loop(engine.clone(), self.shop.clone(), self.texts));
+        engine.start_loop("emails", fallback_loop(engine.clone(), self.shop, self.emails));
     }
 }
 
@@ -160,24 +169,32 @@ async fn push_loop(engine: Engine, shop: Shop, mut queue: mpsc::Receiver<Task>) 
     while queue.recv_many(&mut tasks, PUSH_BATCH).await > 0 {
         let parcels = parcel::pushes(&shop, &tasks).await;
         for (task, parcel) in tasks.drain(..).zip(parcels) {
-            let What::Push { device, attempt, .. } = task.what else { continue };
-            let provider = provider_of(&shop.providers, &task.row, device);
             let Ok(permit) = Arc::clone(&hands).acquire_owned().await else { return };
-            let engine = engine.clone();
+            let (engine, providers) = (engine.clone(), shop.providers.clone());
             tokio::spawn(async move {
-                let outcome = match (parcel, provider) {
-                    (Ok(send), Some(provider)) => {
-                        let outcome = tokio::time::timeout(SEND_TIMEOUT, provider.send(&send)).await;
-                        counted(provider.name(), outcome.unwrap_or_else(|_| timed_out()))
-                    }
-                    (Err(error), _) => error,
-                    (_, None) => Outcome::Rejected { error: "no_push_credentials".into() },
-                };
-                engine.push_answered(task.ws, task.row.id, device, attempt, outcome, task.busy).await;
+                push(&engine, &providers, task, parcel).await;
                 drop(permit);
             });
         }
     }
+}
+
+async fn push(engine: &Engine, providers: &Providers, task: Task, parcel: Result<parcel::Push, Outcome>) {
+    let Task { ws, row, what, under_way, .. } = task;
+    let What::Push { device, attempt, expires_at, .. } = what else { return };
+    let token_hash = parcel.as_ref().ok().map(|parcel| parcel.token_hash);
+    let outcome = match (parcel, provider_of(providers, &row, device)) {
+        // P10: it waited too long for a hand, and text and email are on their way.
+        _ if engine.clocks().now_ms(ws.id) >= expires_at => later("expired_before_sent"),
+        (Ok(parcel), Some(provider)) => {
+            let outcome = tokio::time::timeout(SEND_TIMEOUT, provider.send(&parcel.send)).await;
+            counted(provider.name(), outcome.unwrap_or_else(|_| timed_out()))
+        }
+        (Err(error), _) => error,
+        (_, None) => Outcome::Rejected { error: "no_push_credentials".into() },
+    };
+    let id = row.id;
+    engine.push_answered(PushAnswered { ws, id, device, attempt, outcome, token_hash, _under_way: under_way }).await;
 }
 
 fn provider_of(providers: &Providers, row: &FollowupRow, device: DeviceId) -> Option<Arc<dyn PushProvider>> {
@@ -203,43 +220,59 @@ async fn fallback_loop(engine: Engine, shop: Shop, mut queue: mpsc::Receiver<Tas
 
 async fn fall_back(engine: &Engine, shop: &Shop, task: Task) {
     let What::Fallback(channel) = task.what else { return };
-    let Some(attempt) = engine.claim(&task.ws, task.row.id, channel).await else { return };
-    let at = engine.clocks().now_ms(task.ws.id);
+    let Some(claim) = engine.claim(&task.ws, task.row.id, channel).await else { return };
     let outcome = match channel {
-        Channel::Email => send_email(shop, &task, attempt, at).await,
-        Channel::Text | Channel::Push => send_text(shop, &task, attempt, at).await,
+        Channel::Email => send_email(engine, shop, &task, claim).await,
+        Channel::Text | Channel::Push => send_text(engine, shop, &task, claim).await,
     };
-    let event = Event::FallbackAnswered { channel, attempt, outcome };
-    // Nobody else knows it: it is offered until it is stored, or until the claim's expiry makes it unknown.
+    let event = Event::FallbackAnswered { channel, attempt: claim.attempt, outcome };
+    // Nobody else knows it: it is offered until it is stored.
     while let Err(error) = engine.said(&task.ws, task.row.id, event.clone()).await {
         tracing::error!(followup = %task.row.id, %error, "an outcome waits for the store");
-        pause(STORE_RETRY).await;
-        if engine.is_closed() {
+        // A row that does not read takes no outcome, and this hand is needed elsewhere.
+        if engine.is_closed() || matches!(error, StoreError::Corrupt(_)) {
             return;
         }
+        pause(STORE_RETRY).await;
     }
 }
 
-async fn send_text(shop: &Shop, task: &Task, attempt: u32, at: Ms) -> Outcome {
+/// How long a send may take to end within its claim; `Err` = what stands in for it, since too little is left.
+fn time_left(engine: &Engine, task: &Task, claim: Claim) -> Result<Duration, Outcome> {
+    let left_ms = claim.until - CLAIM_REST_MS - engine.clocks().now_ms(task.ws.id);
+    let left = Duration::from_millis(u64::try_from(left_ms).unwrap_or(0)).min(SEND_TIMEOUT);
+    if left < MIN_SEND { Err(later("claim_nearly_over")) } else { Ok(left) }
+}
+
+async fn send_text(engine: &Engine, shop: &Shop, task: &Task, claim: Claim) -> Outcome {
     let Some(provider) = &shop.providers.text else { return Outcome::Rejected { error: "no_provider".into() } };
-    match parcel::text(shop, &task.ws, &task.row, attempt, at).await {
-        Ok(send) => {
-            let outcome = tokio::time::timeout(SEND_TIMEOUT, provider.send(&send)).await;
+    let at = engine.clocks().now_ms(task.ws.id);
+    let parcel = parcel::text(shop, &task.ws, &task.row, claim.attempt, at).await;
+    match parcel.and_then(|send| Ok((send, time_left(engine, task, claim)?))) {
+        Ok((send, left)) => {
+            let outcome = tokio::time::timeout(left, provider.send(&send)).await;
             counted(provider.name(), outcome.unwrap_or_else(|_| timed_out()))
         }
         Err(error) => error,
     }
 }
 
-async fn send_email(shop: &Shop, task: &Task, attempt: u32, at: Ms) -> Outcome {
+async fn send_email(engine: &Engine, shop: &Shop, task: &Task, claim: Claim) -> Outcome {
     let Some(provider) = &shop.providers.email else { return Outcome::Rejected { error: "no_provider".into() } };
-    match parcel::email(shop, &task.ws, &task.row, attempt, at).await {
-        Ok(send) => {
-            let outcome = tokio::time::timeout(SEND_TIMEOUT, provider.send(&send)).await;
+    let at = engine.clocks().now_ms(task.ws.id);
+    let parcel = parcel::email(shop, &task.ws, &task.row, claim.attempt, at).await;
+    match parcel.and_then(|send| Ok((send, time_left(engine, task, claim)?))) {
+        Ok((send, left)) => {
+            let outcome = tokio::time::timeout(left, provider.send(&send)).await;
             counted(provider.name(), outcome.unwrap_or_else(|_| timed_out()))
         }
         Err(error) => error,
     }
+}
+
+/// Nothing left the house; it is worth another try.
+fn later(error: &str) -> Outcome {
+    Outcome::RetryAfter { after_ms: None, error: error.to_owned() }
 }
 
 fn timed_out() -> Outcome {

@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 /// How often the store is asked for due rows that the index does not know.
 const SWEEP_MS: u64 = 250;
@@ -23,6 +23,9 @@ const SWEEP_ROWS: usize = 2_048;
 const FILL_ROWS: usize = 20_000;
 /// Wake-ups handed to the engine between two looks at the clock.
 const FIRE_ROWS: usize = 2_048;
+/// Wake-ups under way: two commits' worth keeps the engine busy, and an ack that comes in the middle of very many
+/// deadlines stands behind these and not behind all.
+const UNDER_WAY: usize = 2_048;
 /// The longest nap: a clock that was slewed or a suspend is noticed after it.
 const MAX_NAP_MS: Ms = 250;
 
@@ -47,6 +50,7 @@ pub struct Timer {
     earlier: Notify,
     stopped: AtomicBool,
     ready: AtomicBool,
+    places: Arc<Semaphore>,
 }
 
 impl Timer {
@@ -57,6 +61,7 @@ impl Timer {
             earlier: Notify::new(),
             stopped: AtomicBool::new(false),
             ready: AtomicBool::new(false),
+            places: Arc::new(Semaphore::new(UNDER_WAY)),
         }
     }
 
@@ -127,10 +132,10 @@ impl Timer {
 
 /// Starts the fire loop, the sweep and the housekeeping.
 pub(crate) fn start(engine: &Engine) {
-    tokio::spawn(keep_house(engine.clone()));
-    tokio::spawn(fill(engine.clone()));
-    tokio::spawn(fire(engine.clone()));
-    tokio::spawn(sweep(engine.clone()));
+    engine.start_loop("housekeeping", keep_house(engine.clone()));
+    engine.start_loop("timer", fill(engine.clone()));
+    engine.start_loop("timer", fire(engine.clone()));
+    engine.start_loop("timer", sweep(engine.clone()));
 }
 
 /// Everything pending goes into the index; offers nobody took before the restart are due at once.
@@ -221,7 +226,12 @@ async fn wake(engine: &Engine, workspace: WorkspaceId, id: FollowupId) {
         return;
     }
     match engine.registry().by_id(workspace).await {
-        Ok(Some(ws)) => engine.woke(ws, id).await,
+        Ok(Some(ws)) => {
+            // Never closed.
+            if let Ok(place) = Arc::clone(&engine.timer().places).acquire_owned().await {
+                engine.woke(ws, id, place).await;
+            }
+        }
         // Dropped meanwhile, with everything in it.
         Ok(None) => {}
         Err(error) => tracing::error!(%error, "a wake-up waits for the next sweep"),

@@ -38,14 +38,13 @@ const SPAWNS: &[(&str, &str)] = &[
     ("server/src/bench.rs", "the measured server, stopped when the numbers are there"),
     ("server/src/bench/load.rs", "one per connection of the generator, each joined"),
     ("server/src/cli.rs", "waits for the second signal, which ends the process"),
-    ("server/src/engine/mod.rs", "the one loop that decides; ends with its queue"),
+    ("server/src/engine/mod.rs", "the loops that decide, wake, send and keep house; a fault in one ends the process"),
     ("server/src/perform.rs", "one per send under way, as many as there are hands; the drain waits for them"),
     ("server/src/sandbox.rs", "one per captured failure report; ends when the engine took it"),
     ("server/src/sandbox/phones.rs", "one per push that a virtual phone answers; ends with its answer"),
     ("server/src/serve.rs", "one per connection, as many as there are permits; the drain ends them"),
     ("server/src/store/sqlite/mod.rs", "the writer, the readers, the checkpoints; joined when the store is dropped"),
     ("server/src/testing.rs", "a sandbox's own threads and its callers' requests; ended when it is dropped"),
-    ("server/src/timer.rs", "the fire loop, the sweep and the housekeeping; the drain stops them"),
 ];
 
 const CLOCK_CALLS: &[&str] = &[

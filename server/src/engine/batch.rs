@@ -9,6 +9,7 @@ use crate::store::{Key, Store, StoreError, Verdict};
 use crate::timer::Timer;
 use crate::vault::Vault;
 use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use tokio::sync::mpsc;
 
@@ -16,7 +17,7 @@ use tokio::sync::mpsc;
 const MAX_BATCH: usize = 1024;
 /// Rounds of loading after which a piece of work is answered without: no chain of wants is this long.
 const MAX_ROUNDS: usize = 120;
-/// Runs after which a piece of work that keeps losing against other nodes gives up.
+/// Runs after which a piece of work gives up: it keeps losing against other nodes, or its workspace is gone.
 const MAX_RUNS: u32 = 20;
 
 pub(super) struct Queued {
@@ -56,17 +57,30 @@ impl Batcher {
             batch.extend(arrived.drain(..).map(|work| Queued { work, runs: 0 }));
             batch.sort_by_key(|queued| queued.work.rank());
             metrics::histogram!("backstop_commit_batch_size").record(batch.len() as f64);
-            again = self.batch(batch, &mut cache).await;
+            again = self.whole(batch, &mut cache).await;
         }
     }
 
-    /// One batch; answers what must run again.
-    async fn batch(&self, batch: Vec<Queued>, cache: &mut Cache) -> Vec<Queued> {
-        let mut desk = Desk::new(&self.vault, &self.clocks, &self.ids);
-        if let Err(error) = self.load(&mut desk, &batch, cache).await {
-            batch.into_iter().for_each(|queued| queued.work.done(Err(error.clone())));
-            return Vec::new();
+    /// The batch at once, or — while some row of it does not read — in halves, in order: whoever needs that row fails
+    /// alone.
+    async fn whole(&self, batch: Vec<Queued>, cache: &mut Cache) -> Vec<Queued> {
+        let (mut parts, mut again) = (vec![batch], Vec::new());
+        while let Some(mut part) = parts.pop() {
+            let mut desk = Desk::new(&self.vault, &self.clocks, &self.ids);
+            match self.load(&mut desk, &part, cache).await {
+                Ok(()) => again.extend(self.batch(part, desk, cache).await),
+                Err(StoreError::Corrupt(_)) if part.len() > 1 => {
+                    let rest = part.split_off(part.len() / 2);
+                    parts.extend([rest, part]);
+                }
+                Err(error) => part.into_iter().for_each(|queued| queued.work.done(Err(error.clone()))),
+            }
         }
+        again
+    }
+
+    /// One batch whose rows are on the desk; answers what must run again.
+    async fn batch(&self, batch: Vec<Queued>, mut desk: Desk<'_>, cache: &mut Cache) -> Vec<Queued> {
         let (ran, mut again) = run_all(&mut desk, batch);
         let (mut units, mut slots) = (Vec::new(), Vec::with_capacity(ran.len()));
         let mut drafts: Vec<(Queued, Draft)> = Vec::with_capacity(ran.len());
@@ -158,16 +172,21 @@ fn run_all(desk: &mut Desk<'_>, batch: Vec<Queued>) -> (Vec<(Queued, Draft)>, Ve
             again.push(queued);
             continue;
         }
-        match queued.work.run(desk) {
-            Ok(()) => {
+        // A fault of one piece must not end the loop that decides everything; the panic hook has logged it.
+        match catch_unwind(AssertUnwindSafe(|| queued.work.run(desk))) {
+            Ok(Ok(())) => {
                 let draft = desk.take();
                 closed = draft.last_of_batch;
                 ran.push((queued, draft));
             }
-            Err(super::desk::Again) => {
+            Ok(Err(super::desk::Again)) => {
                 desk.discard();
                 queued.runs += 1;
                 again.push(queued);
+            }
+            Err(_) => {
+                desk.discard();
+                queued.work.done(Err(StoreError::Corrupt("it cannot be decided on: the log says where".into())));
             }
         }
     }

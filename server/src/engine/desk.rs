@@ -160,6 +160,9 @@ impl<'a> Desk<'a> {
             let old = self.peek_staged(&key).and_then(Row::as_followup).and_then(|f| f.wake);
             self.draft.rearmed.push(Rearmed { workspace: f.workspace, id: f.id, old, new: f.wake });
         }
+        if let Row::Device(device) = &row {
+            self.find(device);
+        }
         let mut after = row.clone();
         match self.draft.at.get(&key) {
             // Written before by this very work: one write, of the version that was loaded.
@@ -176,6 +179,20 @@ impl<'a> Desk<'a> {
             }
         }
         self.draft.staged.insert(key, Some(after));
+    }
+
+    /// What the next piece looks a device up by leads to it, and what led to it before does no more.
+    fn find(&mut self, row: &DeviceRow) {
+        let (ws, id) = (row.workspace, row.id);
+        if let Some(before) = self.peek_staged(&Key::Device(ws, id)).and_then(Row::as_device) {
+            if before.token_hash == row.token_hash {
+                return;
+            }
+            let old = Key::Token(ws, before.token_hash);
+            self.draft.staged.insert(old, None);
+        }
+        let found = [Key::Install(ws, row.install_id.clone()), Key::Token(ws, row.token_hash)];
+        self.draft.staged.extend(found.map(|key| (key, Some(Row::Found(id)))));
     }
 
     fn peek_staged(&self, key: &Key) -> Option<&Row> {

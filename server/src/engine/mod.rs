@@ -12,7 +12,7 @@ pub(crate) mod desk;
 mod device;
 mod judge;
 mod message;
-mod outcome;
+pub(crate) mod outcome;
 mod work;
 
 use crate::clock::Clocks;
@@ -22,16 +22,17 @@ use crate::registry::Registry;
 use crate::store::{Lane, Store, StoreError};
 use crate::timer::Timer;
 use crate::vault::Vault;
-use crate::workspace::{Busy, Workspace};
+use crate::workspace::Workspace;
 use api::{
     AckInput, CustomerInput, CustomerMessage, CustomerView, EngineError, PostMessage, Posted, Present, Registration,
 };
 use backstop_domain::Ms;
-use backstop_domain::followup::{Channel, Event, Outcome};
+use backstop_domain::followup::{Channel, Event};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_wire::AckOutcome;
+use outcome::Claim;
 use std::sync::Arc;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
 use work::Work;
 
 /// The most pieces of work that wait; a caller beyond it is told to come back.
@@ -64,6 +65,22 @@ pub struct Engine {
     registry: Arc<Registry>,
     timer: Arc<Timer>,
     performer: Performer,
+    /// Which of its loops a fault ended, if any.
+    broken: watch::Sender<Option<&'static str>>,
+}
+
+/// Held by a loop that everything waits for: tells when a panic ends it.
+struct Vital {
+    name: &'static str,
+    broken: watch::Sender<Option<&'static str>>,
+}
+
+impl Drop for Vital {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.broken.send_replace(Some(self.name));
+        }
+    }
 }
 
 /// How busy the engine is.
@@ -91,12 +108,33 @@ impl Engine {
             registry: Arc::clone(&registry),
             timer: Arc::clone(&timer),
             performer: performer.clone(),
+            broken: watch::Sender::new(None),
         };
         let batcher = batch::Batcher { store, vault, clocks, timer, performer, ids: desk::Ids::default() };
-        tokio::spawn(batcher.run(works));
+        engine.start_loop("engine", batcher.run(works));
         hands.start(&engine);
         crate::timer::start(&engine);
         engine
+    }
+
+    /// Which of its loops a fault has ended, if any. Nothing of that kind is done any more: the process should end and
+    /// be started anew.
+    pub fn broken(&self) -> Option<&'static str> {
+        *self.broken.borrow()
+    }
+
+    /// Tells as soon as [`Engine::broken`] changes.
+    pub fn broken_watch(&self) -> watch::Receiver<Option<&'static str>> {
+        self.broken.subscribe()
+    }
+
+    /// Starts one of the loops that everything waits for.
+    pub(crate) fn start_loop(&self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
+        let vital = Vital { name, broken: self.broken.clone() };
+        tokio::spawn(async move {
+            let _vital = vital;
+            work.await;
+        });
     }
 
     /// Stops the timer, then waits until nothing is under way, at most `within_ms`.
@@ -236,7 +274,8 @@ impl Engine {
         let mut answers = Vec::with_capacity(due.len());
         for due in due {
             let (to, answer) = oneshot::channel();
-            self.push(Box::new(outcome::Woke { ws: Arc::clone(ws), id: due.id, changed: false, to: Some(to) })).await;
+            let work = outcome::Woke { ws: Arc::clone(ws), id: due.id, changed: false, to: Some(to), _place: None };
+            self.push(Box::new(work)).await;
             answers.push(answer);
         }
         let mut changed = 0;
@@ -264,26 +303,18 @@ impl Engine {
         answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("shutting down".into())))
     }
 
-    pub(crate) async fn claim(&self, ws: &Arc<Workspace>, id: FollowupId, channel: Channel) -> Option<u32> {
+    pub(crate) async fn claim(&self, ws: &Arc<Workspace>, id: FollowupId, channel: Channel) -> Option<Claim> {
         let (to, answer) = oneshot::channel();
-        self.push(Box::new(outcome::Claiming { ws: Arc::clone(ws), id, channel, attempt: None, to })).await;
+        self.push(Box::new(outcome::Claiming { ws: Arc::clone(ws), id, channel, claim: None, to })).await;
         answer.await.ok().flatten()
     }
 
-    pub(crate) async fn push_answered(
-        &self,
-        ws: Arc<Workspace>,
-        id: FollowupId,
-        device: DeviceId,
-        attempt: u32,
-        outcome: Outcome,
-        busy: Busy,
-    ) {
-        self.push(Box::new(outcome::PushAnswered { ws, id, device, attempt, outcome, _busy: busy })).await;
+    pub(crate) async fn push_answered(&self, answered: outcome::PushAnswered) {
+        self.push(Box::new(answered)).await;
     }
 
-    pub(crate) async fn woke(&self, ws: Arc<Workspace>, id: FollowupId) {
-        self.push(Box::new(outcome::Woke { ws, id, changed: false, to: None })).await;
+    pub(crate) async fn woke(&self, ws: Arc<Workspace>, id: FollowupId, place: OwnedSemaphorePermit) {
+        self.push(Box::new(outcome::Woke { ws, id, changed: false, to: None, _place: Some(place) })).await;
     }
 
     /// Whether the loop is gone.
@@ -331,3 +362,6 @@ impl Engine {
 fn gone() -> EngineError {
     EngineError::Store(StoreError::Unavailable("shutting down".into()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,15 @@ use super::desk::{Again, Desk};
 use super::device::lose;
 use super::judge::judge;
 use super::work::{Rank, Work, want_followup, want_open};
+use crate::perform::UnderWay;
 use crate::store::{DeviceRow, Key, Row, StoreError};
-use crate::workspace::{Busy, Workspace};
+use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::device::Standing;
-use backstop_domain::followup::{Channel, Effect, Event, Outcome, Reason};
+use backstop_domain::followup::{Channel, Effect, Event, LegStatus, Outcome, Reason};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use std::sync::Arc;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 /// A wake-up that is due.
 pub(super) struct Woke {
@@ -20,6 +21,8 @@ pub(super) struct Woke {
     pub(super) changed: bool,
     /// Whether it changed something; dropped unanswered when it was not durable.
     pub(super) to: Option<oneshot::Sender<bool>>,
+    /// Its place among the timer's wake-ups under way.
+    pub(super) _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Work for Woke {
@@ -44,14 +47,16 @@ impl Work for Woke {
 }
 
 /// A push provider's answer. What nobody waits for rides along with the next commit.
-pub(super) struct PushAnswered {
-    pub(super) ws: Arc<Workspace>,
-    pub(super) id: FollowupId,
-    pub(super) device: DeviceId,
-    pub(super) attempt: u32,
-    pub(super) outcome: Outcome,
+pub(crate) struct PushAnswered {
+    pub(crate) ws: Arc<Workspace>,
+    pub(crate) id: FollowupId,
+    pub(crate) device: DeviceId,
+    pub(crate) attempt: u32,
+    pub(crate) outcome: Outcome,
+    /// Hash of the token it went to; `None` = it went nowhere.
+    pub(crate) token_hash: Option<[u8; 32]>,
     /// Under way until it is durable.
-    pub(super) _busy: Busy,
+    pub(crate) _under_way: UnderWay,
 }
 
 impl Work for PushAnswered {
@@ -79,11 +84,9 @@ impl Work for PushAnswered {
             && let Some(row) = desk.device(ws, self.device)?.cloned()
         {
             // A provider that does not say since when speaks of the token as it was pushed to.
-            let since_ms = match since_ms {
-                Some(since_ms) => Some(*since_ms),
-                None => self.claimed_at(desk)?,
-            };
-            if since_ms.is_none_or(|since| since < row.registered_at) {
+            let of_older = since_ms.is_some_and(|since| since < row.registered_at)
+                || self.token_hash.is_some_and(|hash| hash != row.token_hash);
+            if of_older {
                 // C3: it speaks of an older registration; this one is alive and was not pushed to.
                 outcome = Outcome::RetryAfter { after_ms: None, error: error.clone() };
             } else {
@@ -108,13 +111,6 @@ impl Work for PushAnswered {
 }
 
 impl PushAnswered {
-    /// When the try that was answered began; `None` = a newer one has begun since.
-    fn claimed_at(&self, desk: &Desk<'_>) -> Result<Option<Ms>, Again> {
-        let row = desk.followup(self.ws.id, self.id)?;
-        let pushes = row.map(|row| row.state.pushes.as_slice()).unwrap_or_default();
-        Ok(pushes.iter().find(|p| p.device == self.device && p.attempt == self.attempt).map(|p| p.at))
-    }
-
     /// C3: a dead token is pushed to no more, and nobody waits for it.
     fn bury(&self, desk: &mut Desk<'_>, row: DeviceRow) -> Result<(), Again> {
         if row.standing != Standing::Registered {
@@ -135,8 +131,17 @@ pub(super) struct Claiming {
     pub(super) ws: Arc<Workspace>,
     pub(super) id: FollowupId,
     pub(super) channel: Channel,
-    pub(super) attempt: Option<u32>,
-    pub(super) to: oneshot::Sender<Option<u32>>,
+    pub(super) claim: Option<Claim>,
+    pub(super) to: oneshot::Sender<Option<Claim>>,
+}
+
+/// A durable claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    /// Which try of the channel it is.
+    pub(crate) attempt: u32,
+    /// From then on it counts as unanswered, by the workspace's clock.
+    pub(crate) until: Ms,
 }
 
 impl Work for Claiming {
@@ -150,17 +155,22 @@ impl Work for Claiming {
 
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
         let judged = judge(desk, &self.ws, self.id, &Event::Claiming(self.channel))?;
-        self.attempt = judged.and_then(|judged| {
+        let attempt = judged.and_then(|judged| {
             judged.effects.iter().find_map(|effect| match effect {
                 Effect::Send { attempt, .. } => Some(*attempt),
                 Effect::SendPush { .. } | Effect::Offer(_) | Effect::Alarm(_) => None,
             })
         });
+        let status = desk.followup(self.ws.id, self.id)?.map(|row| row.state.leg(self.channel).status);
+        self.claim = match (attempt, status) {
+            (Some(attempt), Some(LegStatus::Claimed(until))) => Some(Claim { attempt, until }),
+            _ => None,
+        };
         Ok(())
     }
 
     fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        let _ = self.to.send(self.attempt.filter(|_| result.is_ok()));
+        let _ = self.to.send(self.claim.filter(|_| result.is_ok()));
     }
 }
 

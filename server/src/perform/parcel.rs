@@ -10,7 +10,7 @@ use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::followup::{Outcome, Reply};
 use backstop_domain::ids::DeviceId;
-use backstop_wire::{Push, WIRE_VERSION, time::to_rfc3339};
+use backstop_wire::{WIRE_VERSION, time::to_rfc3339};
 use std::collections::HashMap;
 use std::sync::Arc;
 use unicode_segmentation::UnicodeSegmentation as _;
@@ -22,8 +22,14 @@ const MAX_TEXT_CHARS: usize = 1_000;
 
 type Rows = HashMap<Key, Row>;
 
+/// A push to be sent, and the hash of the token it goes to.
+pub(super) struct Push {
+    pub(super) send: PushSend,
+    pub(super) token_hash: [u8; 32],
+}
+
 /// One parcel a task, or the outcome that stands in for it.
-pub(super) async fn pushes(shop: &Shop, tasks: &[Task]) -> Vec<Result<PushSend, Outcome>> {
+pub(super) async fn pushes(shop: &Shop, tasks: &[Task]) -> Vec<Result<Push, Outcome>> {
     let mut known: Rows = HashMap::new();
     let mut keys = Vec::new();
     for task in tasks {
@@ -40,7 +46,7 @@ pub(super) async fn pushes(shop: &Shop, tasks: &[Task]) -> Vec<Result<PushSend, 
     }
 }
 
-fn push(vault: &Vault, task: &Task, rows: &Rows) -> Result<PushSend, Outcome> {
+fn push(vault: &Vault, task: &Task, rows: &Rows) -> Result<Push, Outcome> {
     let What::Push { device, attempt, covers, expires_at } = task.what else { return Err(gone("not_a_push")) };
     let (ws, row) = (&task.ws, &task.row);
     let target = rows.get(&Key::Device(ws.id, device)).and_then(Row::as_device).ok_or_else(|| gone("device_gone"))?;
@@ -59,7 +65,7 @@ fn push(vault: &Vault, task: &Task, rows: &Rows) -> Result<PushSend, Outcome> {
     let at = row.state.started_at;
     let receipt = vault.receipt(ws.id, row.id, device, covers, at.max(expires_at) + RECEIPT_LIFE_MS);
     let body: Vec<&str> = shown.iter().map(|body| body.text.as_str()).collect();
-    Ok(PushSend {
+    let send = PushSend {
         envelope: Envelope {
             effect_key: format!("{}:push:{device_name}:{covers}", row.id),
             attempt,
@@ -70,7 +76,7 @@ fn push(vault: &Vault, task: &Task, rows: &Rows) -> Result<PushSend, Outcome> {
         token,
         topic: target.topic.clone(),
         environment: target.environment,
-        push: Push {
+        push: backstop_wire::Push {
             v: WIRE_VERSION,
             followup_id: row.id.to_string(),
             receipt,
@@ -82,7 +88,8 @@ fn push(vault: &Vault, task: &Task, rows: &Rows) -> Result<PushSend, Outcome> {
             expires_at: to_rfc3339(expires_at),
         },
         expires_at_ms: expires_at,
-    })
+    };
+    Ok(Push { send, token_hash: target.token_hash })
 }
 
 fn pushed_at(row: &FollowupRow, device: DeviceId) -> Ms {

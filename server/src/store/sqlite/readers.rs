@@ -3,6 +3,7 @@
 use super::writer::refused;
 use crate::store::StoreError;
 use rusqlite::{Connection, Error, ErrorCode};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::mpsc;
 
@@ -29,10 +30,12 @@ impl Reader {
             // The snapshot begins after its looks arrived: each sees every commit answered before it was asked.
             let begun = self.db.prepare_cached("BEGIN").and_then(|mut begin| begin.execute([]));
             for look in batch.drain(..) {
-                look(match &begun {
+                let db = match &begun {
                     Ok(_) => Ok(&self.db),
                     Err(error) => Err(read_error(error)),
-                });
+                };
+                // One question's fault ends its answer, not the reader; the panic hook has logged it.
+                let _ = catch_unwind(AssertUnwindSafe(|| look(db)));
             }
             if begun.is_ok()
                 && let Err(error) = self.db.prepare_cached("COMMIT").and_then(|mut end| end.execute([]))
