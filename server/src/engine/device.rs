@@ -18,6 +18,9 @@ use std::sync::Arc;
 /// How many times the rest of a follow-up may have been split off again before an ack stops following it.
 const MAX_RESTS: usize = 100;
 
+/// Devices of one customer; for one more, the one that was confirmed longest ago is logged out (invariant 7).
+const MAX_DEVICES: usize = 100;
+
 pub(super) struct Register {
     pub(super) ws: Arc<Workspace>,
     pub(super) registration: Registration,
@@ -41,6 +44,10 @@ impl Work for Register {
             keys.push(key);
         }
         if let Some(customer_id) = &r.customer_id {
+            let known = desk.peek(&Key::Customer(ws, customer_id.clone())).and_then(Row::as_customer);
+            if known.is_some_and(|c| c.devices.len() >= MAX_DEVICES) {
+                want_open(desk, ws, customer_id, keys);
+            }
             want_customer(desk, ws, customer_id, keys);
         }
     }
@@ -92,12 +99,33 @@ impl Register {
         let seen = row.alerts.can_show();
         desk.put(Row::Device(row));
         if let Some(customer_id) = &customer_id {
+            self.make_room(desk, customer_id, id)?;
             link(desk, ws, customer_id, id, now)?;
             if !seen && before.as_ref() == Some(customer_id) {
                 lose(desk, &self.ws, customer_id, id, Reason::AlertsDenied)?;
             }
         }
         Ok(Ok(id))
+    }
+
+    fn make_room(&self, desk: &mut Desk<'_>, customer_id: &str, id: DeviceId) -> Result<(), Again> {
+        let ws = self.ws.id;
+        let devices = desk.customer(ws, customer_id)?.map(|c| c.devices.clone()).unwrap_or_default();
+        if devices.len() < MAX_DEVICES || devices.contains(&id) {
+            return Ok(());
+        }
+        let mut oldest = None;
+        for device in devices {
+            let confirmed_at = desk.device(ws, device)?.map_or(Ms::MIN, |row| row.confirmed_at);
+            oldest = oldest.into_iter().chain([(confirmed_at, device)]).min();
+        }
+        let Some((_, oldest)) = oldest else { return Ok(()) };
+        lose(desk, &self.ws, customer_id, oldest, Reason::NoDevice)?;
+        unlink(desk, ws, customer_id, oldest)?;
+        if let Some(row) = desk.device(ws, oldest)?.cloned() {
+            desk.put(Row::Device(DeviceRow { customer_id: None, ..row }));
+        }
+        Ok(())
     }
 
     fn row(

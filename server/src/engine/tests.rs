@@ -167,6 +167,21 @@ async fn a_token_moves_within_one_batch() {
     assert_eq!(one, other);
 }
 
+/// Invariant 7: a customer has a bounded number of devices, the latest of them.
+#[tokio::test]
+async fn a_customer_keeps_the_latest_hundred_devices() {
+    let rig = rig(None).await;
+    let mut devices = Vec::new();
+    for i in 0..101 {
+        devices.push(rig.register(&format!("install-{i}"), &format!("token-{i}"), None).await.expect("registered"));
+    }
+    let keys = vec![Key::Customer(rig.ws.id, "lucas".into()), Key::Device(rig.ws.id, devices[0])];
+    let rows = rig.store.load(keys).await.expect("a look");
+    let row = |at: usize| rows[at].as_ref().expect("there");
+    assert_eq!(row(0).as_customer().map(|c| c.devices.as_slice()), Some(&devices[1..]));
+    assert_eq!(row(1).as_device().map(|d| d.customer_id.clone()), Some(None));
+}
+
 /// Says that a token is gone, once it may.
 #[derive(Default)]
 struct Slow {
