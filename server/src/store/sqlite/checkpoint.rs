@@ -20,6 +20,10 @@ const LONGEST_PAGES: i32 = 64_000;
 const HAND_OVER_PAGES: i64 = 500;
 /// Rounds of copying before it hands over all the same.
 const ROUNDS: usize = 6;
+/// How long cutting off the WAL waits for a reader at a time: the writer waits with it.
+const PURGE_WAIT: Duration = Duration::from_millis(100);
+/// Times it is tried.
+const PURGE_TRIES: usize = 50;
 /// How long the writer waits for a reader before it puts the fresh start off.
 const READER_WAIT: Duration = Duration::from_millis(20);
 /// How long anyone waits for another process's lock.
@@ -105,10 +109,20 @@ impl Checkpointer {
                 Ask::Copy => self.copy(),
                 Ask::Purge => {
                     self.copy();
-                    checkpoint(&self.db, "TRUNCATE");
+                    self.purge();
                 }
             }
             self.shared.copying.store(false, Ordering::Release);
+        }
+    }
+
+    /// What was erased must not stay in the WAL because somebody happened to read.
+    fn purge(&self) {
+        let _ = self.db.busy_timeout(PURGE_WAIT);
+        let done = (0..PURGE_TRIES).any(|_| cut_off(&self.db));
+        let _ = self.db.busy_timeout(BUSY_WAIT);
+        if !done {
+            tracing::error!("the WAL still holds what was erased: it goes with the next erasure or restart");
         }
     }
 
@@ -121,6 +135,11 @@ impl Checkpointer {
         }
         self.shared.handed_over.store(true, Ordering::Release);
     }
+}
+
+/// Copies everything back and cuts the WAL off; whether that worked.
+fn cut_off(db: &Connection) -> bool {
+    checkpoint(db, "TRUNCATE") == Some((0, 0))
 }
 
 /// Copies what is left and lets the next transaction write at the WAL's beginning.
