@@ -262,10 +262,11 @@ impl PushClient {
     /// link once, if its scheme is among `schemes` (`["https", "acme"]`). `None` = not ours.
     pub async fn handle_tap(&self, payload: &str, schemes: &[&str], budget_ms: u64) -> Result<Option<Tapped>, Error> {
         let Some(push) = parse_push(payload) else { return Ok(None) };
+        let ack = self.acknowledge(&push.receipt, Grade::Opened, None, budget_ms).await?;
+        // Right before it is handed out: a tap that failed, or was given up while it waited, has not used up the link.
         // A disk that cannot remember the tap must not keep the customer from the chat.
         let first = self.shell.lock().store.first_tap(&push.receipt).unwrap_or(true);
         let link = if first { allowed_link(&push, schemes) } else { None };
-        let ack = self.acknowledge(&push.receipt, Grade::Opened, None, budget_ms).await?;
         Ok(Some(Tapped { link, ack }))
     }
 
