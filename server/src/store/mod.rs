@@ -370,8 +370,9 @@ pub trait Store: Send + Sync + 'static {
     /// Rows in the order of the keys. Sees every commit that was answered.
     fn load(&self, keys: Vec<Key>) -> Reply<'_, Vec<Option<Row>>>;
     /// All units in one durable transaction; a unit in conflict is left out whole. Answers after it is durable.
-    /// A later unit may build on rows that an earlier one of the same call writes. Cancel-safe: dropping the future
-    /// never cuts a commit in half. `Err(Unavailable)` = none of the units happened.
+    /// A later unit may build on rows that an earlier one of the same call writes; if that one is left out, so is it.
+    /// Where other nodes write too, versions alone do not tell: another may have written the very version it expects.
+    /// Cancel-safe: dropping the future never cuts a commit in half. `Err(Unavailable)` = none of the units happened.
     fn commit(&self, units: Vec<Unit>) -> Reply<'_, Vec<Verdict>>;
 
     /// Wake-ups of a lane at or before `until`, earliest first.
