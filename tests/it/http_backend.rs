@@ -338,3 +338,22 @@ async fn health_needs_no_key() {
     assert_eq!(metrics.text, "backstop_up 1\n");
     rig.engine.drain(1_000).await;
 }
+
+/// W3, S8: an answer that holds a customer's data is repeated as long as they are known, and goes with them.
+#[tokio::test]
+async fn a_kept_answer_is_erased_with_its_customer() {
+    let rig = Rig::new();
+    let shop = rig.shop("shop").await;
+    let authorization = bearer(&shop);
+    let headers = [("authorization", authorization.as_str()), ("idempotency-key", "k1")];
+    let lucas = json!({"name": "Lucas", "email": "lucas@example.com"});
+    let put = || rig.call(Method::PUT, "/v1/customers/lucas", &headers, Some(&lucas));
+    let first = put().await.expect(200);
+    let again = put().await;
+    assert_eq!(again.headers["idempotency-replayed"], "true");
+    assert_eq!(again.expect(200), first);
+    rig.delete(&shop, "/v1/customers/lucas").await.expect(204);
+    put().await.refused(404, "not_found");
+    rig.put(&shop, "/v1/customers/lucas", json!({})).await.expect(200);
+    put().await.refused(404, "not_found");
+}

@@ -136,6 +136,7 @@ pub(super) async fn put(
     let mut check = Check::default();
     let input = check.customer("", parse(&body)?, &workspace.settings);
     check.finish()?;
+    let idempotency = idempotency.about(&customer_id);
     let act = async { Ok(Reply::ok(&shown(api.engine.put_customer(&workspace, customer_id, input).await?))) };
     idempotency.once(&api, &workspace, &body, act).await
 }
