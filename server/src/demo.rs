@@ -194,6 +194,7 @@ impl<'a> Story<'a> {
 
     async fn let_time_pass(&mut self) {
         let mut acted = vec![false; CAST.len()];
+        self.look().await;
         let ends_at = self.now + STORY_MS;
         while self.now < ends_at {
             let passed = self.now - self.began;
