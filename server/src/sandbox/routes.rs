@@ -81,12 +81,12 @@ impl<T: DeserializeOwned> FromRequest<Sandbox> for Body<T> {
 ///
 /// No key: whoever reaches a sandbox may use it.
 #[utoipa::path(post, path = "/sandbox/workspaces", tag = "sandbox",
-    responses((status = 201, description = "Its keys, shown once", body = Created)))]
+    responses((status = 200, description = "Its keys, shown once", body = Created)))]
 async fn create_workspace(State(sandbox): State<Sandbox>) -> Answer {
     let random = vault::random_secret_hex();
     let name = format!("sandbox-{}", &random[..16]);
     match sandbox.0.api.registry.create(&name).await {
-        Ok(created) => Ok(Reply::json(StatusCode::CREATED, &created)),
+        Ok(created) => Ok(Reply::json(StatusCode::OK, &created)),
         Err(CreateError::Store(error)) => Err(error.into()),
         Err(error @ (CreateError::Name | CreateError::Taken)) => {
             Err(Problem::invalid_field("workspace", "invalid", error.to_string()))
@@ -269,12 +269,12 @@ fn view(phone: &Phone) -> PhoneView {
 /// It runs the real SDK inside the server, on the workspace's clock: logs the customer in, registers a token of its
 /// own, and takes its pushes as told. Gone after a restart.
 #[utoipa::path(post, path = "/sandbox/phones", tag = "sandbox", request_body = NewPhone,
-    responses((status = 201, description = "It is registered", body = PhoneView)))]
+    responses((status = 200, description = "It is registered", body = PhoneView)))]
 async fn add_phone(State(sandbox): State<Sandbox>, Own(ws): Own, Body(new): Body<NewPhone>) -> Answer {
     caller_id("customer_id", &new.customer_id)?;
     check_ms("ack_after_ms", new.ack_after_ms.unwrap_or(0))?;
     let phone = sandbox.add_phone(&ws, new).await?;
-    Ok(Reply::json(StatusCode::CREATED, &view(&phone)))
+    Ok(Reply::json(StatusCode::OK, &view(&phone)))
 }
 
 /// Lists the virtual phones
