@@ -66,10 +66,11 @@ async fn c2_a_token_moves_and_unbinds() {
     assert!(shop.outbox("push").await.iter().all(|push| push["followup_id"] != of_ann.as_str()));
     let receipt = phone.receipts(&shop).await.pop().unwrap();
     moved.request(&shop, Method::DELETE, &format!("/v1/devices/{}/customer", moved.id), None).await.ok();
-    expect(&shop, &of_bob, "fell_back", "no_device").await;
-    assert_eq!(moved.ack(&shop, &receipt, "displayed").await.0, "late", "its acks stay valid");
+    expect(&shop, &of_bob, "awaiting_ack", "").await;
+    assert_eq!(moved.ack(&shop, &receipt, "displayed").await, result("accepted", true), "its acks stay valid");
+    expect(&shop, &of_bob, "acked", "acked").await;
     let after = shop.reply("bob", "Hello?").await;
-    assert_eq!(shop.followup(&after).await["state"], "falling_back", "nobody to push to, and the gap is not over");
+    expect(&shop, &after, "fell_back", "no_device").await;
 }
 
 /// C2: another installation that shows the same token takes it.

@@ -236,7 +236,10 @@ impl Work for Leave {
         self.result = Some(Ok(()));
         let customer_id = row.customer_id.take();
         if let Some(customer_id) = &customer_id {
-            lose(desk, &self.ws, customer_id, self.device, Reason::NoDevice)?;
+            // A device that is gone acks nothing more. One that is logged out may still ack what it showed before.
+            if self.delete {
+                lose(desk, &self.ws, customer_id, self.device, Reason::NoDevice)?;
+            }
             unlink(desk, self.ws.id, customer_id, self.device)?;
         }
         if self.delete {

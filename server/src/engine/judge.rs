@@ -19,7 +19,14 @@ pub(crate) fn judge(
     let now = desk.now(ws.id);
     let Some(row) = desk.followup(ws.id, id)? else { return Ok(None) };
     let row = row.clone();
-    let Around { customer, devices, conversation } = around(desk, ws.id, &row)?;
+    let Around { customer, mut devices, conversation } = around(desk, ws.id, &row)?;
+    // The acks of a device that logged out meanwhile stay valid.
+    if let Event::Acked { device, .. } = event
+        && devices.iter().all(|known| known.id != *device)
+        && let Some(row) = desk.device(ws.id, *device)?
+    {
+        devices.push(device_facts(row));
+    }
     let spare = FollowupId(desk.spare_id());
     let facts = facts(customer.as_ref(), &devices, conversation.as_ref(), now, &ws.policy, spare);
     let decision = followup::decide(&row.state, event, &facts, now, &ws.policy);
