@@ -130,12 +130,18 @@ impl Batcher {
 
     async fn load(&self, desk: &mut Desk<'_>, batch: &[Queued], cache: &mut Cache) -> Result<(), StoreError> {
         let mut wanted: Vec<Key> = Vec::new();
+        // A piece whose wants are all there is not asked again: what it wants follows from rows it wanted.
+        let mut asking: Vec<&Queued> = batch.iter().collect();
         for _ in 0..MAX_ROUNDS {
             let mut missing: HashSet<Key> = HashSet::new();
-            for queued in batch {
+            asking.retain(|queued| {
                 queued.work.wants(desk, &mut wanted);
-                missing.extend(wanted.drain(..).filter(|key| !desk.has(key)));
-            }
+                let before = wanted.len();
+                wanted.retain(|key| !desk.has(key));
+                let complete = before > 0 && wanted.is_empty();
+                missing.extend(wanted.drain(..));
+                !complete
+            });
             if missing.is_empty() {
                 return Ok(());
             }
