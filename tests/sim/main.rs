@@ -165,7 +165,7 @@ fn live(seed: u64, mutant: Option<Mutant>, keep_trace: bool) -> Result<Life, Str
         }
     };
     let last: String = world.trace.last().map(|line| format!("  {line}\n")).collect();
-    let replay = format!("cargo test --release -p backstop-tests --test sim -- --seed {seed}");
+    let replay = format!("cargo test --release -p backstop-sim --test sim -- --seed {seed}");
     Err(format!("{last}seed {seed}: {why}\nreplay: {replay}"))
 }
 
@@ -220,7 +220,7 @@ fn caught(mutant: Mutant) -> Result<String, String> {
 
 /// Seeds that once found something, one a file in `tests/fixtures/seeds`: `<seed>.md` says what it was.
 fn known_seeds() -> Result<String, String> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("fixtures/seeds");
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../fixtures/seeds");
     let names = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
     let stems = names.filter_map(|entry| entry.ok()?.path().file_stem()?.to_str().map(str::to_owned));
     let mut seeds: Vec<u64> = stems.filter_map(|stem| stem.parse().ok()).collect();
