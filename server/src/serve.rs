@@ -139,11 +139,8 @@ impl Connection {
         let waiting = Arc::new(Waits::new(bounds));
         let io = Watched { inner: TokioIo::new(stream), waiting: waiting.clone() };
         let handler = Handler { router, caller, waiting: waiting.clone() };
-        let http = http1::Builder::new()
-            .header_read_timeout(None)
-            .max_buf_size(MAX_HEAD_BYTES)
-            .pipeline_flush(true)
-            .serve_connection(io, handler);
+        let http =
+            http1::Builder::new().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES).serve_connection(io, handler);
         Connection { http, waiting }
     }
 

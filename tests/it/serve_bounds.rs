@@ -101,6 +101,19 @@ async fn a_thousand_callers_that_send_a_byte_now_and_then_hold_nothing() {
     assert!(served >= 15, "the slow ones were closed after {served} rounds: sooner than the time-out");
 }
 
+/// What is no HTTP is told so, before the connection is closed.
+#[tokio::test]
+async fn what_is_no_http_is_answered() {
+    let running = Running::start(hello(), bounds()).await;
+    for head in ["no colon\r\n\r\nmore", "GET / HTTP/1.1\r\nX Y: a\r\n\r\nmore", "GET / HTTP/1.1\r\n: a\r\n\r\n"] {
+        let mut caller = running.connect().await;
+        caller.write_all(head.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        let _ = caller.read_to_string(&mut answer).await;
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{head:?}: {answer:?}");
+    }
+}
+
 /// Idling between requests is fine for longer than headers may take.
 #[tokio::test]
 async fn an_idle_connection_outlives_the_header_timeout() {
