@@ -11,7 +11,7 @@ mod idempotency;
 mod limits;
 mod messages;
 mod observe;
-mod openapi;
+pub(crate) mod openapi;
 mod presence;
 mod reads;
 pub(crate) mod request;

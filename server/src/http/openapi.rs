@@ -73,7 +73,7 @@ struct FieldError {
 
 /// `{}`: done, and there is nothing to say.
 #[derive(ToSchema)]
-pub(super) struct Done {}
+pub(crate) struct Done {}
 
 /// A registration.
 #[derive(ToSchema)]

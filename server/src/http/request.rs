@@ -152,13 +152,13 @@ pub(super) fn credentials<'a>(headers: &'a HeaderMap, scheme: &str) -> Option<&'
 }
 
 /// One path segment, decoded.
-pub(super) struct Segment(pub(super) String);
+pub(crate) struct Segment(pub(crate) String);
 
-impl FromRequestParts<Arc<Api>> for Segment {
+impl<S: Send + Sync> FromRequestParts<S> for Segment {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Segment, Problem> {
-        let path = Path::<String>::from_request_parts(parts, api).await;
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Segment, Problem> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(id) = path.map_err(|_| Problem::new(Code::InvalidRequest, "the path is not valid UTF-8"))?;
         if id.is_empty() {
             return Err(no_route().await);

@@ -3,7 +3,8 @@
 use super::Sandbox;
 use super::phones::{Behaviour as PhoneBehaviour, NewPhone, Phone};
 use super::step::{MAX_ADVANCE_MS, Stepped};
-use crate::http::request::{BACKEND_BYTES, Payload, Reply, backend, parse};
+use crate::http::openapi::Done;
+use crate::http::request::{BACKEND_BYTES, Payload, Reply, Segment, backend, parse};
 use crate::http::validate::caller_id;
 use crate::problem::Problem;
 use crate::providers::capture::{Behaviour, Captured, Channel};
@@ -11,7 +12,7 @@ use crate::registry::{CreateError, Created};
 use crate::vault;
 use crate::workspace::Workspace;
 use axum::Router;
-use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request, State};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request, State};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use backstop_domain::Ms;
@@ -96,7 +97,7 @@ async fn create_workspace(State(sandbox): State<Sandbox>) -> Answer {
 
 /// Drops the key's workspace with everything in it
 #[utoipa::path(delete, path = "/sandbox/workspaces", tag = "sandbox",
-    responses((status = 200, description = "It is gone")))]
+    responses((status = 200, description = "It is gone", body = Done)))]
 async fn drop_workspace(State(sandbox): State<Sandbox>, Own(ws): Own) -> Answer {
     sandbox.drop_workspace(&ws).await?;
     Ok(Reply::done())
@@ -105,8 +106,8 @@ async fn drop_workspace(State(sandbox): State<Sandbox>, Own(ws): Own) -> Answer 
 /// Drops the key's workspace, by its name
 #[utoipa::path(delete, path = "/sandbox/workspaces/{name}", tag = "sandbox",
     params(("name" = String, Path, description = "The name of the key's workspace")),
-    responses((status = 200, description = "It is gone")))]
-async fn drop_named(State(sandbox): State<Sandbox>, Path(name): Path<String>, Own(ws): Own) -> Answer {
+    responses((status = 200, description = "It is gone", body = Done)))]
+async fn drop_named(State(sandbox): State<Sandbox>, Own(ws): Own, Segment(name): Segment) -> Answer {
     if name != ws.name {
         return Err(Problem::not_found("this key is not of a workspace of that name"));
     }
@@ -202,7 +203,7 @@ struct SetProvider {
     /// Only to this push token.
     token: Option<String>,
     /// Only so many times; absent = from now on.
-    #[schema(minimum = 1)]
+    #[schema(value_type = Option<i64>, minimum = 1, maximum = 4_294_967_295_u64)]
     times: Option<u32>,
 }
 
@@ -211,12 +212,11 @@ struct SetProvider {
 /// Of several rules that fit a send, the latest decides.
 #[utoipa::path(post, path = "/sandbox/providers/{channel}", tag = "sandbox", request_body = SetProvider,
     params(("channel" = Channel, Path, description = "Whose providers")),
-    responses((status = 200, description = "From now on")))]
-
+    responses((status = 200, description = "From now on", body = Done)))]
 async fn set_provider(
     State(sandbox): State<Sandbox>,
-    Path(name): Path<String>,
     Own(ws): Own,
+    Segment(name): Segment,
     Body(rule): Body<SetProvider>,
 ) -> Answer {
     let channel = channel(&name)?;
@@ -285,13 +285,17 @@ async fn phones(State(sandbox): State<Sandbox>, Own(ws): Own) -> Answer {
     Ok(Reply::ok(&All { data }))
 }
 
+/// A call of a webhook.
+#[derive(Serialize, ToSchema)]
+struct WebhookCall {}
+
 /// Lists captured webhook calls
 ///
 /// Nothing calls a webhook yet: the list is there so that a test can already ask.
 #[utoipa::path(get, path = "/sandbox/webhooks", tag = "sandbox",
-    responses((status = 200, description = "All of them")))]
+    responses((status = 200, description = "All of them", body = All<WebhookCall>)))]
 async fn webhooks(_own: Own) -> Reply {
-    Reply::ok(&json!({ "data": [] }))
+    Reply::ok(&All::<WebhookCall> { data: Vec::new() })
 }
 
 fn check_ms(field: &str, ms: Ms) -> Result<(), Problem> {
