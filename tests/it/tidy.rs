@@ -28,6 +28,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("server/src/sandbox/phones.rs", "virtual phones on a running clock wait in real time"),
     ("server/src/serve.rs", "time-outs of connections: no rule sees them"),
     ("server/src/timer.rs", "sleeps until the next due row, and between two sweeps"),
+    ("tests/it/hostile_slow.rs", "slow callers wait, and how long others take is measured"),
     ("tests/it/kills_server.rs", "waits until claims of a killed server have run out"),
     ("tests/it/serve_bounds.rs", "a caller that sends a byte now and then"),
 ];
