@@ -67,7 +67,7 @@ enum Command {
         /// Its id, `fu_…`.
         followup: String,
     },
-    /// Measure this machine: creates, acks and lateness over HTTP, durable.
+    /// Measure this machine, durable: creates, acks, lateness, bursts, memory, restarts.
     #[cfg(feature = "demo")]
     Bench(crate::bench::Options),
 }

@@ -21,6 +21,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("server/examples/store_bench.rs", "measures, and paces its calls"),
     ("server/src/app.rs", "folds metrics every few seconds"),
     ("server/src/bench.rs", "waits between the parts of a measurement"),
+    ("server/src/bench/deadlines.rs", "holds the store's lock for a second, on a thread of its own"),
     ("server/src/bench/load.rs", "measures how long requests take"),
     ("server/src/demo.rs", "a story is told at the pace of its reader"),
     ("server/src/clock.rs", "the clocks of the server: everything else takes the time from here"),
@@ -36,7 +37,8 @@ const CLOCKS: &[(&str, &str)] = &[
 /// Files that may start a task or a thread, and what ends it.
 const SPAWNS: &[(&str, &str)] = &[
     ("server/examples/store_bench.rs", "the callers of a measurement, joined at its end"),
-    ("server/src/bench.rs", "the measured server, stopped when the numbers are there"),
+    ("server/src/bench/deadlines.rs", "holds the store's lock for a second; joined"),
+    ("server/src/bench/host.rs", "the measured server, stopped or killed when the numbers are there"),
     ("server/src/bench/load.rs", "one per connection of the generator, each joined"),
     ("server/src/cli.rs", "waits for the second signal, which ends the process"),
     ("server/src/engine/mod.rs", "the loops that decide, wake, send and keep house; a fault in one ends the process"),

@@ -1,5 +1,6 @@
 //! A cheap load generator: keep-alive HTTP/1.1 over plain sockets, requests built beforehand, one by one on each.
 
+use rustix::time::{ClockId, clock_gettime};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -143,7 +144,7 @@ pub(super) fn now() -> Instant {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a benchmark measures time; no rule sees it")]
-fn since(began: Instant) -> Duration {
+pub(super) fn since(began: Instant) -> Duration {
     began.elapsed()
 }
 
@@ -152,12 +153,52 @@ pub(super) fn micros(began: Instant) -> u32 {
     u32::try_from(since(began).as_micros()).unwrap_or(u32::MAX)
 }
 
-/// Processor time of the server so far, in microseconds: the whole process without this thread, the generator's.
-pub(super) fn server_cpu_us() -> i64 {
-    use rustix::time::{ClockId, clock_gettime};
-    let micros = |clock| {
-        let time = clock_gettime(clock);
-        time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
-    };
-    micros(ClockId::ProcessCPUTime) - micros(ClockId::ThreadCPUTime)
+/// Does `count` calls, `lanes` at a time, each lane as soon as its last call ended.
+pub(super) async fn closed<F, C>(count: usize, lanes: usize, call: F) -> Result<Run, String>
+where
+    F: Fn(usize) -> C + Clone + Send + 'static,
+    C: Future<Output = Result<(), String>> + Send,
+{
+    let next = Arc::new(AtomicUsize::new(0));
+    let mut tasks = tokio::task::JoinSet::new();
+    let began = now();
+    for _ in 0..lanes.min(count) {
+        let (next, call) = (Arc::clone(&next), call.clone());
+        tasks.spawn(async move {
+            let mut took_us = Vec::new();
+            loop {
+                let n = next.fetch_add(1, Ordering::Relaxed);
+                if n >= count {
+                    return Ok::<_, String>(took_us);
+                }
+                let began = now();
+                call(n).await?;
+                took_us.push(micros(began));
+            }
+        });
+    }
+    let mut latencies_us = Vec::with_capacity(count);
+    while let Some(done) = tasks.join_next().await {
+        latencies_us.append(&mut done.map_err(|error| error.to_string())??);
+    }
+    let elapsed = since(began);
+    latencies_us.sort_unstable();
+    Ok(Run { elapsed, latencies_us, answers: Vec::new() })
+}
+
+/// Processor time so far, in microseconds: of the server, which is the whole process without this thread, and of the
+/// generator, which is this thread.
+pub(super) fn cpu_us() -> (i64, i64) {
+    let own = clock_us(ClockId::ThreadCPUTime);
+    (clock_us(ClockId::ProcessCPUTime) - own, own)
+}
+
+/// Of the whole process.
+pub(super) fn process_cpu_us() -> i64 {
+    clock_us(ClockId::ProcessCPUTime)
+}
+
+fn clock_us(clock: ClockId) -> i64 {
+    let time = clock_gettime(clock);
+    time.tv_sec * 1_000_000 + time.tv_nsec / 1_000
 }
