@@ -13,6 +13,7 @@ mod hostile_access;
 mod hostile_acks;
 mod hostile_bytes;
 mod hostile_canaries;
+mod hostile_security;
 mod hostile_slow;
 mod hostile_support;
 mod http_any_input;
