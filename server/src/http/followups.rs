@@ -43,7 +43,7 @@ pub(super) struct ListParams {
         ("customer_id" = Option<String>, Query, description = "Only this customer's"),
         ("conversation_id" = Option<String>, Query, description = "Only this conversation's"),
         ("message_id" = Option<String>, Query, description = "Only the one of this message"),
-        ("state" = Option<String>, Query, description = "Only in this state"),
+        ("state" = Option<super::openapi::FollowupState>, Query, description = "Only in this state"),
         ("limit" = Option<u32>, Query, description = "1–200, default 50"),
         ("after" = Option<String>, Query, description = "The `next_cursor` of the page before"),
     ),

@@ -1,5 +1,7 @@
 //! `GET /openapi.json`: the document, made from the handlers; its committed copy is `server/openapi.json`.
 
+mod common;
+
 use crate::problem::Code;
 use axum::body::Bytes;
 use axum::http::header;
@@ -212,6 +214,7 @@ pub fn document() -> OpenApi {
     document.info.version = env!("CARGO_PKG_VERSION").into();
     describe_keys(&mut document);
     loosen_choices(&mut document);
+    common::bound_fields(&mut document);
     let problem = ContentBuilder::new().schema(Some(RefOr::Ref(Ref::from_schema_name("Problem")))).build();
     let codes = Code::ALL.iter().map(|code| code.parts().0).collect::<Vec<_>>().join(", ");
     let problem = ResponseBuilder::new()
@@ -223,6 +226,8 @@ pub fn document() -> OpenApi {
             [("get", &mut item.get), ("put", &mut item.put), ("post", &mut item.post), ("delete", &mut item.delete)];
         for (method, operation) in operations.into_iter().filter_map(|(method, op)| Some((method, op.as_mut()?))) {
             operation.operation_id = Some(operation_id(method, path));
+            common::bound_parameters(operation);
+            common::link_answers(path, method, operation);
             let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
             operation.security = security(tag, path).filter(|_| (method, path.as_str()) != OPEN_IN_A_SANDBOX);
             if method == "post" && tag == "backend" {
