@@ -32,6 +32,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("tests/it/hostile_slow.rs", "slow callers wait, and how long others take is measured"),
     ("tests/it/kills_server.rs", "waits until claims of a killed server have run out"),
     ("tests/it/serve_bounds.rs", "a caller that sends a byte now and then"),
+    ("tests/model/main.rs", "how long a search takes is part of what it prints"),
 ];
 
 /// Files that may start a task or a thread, and what ends it.
