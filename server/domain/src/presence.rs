@@ -75,14 +75,21 @@ impl Presence {
 
     /// Until when the customer counts as online if nothing more is heard; `None` = offline now.
     pub fn online_until(&self, now: Ms, policy: &PresencePolicy) -> Option<Ms> {
-        self.sources.values().map(|source| until(source, policy)).max().filter(|until| *until > now)
+        let known = self.sources.values().filter(|source| !is_ahead(source, now, policy));
+        known.map(|source| until(source, policy)).max().filter(|until| *until > now)
     }
+}
+
+/// Whether it reported by a clock that was set back since: what it said holds for no time anybody could name. Clocks of
+/// several servers differ by less than the time-out of a heartbeat.
+fn is_ahead(source: &Source, now: Ms, policy: &PresencePolicy) -> bool {
+    source.reported_at > now.saturating_add(policy.heartbeat_timeout_ms)
 }
 
 /// Whether its next report is a first one. An idle or hidden source is not gone: its idleness must go on growing.
 fn is_gone(source: &Source, now: Ms, policy: &PresencePolicy) -> bool {
     let timeout_ms = if source.hidden_at.is_none() { policy.heartbeat_timeout_ms } else { HIDDEN_KEPT_MS };
-    now >= source.reported_at.saturating_add(timeout_ms)
+    now >= source.reported_at.saturating_add(timeout_ms) || is_ahead(source, now, policy)
 }
 
 /// The instant from which this source no longer speaks for the customer.
@@ -162,6 +169,20 @@ mod tests {
         p.report("tab", Hidden, None, 61_000, &POLICY);
         p.report("tab", Active, None, 100_000, &POLICY);
         assert_eq!(p.online_until(100_000, &POLICY), Some(160_000), "a change to active is activity");
+    }
+
+    /// D4: the clock was set back by an hour since the last report: nobody is online for that hour, and the next report
+    /// counts as a first one.
+    #[test]
+    fn a_clock_that_was_set_back_keeps_nobody_online() {
+        const HOUR: Ms = 3_600_000;
+        for state in [Active, Hidden] {
+            let mut p = Presence::default();
+            p.report("tab", state, None, HOUR, &POLICY);
+            assert!(online(&p, HOUR - 60_000) && !online(&p, HOUR - 60_001) && !online(&p, 0), "{state:?}");
+            p.report("tab", Active, None, 0, &POLICY);
+            assert_eq!(p.online_until(0, &POLICY), Some(60_000), "{state:?}");
+        }
     }
 
     /// D4: one customer's sources are bounded.

@@ -80,10 +80,13 @@ pub(crate) fn route(d: &Draft<'_>, channel: Channel) -> Result<(), Skip> {
     }
 }
 
-/// D8: after a text or email left, the next follow-up's wait for the gap — unless its own have begun to leave.
+/// D8: after a text or email left, the next follow-up's wait for the gap — unless its own have begun to leave. One that
+/// left further ahead than a gap was timed by a clock that was set back since: nobody waits for that clock.
 fn hold(d: &Draft<'_>) -> Option<Ms> {
     let begun = BOTH.iter().any(|c| d.f.leg(*c).has_begun());
-    let until = d.facts.left_at?.saturating_add(d.policy.repeat_gap_ms);
+    let gap_ms = d.policy.repeat_gap_ms;
+    let left_at = d.facts.left_at.filter(|at| *at <= d.now.saturating_add(gap_ms))?;
+    let until = left_at.saturating_add(gap_ms);
     (d.f.kind == Kind::Reply && !begun && until > d.now).then_some(until)
 }
 

@@ -327,6 +327,19 @@ fn the_two_ways_of_one_followup_do_not_hold_each_other() {
     assert_eq!(unclear.state(), Some(PublicState::FellBack));
 }
 
+/// D8: the clock was set back by an hour since a text left: the next one does not wait for that hour.
+#[test]
+fn a_clock_that_was_set_back_holds_nothing_for_longer() {
+    for (ahead_ms, held) in [(180 * S, true), (180 * S + 1, false), (3_600 * S, false)] {
+        let mut case = Case::around(&[]);
+        case.left_at = Some(T0 + ahead_ms);
+        case.open(T0, reply(1, T0));
+        let hold_until = held.then_some(T0 + ahead_ms + 180 * S);
+        let stage = Stage::FallingBack { at: T0, why: Reason::NoDevice, hold_until, ended: None };
+        assert_eq!(case.f.stage, stage, "{ahead_ms}");
+    }
+}
+
 /// D8: a retry that is due while the gap lasts waits with the rest, without waking in a loop.
 #[test]
 fn a_retry_that_is_held_sleeps_until_the_gap_is_over() {
