@@ -1,43 +1,65 @@
-//! A server: batches of work against the store, an index of wake-ups, hands that send. All of it is lost in a crash.
+//! A server's loop: what has arrived is loaded, decided and committed in one batch — as `server/src/engine/batch.rs`.
+//! Everything in here is lost in a crash.
 
-use crate::desk::Desk;
-use crate::oracle::Verdict;
-use crate::phone::PushMessage;
-use crate::provider::{Fate, Mood};
-use crate::store::{Key, Put, Row};
-use crate::work::{Answered, Receipt, Scene, Work};
-use crate::world::{Action, EPOCH_MS, HOUR, MINUTE, Mutant, World};
+use crate::desk::{Cache, Desk};
+use crate::mutant::Mutant;
+use crate::oracle::{Verdict, When};
+use crate::store::{Key, Mode, Put, Row};
+use crate::work::{Answered, Scene, Work};
+use crate::world::{Action, World};
 use backstop_domain::Ms;
-use backstop_domain::followup::{AckVerdict, Channel, Effect, Outcome, Stage, WakeReason};
-use backstop_domain::ids::FollowupId;
+use backstop_domain::followup::{AckVerdict, Effect, Stage};
 use std::collections::BTreeSet;
 
-/// How often the store is asked for due rows that no index knows.
-const SWEEP_MS: Ms = 250;
+/// Pause before an outcome that could not be stored is offered again.
 const STORE_RETRY_MS: Ms = 200;
+/// Runs after which a piece of work gives up: it keeps losing against other nodes.
+const MAX_RUNS: u32 = 20;
+/// Rows a node keeps between batches.
+const CACHE_ROWS: usize = 4_096;
+/// What may wait at a node: everything that asks is bounded (invariant 7).
+const MAX_WAITING: usize = 20_000;
 
+#[derive(Default)]
 pub(crate) struct Node {
-    pub(crate) up: bool,
+    pub(crate) down: bool,
+    /// How often it has crashed: what was under way before is not of this run.
     pub(crate) epoch: u32,
+    /// Stopped until then, with everything it holds in its hands.
+    pub(crate) paused_until: Ms,
+    /// Wall minus elapsed time, as it was when the clock was set.
+    pub(crate) anchor_ms: Ms,
     queue: Vec<Job>,
     /// A batch is under way, or about to be.
     busy: bool,
-    index: BTreeSet<(Ms, i64)>,
-    fire_at: Option<Ms>,
+    cache: Cache,
+    pub(crate) index: BTreeSet<(Ms, i64)>,
+    pub(crate) fire_at: Option<Ms>,
 }
 
-impl Default for Node {
-    fn default() -> Node {
-        Node { up: true, epoch: 0, queue: Vec::new(), busy: false, index: BTreeSet::new(), fire_at: None }
+impl Node {
+    /// Up again with nothing in its hands, or down and gone with everything it had.
+    pub(crate) fn anew(down: bool, epoch: u32, anchor_ms: Ms) -> Node {
+        Node { down, epoch, anchor_ms, ..Node::default() }
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    pub(crate) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && !self.busy
     }
 }
 
 /// Who waits for a piece of work.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) enum From {
     Nobody,
     Backend(u64),
     Phone(u64),
+    /// Somebody who acks with a receipt that is not theirs.
+    Forger,
     /// A hand that wants to send.
     Claim,
     /// A hand with an outcome: it offers it until it is stored.
@@ -46,19 +68,20 @@ pub(crate) enum From {
 
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
+    pub(crate) workspace: usize,
     pub(crate) work: Work,
     pub(crate) from: From,
+    pub(crate) runs: u32,
 }
 
-/// One effect with a hand.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Task {
-    Push { followup: i64, device: usize, attempt: u32, covers: u16, expires_at: Ms },
-    Fallback { followup: i64, channel: Channel },
+impl Job {
+    pub(crate) fn new(workspace: usize, work: Work, from: From) -> Job {
+        Job { workspace, work, from, runs: 0 }
+    }
 }
 
 /// Work that ran, with what it wants written and done.
-struct Ran {
+pub(crate) struct Ran {
     job: Job,
     unit: Vec<Put>,
     effects: Vec<(i64, Effect)>,
@@ -67,12 +90,32 @@ struct Ran {
 
 pub(crate) struct Batch {
     ran: Vec<Ran>,
+    leave: Cache,
+    when: When,
+}
+
+/// What the store said of a batch.
+pub(crate) enum Told {
+    /// Each unit's verdict: whether it is durable.
+    Judged { ran: Vec<(Ran, bool)>, leave: Cache },
+    /// None of it, or nobody knows.
+    Failed { jobs: Vec<Job> },
 }
 
 impl World {
-    /// A node that is up, if any.
+    /// The node's own time: elapsed time from where its clock was set.
+    pub(crate) fn node_now(&self, node: usize) -> Ms {
+        let now = self.now + self.nodes[node].anchor_ms;
+        match self.mutant {
+            Some(Mutant::WallClock) => self.now + self.wall_ms,
+            Some(Mutant::RoundsUp) => (now + 999) / 1_000 * 1_000,
+            _ => now,
+        }
+    }
+
+    /// A node that is up, if any. A paused one takes connections, too.
     pub(crate) fn some_node(&mut self) -> Option<(usize, u32)> {
-        let up: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].up).collect();
+        let up: Vec<usize> = (0..self.nodes.len()).filter(|node| !self.nodes[*node].down).collect();
         if up.is_empty() {
             return None;
         }
@@ -81,20 +124,22 @@ impl World {
     }
 
     /// Work for whichever node is there; without one it is not heard.
-    pub(crate) fn deliver(&mut self, work: Work, from: From) {
-        match self.some_node() {
-            Some((node, epoch)) => self.enqueue(node, epoch, Job { work, from }),
-            None => self.answer(usize::MAX, Job { work, from }, None),
+    pub(crate) fn deliver(&mut self, workspace: usize, work: Work, from: From) {
+        if let Some((node, epoch)) = self.some_node() {
+            self.enqueue(node, epoch, Job::new(workspace, work, from));
         }
     }
 
-    fn is_alive(&self, node: usize, epoch: u32) -> bool {
-        self.nodes[node].up && self.nodes[node].epoch == epoch
+    pub(crate) fn is_alive(&self, node: usize, epoch: u32) -> bool {
+        !self.nodes[node].down && self.nodes[node].epoch == epoch
     }
 
     pub(crate) fn enqueue(&mut self, node: usize, epoch: u32, job: Job) {
         if !self.is_alive(node, epoch) {
             return;
+        }
+        if let (From::Hand, Work::Said { followup, channel, attempt, .. }) = (job.from, &job.work) {
+            self.oracle.heard(*followup, *channel, *attempt, node);
         }
         self.nodes[node].queue.push(job);
         self.rouse(node);
@@ -115,144 +160,302 @@ impl World {
             return;
         }
         let mut jobs = std::mem::take(&mut self.nodes[node].queue);
-        jobs.sort_by_key(|job| job.work.rank());
-        let scene = Scene {
-            customer_of: &self.customer_of,
-            conversations_of: &self.conversations_of,
-            ack_after_decision: self.mutant == Some(Mutant::AckAfterDecision),
-        };
-        let mut desk = Desk::new(&self.store, self.now, &self.policies, &self.workspace_of, &mut self.next_id);
+        if matches!(self.store.mode(self.now), Mode::Down(_)) {
+            // Nothing can be loaded.
+            let told = Box::new(Told::Failed { jobs });
+            return self.at(self.now + 1, Action::Told { node, epoch, told });
+        }
+        if self.is(Mutant::DeadlinesFirst) {
+            jobs.sort_by_key(|job| std::cmp::Reverse(job.work.rank()));
+        } else {
+            jobs.sort_by_key(|job| job.work.rank());
+        }
+        let when = When { elapsed: self.now, told: self.node_now(node) };
+        let scene = Scene { customer_of: &self.customer_of, mutant: self.mutant };
+        let cache = &self.nodes[node].cache;
+        let mut desk = Desk::new(&self.store, cache, when.told, &self.policies, &mut self.next_id);
         let mut ran = Vec::with_capacity(jobs.len());
         for job in jobs {
+            desk.workspace = job.workspace;
             let answered = job.work.run(&mut desk, &scene);
             let (unit, effects) = desk.take();
             ran.push(Ran { job, unit, effects, answered });
         }
-        let slow = self.mishap(5);
+        self.oracle.decisions += desk.decisions;
+        let leave = desk.leave();
+        if self.is(Mutant::EffectsFirst) {
+            for (followup, effect) in ran.iter_mut().flat_map(|ran| std::mem::take(&mut ran.effects)) {
+                self.take_in_hand(node, epoch, followup, effect);
+            }
+        }
+        if self.is(Mutant::AnswersFirst) {
+            for ran in &mut ran {
+                let job = Job { from: std::mem::replace(&mut ran.job.from, From::Nobody), ..ran.job.clone() };
+                // A forger is answered, too, but nothing can be wrong about that.
+                let _ = self.answer(node, job, Some(ran.answered.clone()));
+            }
+        }
+        let slow = self.mishap(50);
         let latency_ms = if slow { self.rng.between(20, 1_500) } else { self.rng.between(1, 15) };
-        self.at(self.now + latency_ms, Action::Commit { node, epoch, batch: Box::new(Batch { ran }) });
+        let batch = Box::new(Batch { ran, leave, when });
+        self.at(self.now + latency_ms, Action::Commit { node, epoch, batch });
     }
 
     /// The commit point: each unit happens whole or not at all, and the node may die on either side of it.
-    pub(crate) fn commit(&mut self, node: usize, epoch: u32, batch: Batch) -> Verdict {
+    pub(crate) fn commit(&mut self, node: usize, epoch: u32, batch: Box<Batch>) -> Verdict {
         if !self.is_alive(node, epoch) {
             return Ok(());
         }
-        if self.mishap(2) {
+        if self.mishap(8) {
             self.oracle.reach("crash before commit");
+            self.half_a_unit(&batch);
             self.crash(node);
             return Ok(());
         }
-        self.nodes[node].busy = false;
-        if self.now < self.store_down_until {
-            batch.ran.into_iter().for_each(|ran| self.answer(node, ran.job, None));
-            self.rouse(node);
-            return Ok(());
-        }
-        let (mut done, mut left_out) = (Vec::with_capacity(batch.ran.len()), BTreeSet::new());
-        for ran in batch.ran {
-            // What builds on a unit that was left out is left out too; versions alone would not tell, since another
-            // node may have written the very version it expects.
-            let built_on_air = ran.unit.iter().any(|(key, ..)| left_out.contains(key));
-            if self.mutant != Some(Mutant::NoVersions) && (built_on_air || !self.store.fits(&ran.unit)) {
-                self.oracle.reach("conflict");
-                left_out.extend(ran.unit.iter().map(|(key, ..)| *key));
-                self.nodes[node].queue.push(ran.job);
-                continue;
+        match self.store.mode(self.now) {
+            Mode::Stalled(until) => {
+                self.at(until, Action::Commit { node, epoch, batch });
+                return Ok(());
             }
-            self.write(&ran)?;
-            done.push(ran);
+            Mode::Down(_) | Mode::Full(_) => {
+                let jobs = batch.ran.into_iter().map(|ran| ran.job).collect();
+                return self.told(node, epoch, Told::Failed { jobs });
+            }
+            Mode::Up => {}
         }
+        let told = self.judge_units(*batch)?;
         self.watch_sweep();
-        if self.mishap(2) {
+        if self.mishap(8) {
             self.oracle.reach("crash after commit");
             self.crash(node);
             return Ok(());
         }
-        let unsaid = self.mishap(1);
-        for ran in done {
-            if unsaid {
-                self.oracle.reach("commit not confirmed");
-                self.answer(node, ran.job, None);
+        let told = if self.mishap(8) {
+            self.oracle.reach("commit not confirmed");
+            let Told::Judged { ran, .. } = told else { return Ok(()) };
+            Told::Failed { jobs: ran.into_iter().map(|(ran, _)| ran.job).collect() }
+        } else {
+            told
+        };
+        self.at(self.now, Action::Told { node, epoch, told: Box::new(told) });
+        Ok(())
+    }
+
+    /// A unit in conflict is left out whole, and so is what builds on it; versions alone would not tell, since another
+    /// node may have written the very version it expects.
+    fn judge_units(&mut self, batch: Batch) -> Result<Told, String> {
+        let Batch { ran, leave, when } = batch;
+        let mut judged = Vec::with_capacity(ran.len());
+        let (mut left_out, mut decided) = (BTreeSet::new(), BTreeSet::new());
+        for ran in ran {
+            let on_air = ran.unit.iter().any(|(key, ..)| left_out.contains(key));
+            let fits = match self.mutant {
+                Some(Mutant::NoVersions) => true,
+                Some(Mutant::BuildsOnAir) => self.store.fits(&ran.unit),
+                _ => !on_air && self.store.fits(&ran.unit),
+            };
+            if !fits {
+                self.oracle.reach(if on_air { "left out with a conflict" } else { "conflict" });
+                left_out.extend(ran.unit.iter().map(|(key, ..)| *key));
+                judged.push((ran, false));
                 continue;
             }
-            self.rearm(node, &ran.unit);
-            for (followup, effect) in ran.effects {
-                self.take_in_hand(node, epoch, followup, effect);
-            }
-            self.answer(node, ran.job, Some(ran.answered));
+            self.one_instant(&ran, &mut decided)?;
+            self.write(&ran, when)?;
+            judged.push((ran, true));
         }
-        self.rouse(node);
+        Ok(Told::Judged { ran: judged, leave })
+    }
+
+    /// P8: in one batch the ack comes before the deadline.
+    fn one_instant(&mut self, ran: &Ran, decided: &mut BTreeSet<i64>) -> Verdict {
+        match &ran.job.work {
+            Work::Woke { followup } => {
+                let waits = self.store.followup(*followup).is_some_and(|row| row.state.stage == Stage::Waiting);
+                if waits && !ran.unit.is_empty() {
+                    decided.insert(*followup);
+                }
+            }
+            Work::Ack { receipt, .. } => {
+                let late = matches!(ran.answered.ack, Some((AckVerdict::Late, _)));
+                if late && decided.contains(&receipt.followup) {
+                    return Err(format!("the ack of {} came with its deadline and lost", receipt.followup));
+                }
+            }
+            _ => {}
+        }
         Ok(())
     }
 
     /// Durable from here on: the oracle sees every row as it changes.
-    fn write(&mut self, ran: &Ran) -> Verdict {
-        for (key, _, row) in &ran.unit {
+    fn write(&mut self, ran: &Ran, when: When) -> Verdict {
+        for (key, version, row) in &ran.unit {
+            self.isolated(ran.job.workspace, *key, row)?;
             let (Key::Followup(id), Row::Followup(after)) = (key, row) else { continue };
-            let before = self.store.followup(FollowupId(*id)).cloned();
-            if let (Work::Woke { followup }, Some(wake)) = (&ran.job.work, before.as_ref().and_then(|row| row.wake))
-                && followup == id
-            {
-                self.oracle.woke(*id, wake.at, self.now)?;
-            }
-            self.trace.line(
-                self.now - EPOCH_MS,
-                format_args!(
-                    "{} {id}: {:?} text {:?} email {:?}",
-                    ran.job.work.name(),
-                    after.state.stage,
-                    after.state.text.status,
-                    after.state.email.status
-                ),
-            );
-            let policy = &self.policies[self.workspace_of[after.customer]];
-            self.oracle.committed(*id, before.as_ref(), after, self.now, policy)?;
+            let (name, workspace) = (ran.job.work.name(), after.workspace);
+            let leg = (&after.state.text.status, &after.state.email.status);
+            self.say(format_args!(
+                "[{workspace}] {name} → {id}: {:?} text {:?} email {:?}",
+                after.state.stage, leg.0, leg.1
+            ));
+            let before = self.store.followup(*id);
+            let policy = &self.policies[after.workspace];
+            self.oracle.committed(*id, *version, before, after, when, self.now, policy)?;
         }
         if let Some((conversation, seq)) = ran.answered.seen {
             self.oracle.saw(conversation, seq);
         }
         if let Some(message) = ran.answered.withdrawn {
-            self.oracle.withdrew(message);
+            self.oracle.withdrew(ran.job.workspace, message);
         }
-        self.store.write(&ran.unit);
+        self.store.write(&ran.unit, self.now);
+        if self.is(Mutant::LostWakeup)
+            && let Some((Key::Followup(id), ..)) = ran.unit.last()
+            && self.rng.chance(3)
+        {
+            self.store.forget_wake(*id);
+        }
         Ok(())
     }
 
+    /// No row of one workspace is ever written with the key of another.
+    fn isolated(&self, workspace: usize, key: Key, row: &Row) -> Verdict {
+        let of = match (key, row) {
+            (Key::Customer(customer), _) => self.workspace_of[customer],
+            (Key::Conversation(conversation), _) => self.workspace_of[self.customer_of[conversation]],
+            (Key::Message(workspace, _), _) => workspace,
+            (_, Row::Device(device)) => device.workspace,
+            (_, Row::Followup(row)) => self.workspace_of[row.customer],
+            _ => workspace,
+        };
+        if of == workspace { Ok(()) } else { Err(format!("workspace {workspace} wrote {key:?} of workspace {of}")) }
+    }
+
+    /// The mutant: a unit is not written at once.
+    fn half_a_unit(&mut self, batch: &Batch) {
+        if self.is(Mutant::HalfUnit)
+            && let Some(ran) = batch.ran.iter().find(|ran| ran.unit.len() > 1 && self.store.fits(&ran.unit))
+        {
+            self.store.write(&ran.unit[1..], self.now);
+        }
+    }
+
+    /// The node hears of its batch: effects and answers only now.
+    pub(crate) fn told(&mut self, node: usize, epoch: u32, told: Told) -> Verdict {
+        if !self.is_alive(node, epoch) {
+            return Ok(());
+        }
+        self.nodes[node].busy = false;
+        let keeps = self.is(Mutant::KeepsCache);
+        match told {
+            Told::Failed { jobs } => {
+                if !keeps {
+                    self.nodes[node].cache.clear();
+                }
+                for job in jobs {
+                    self.answer(node, job, None)?;
+                }
+            }
+            Told::Judged { ran, leave } => {
+                let conflict = ran.iter().any(|(_, done)| !done);
+                // Rows kept between batches are true only where nobody else writes: a decision that writes nothing
+                // meets no conflict, and would go by old rows for ever.
+                let alone = self.nodes.len() == 1 || self.is(Mutant::CacheOfMany);
+                let cache = &mut self.nodes[node].cache;
+                if conflict && !keeps || !alone || cache.len() > CACHE_ROWS {
+                    cache.clear();
+                } else {
+                    cache.extend(leave);
+                }
+                for (ran, done) in ran {
+                    // What wrote nothing may have read what was not committed.
+                    if !done || conflict && ran.unit.is_empty() {
+                        self.again(node, ran.job, done)?;
+                    } else {
+                        self.done(node, epoch, ran)?;
+                    }
+                }
+            }
+        }
+        if self.nodes[node].queue.len() > MAX_WAITING {
+            return Err(format!("{} pieces of work wait at node {node}", self.nodes[node].queue.len()));
+        }
+        self.rouse(node);
+        Ok(())
+    }
+
+    fn again(&mut self, node: usize, mut job: Job, wrote_nothing: bool) -> Verdict {
+        job.runs += u32::from(!wrote_nothing);
+        if job.runs >= MAX_RUNS {
+            self.oracle.reach("gave up");
+            return self.answer(node, job, None);
+        }
+        self.nodes[node].queue.push(job);
+        Ok(())
+    }
+
+    fn done(&mut self, node: usize, epoch: u32, ran: Ran) -> Verdict {
+        self.rearm(node, &ran.unit);
+        for (key, version, _) in &ran.unit {
+            if let Key::Followup(id) = key {
+                self.oracle.durable(*id, version + 1);
+            }
+        }
+        for (followup, effect) in ran.effects {
+            self.take_in_hand(node, epoch, followup, effect);
+        }
+        self.answer(node, ran.job, Some(ran.answered))
+    }
+
     /// Tells whoever waits; `None` = it did not happen, as far as the server knows.
-    fn answer(&mut self, node: usize, job: Job, answered: Option<Answered>) {
-        let heard = answered.is_some() && !self.mishap(30);
+    fn answer(&mut self, node: usize, job: Job, answered: Option<Answered>) -> Verdict {
         match job.from {
             From::Nobody => {}
             From::Backend(op) => {
-                if heard {
-                    self.answered_backend(op, &job.work);
+                let Some(answered) = answered else { return Ok(()) };
+                if let (Work::Post(posted), Some(seq)) = (&job.work, answered.posted) {
+                    self.oracle.posted(job.workspace, posted.message, seq)?;
+                }
+                if !self.mishap(300) {
+                    self.answered_backend(op, &job);
                 }
             }
             From::Phone(request) => self.answered_phone(request, answered),
+            From::Forger => {
+                if let Some((verdict, counted)) = answered.and_then(|a| a.ack) {
+                    self.oracle.reach("forged ack refused");
+                    if verdict != AckVerdict::Refused || counted {
+                        return Err(format!("somebody else's receipt was answered {verdict:?}: {:?}", job.work));
+                    }
+                }
+            }
             From::Claim => {
-                if let (Work::Claiming { followup, channel }, Some(attempt)) =
-                    (job.work, answered.and_then(|a| a.claim))
+                if let (Work::Claiming { followup, channel }, Some(claim)) = (&job.work, answered.and_then(|a| a.claim))
                 {
-                    let epoch = self.nodes[node].epoch;
-                    // A hand that is paused between its claim and its first byte: nothing else may go wrong by it.
-                    let pause_ms = if self.mishap(10) { self.rng.between(100, 60_000) } else { self.rng.between(0, 3) };
-                    let send = Action::Send { node, epoch, followup, channel, attempt };
-                    self.at(self.now + pause_ms, send);
+                    self.claimed(node, *followup, *channel, claim);
                 }
             }
-            From::Hand => {
-                if answered.is_none() && node != usize::MAX {
-                    let epoch = self.nodes[node].epoch;
-                    let again = Action::Enqueue { node, epoch, job: Box::new(job) };
-                    self.at(self.now + STORE_RETRY_MS, again);
-                }
-            }
+            From::Hand => self.stored_or_again(node, job, answered.is_some()),
+        }
+        Ok(())
+    }
+
+    /// Nobody else knows an outcome: it is offered until it is stored.
+    fn stored_or_again(&mut self, node: usize, job: Job, stored: bool) {
+        let Work::Said { followup, channel, attempt, .. } = &job.work else { return };
+        if stored {
+            self.oracle.outcome_stored(*followup, *channel, *attempt);
+        } else if !self.is(Mutant::OutcomeDropped) {
+            self.oracle.reach("outcome offered again");
+            let epoch = self.nodes[node].epoch;
+            let job = Box::new(Job { runs: 0, ..job });
+            self.at(self.now + STORE_RETRY_MS, Action::Enqueue { node, epoch, job });
         }
     }
 
     fn answered_phone(&mut self, request: u64, answered: Option<Answered>) {
         if let Some((verdict, counted)) = answered.as_ref().and_then(|a| a.ack) {
+            self.oracle.acks += 1;
             self.oracle.reach(match (verdict, counted) {
                 (AckVerdict::Accepted, true) => "ack counted",
                 (AckVerdict::Accepted, false) => "ack uncounted",
@@ -267,218 +470,9 @@ impl World {
         if pending.left == 0 {
             let (phone, number, ok) = (pending.phone, pending.number, pending.ok);
             self.pendings.remove(&request);
-            if !self.mishap(50) {
+            if !self.mishap(500) {
                 self.later(20, 300, Action::Response { phone, number, ok });
             }
         }
-    }
-
-    fn take_in_hand(&mut self, node: usize, epoch: u32, followup: i64, effect: Effect) {
-        let task = match effect {
-            Effect::SendPush { device, attempt, covers, expires_at } => {
-                let device = usize::try_from(device.0).expect("few devices");
-                Task::Push { followup, device, attempt, covers, expires_at }
-            }
-            Effect::Offer(channel) => Task::Fallback { followup, channel },
-            // A claim's send is performed by the hand that claimed it.
-            Effect::Send { .. } => return,
-            Effect::Alarm(_) => return self.oracle.reach("alarm"),
-        };
-        if self.mishap(3) {
-            return self.oracle.reach("effect dropped");
-        }
-        let busy = self.mishap(10);
-        let wait_ms = if busy { self.rng.between(10, 5_000) } else { self.rng.between(0, 10) };
-        self.at(self.now + wait_ms, Action::Hand { node, epoch, task });
-    }
-
-    pub(crate) fn hand(&mut self, node: usize, epoch: u32, task: Task) -> Verdict {
-        if !self.is_alive(node, epoch) {
-            return Ok(());
-        }
-        match task {
-            Task::Push { .. } => self.push(node, epoch, task),
-            Task::Fallback { followup, channel } => {
-                let claim = Job { work: Work::Claiming { followup, channel }, from: From::Claim };
-                if self.mutant == Some(Mutant::ClaimAfterSend) {
-                    let attempt =
-                        self.store.followup(FollowupId(followup)).map_or(1, |f| f.state.leg(channel).attempt + 1);
-                    self.send(node, epoch, followup, channel, attempt)?;
-                }
-                self.enqueue(node, epoch, claim);
-            }
-        }
-        Ok(())
-    }
-
-    /// The push service takes it for a token; the phone may never see it.
-    fn push(&mut self, node: usize, epoch: u32, task: Task) {
-        let Task::Push { followup, device, attempt, covers, expires_at } = task else { return };
-        let Some(row) = self.store.device(device).cloned() else { return };
-        let phone = &self.phones[device];
-        let dead = phone.dead.contains(&row.token);
-        let fate = if dead {
-            let outcome = Outcome::TokenGone { since_ms: None, error: "UNREGISTERED".into() };
-            Fate { taken: false, outcome, after_ms: self.rng.between(20, 400) }
-        } else {
-            self.push_mood.fate(&mut self.rng)
-        };
-        self.trace.line(
-            self.now - EPOCH_MS,
-            format_args!("push {followup} to {device} (try {attempt}, {covers} replies): {}", fate.outcome.label()),
-        );
-        if fate.taken && !self.mishap(30) {
-            let conversation = self.store.followup(FollowupId(followup)).map_or(0, |row| row.conversation);
-            let receipt = Receipt { followup, device, covers };
-            let push = PushMessage { receipt, conversation, token: row.token, expires_at };
-            let slow = self.mishap(50);
-            let delay_ms = if slow { self.rng.between(1_000, 40_000) } else { self.rng.between(50, 900) };
-            if self.mishap(20) {
-                self.later(0, 60_000, Action::PushArrives { phone: device, push: push.clone() });
-            }
-            self.at(self.now + delay_ms, Action::PushArrives { phone: device, push });
-        }
-        let work = Work::PushAnswered { followup, device, attempt, outcome: fate.outcome };
-        let job = Box::new(Job { work, from: From::Nobody });
-        self.at(self.now + fate.after_ms, Action::Enqueue { node, epoch, job });
-    }
-
-    /// The first byte of a text or email.
-    pub(crate) fn send(&mut self, node: usize, epoch: u32, followup: i64, channel: Channel, attempt: u32) -> Verdict {
-        if !self.is_alive(node, epoch) {
-            return Ok(());
-        }
-        self.oracle.sending(&self.store, followup, channel, attempt)?;
-        let mood = if channel == Channel::Text { self.text_mood } else { self.email_mood };
-        let mut fate: Fate = if self.chaos { mood.fate(&mut self.rng) } else { Mood::Good.fate(&mut self.rng) };
-        let label = fate.outcome.label();
-        self.trace.line(
-            self.now - EPOCH_MS,
-            format_args!("send {channel:?} {followup} (try {attempt}): taken {}, says {label}", fate.taken),
-        );
-        let row = self.store.followup(FollowupId(followup)).cloned().ok_or("a send of nothing")?;
-        if fate.taken {
-            let policy = &self.policies[self.workspace_of[row.customer]];
-            self.oracle.accepted(&row, followup, channel, policy)?;
-            if channel == Channel::Text && self.rng.chance(300) {
-                let work = Work::Reported { followup, delivered: self.rng.chance(800) };
-                self.later(10, 10 * MINUTE, Action::Deliver { work });
-            }
-        }
-        if self.mutant == Some(Mutant::BlindResend) && matches!(fate.outcome, Outcome::Unknown { .. }) {
-            fate.outcome = Outcome::RetryAfter { after_ms: None, error: "timeout".into() };
-        }
-        let work = Work::Said { followup, channel, attempt, outcome: fate.outcome };
-        let job = Box::new(Job { work, from: From::Hand });
-        self.at(self.now + fate.after_ms, Action::Enqueue { node, epoch, job });
-        Ok(())
-    }
-
-    /// Everything not committed is gone: queue, index, effects, calls under way.
-    fn crash(&mut self, node: usize) {
-        self.trace.line(self.now - EPOCH_MS, format_args!("node {node} crashes"));
-        let epoch = self.nodes[node].epoch + 1;
-        self.nodes[node] = Node { up: false, epoch, ..Node::default() };
-        if self.nodes.iter().all(|node| !node.up) {
-            self.all_down_since = Some(self.now);
-        }
-        let down_ms = match self.rng.below(1_000) {
-            0 => self.rng.between(6 * HOUR, 8 * HOUR),
-            1..50 => self.rng.between(MINUTE, 30 * MINUTE),
-            _ => self.rng.between(100, MINUTE),
-        };
-        self.at(self.now + down_ms, Action::Restart { node });
-    }
-
-    /// The index is filled from the store; offers nobody took are due at once.
-    pub(crate) fn restart(&mut self, node: usize) {
-        if self.nodes[node].up {
-            return;
-        }
-        if let Some(since) = self.all_down_since.take() {
-            self.oracle.outage(since, self.now);
-        }
-        self.trace.line(self.now - EPOCH_MS, format_args!("node {node} is back"));
-        let epoch = self.nodes[node].epoch;
-        let mut this = Node { epoch, ..Node::default() };
-        for (id, wake) in self.store.pending() {
-            this.index.insert((if wake.why == WakeReason::Offer { 0 } else { wake.at }, id));
-        }
-        self.nodes[node] = this;
-        self.arm(node);
-        self.watch_sweep();
-    }
-
-    fn rearm(&mut self, node: usize, unit: &[Put]) {
-        for (key, _, row) in unit {
-            if let (Key::Followup(id), Row::Followup(row)) = (key, row)
-                && let Some(wake) = row.wake
-            {
-                self.nodes[node].index.insert((wake.at, *id));
-            }
-        }
-        self.arm(node);
-    }
-
-    fn arm(&mut self, node: usize) {
-        let this = &mut self.nodes[node];
-        let Some((at, _)) = this.index.first().copied() else { return };
-        let at = at.max(self.now);
-        if this.fire_at.is_none_or(|armed| at < armed) {
-            this.fire_at = Some(at);
-            let epoch = this.epoch;
-            self.at(at, Action::Fire { node, epoch });
-        }
-    }
-
-    pub(crate) fn fire(&mut self, node: usize, epoch: u32) {
-        if !self.is_alive(node, epoch) {
-            return;
-        }
-        self.nodes[node].fire_at = None;
-        while let Some((at, id)) = self.nodes[node].index.first().copied().filter(|(at, _)| *at <= self.now) {
-            self.nodes[node].index.remove(&(at, id));
-            // An entry that a later commit moved is found out by the state; skip what is plainly not due.
-            let wake = self.store.followup(FollowupId(id)).and_then(|row| row.wake);
-            if wake.is_some_and(|wake| wake.at <= self.now || wake.why == WakeReason::Offer) {
-                self.enqueue(node, epoch, Job { work: Work::Woke { followup: id }, from: From::Nobody });
-            }
-        }
-        self.arm(node);
-    }
-
-    /// Looks at the store's own index at the next round moment after something is overdue.
-    fn watch_sweep(&mut self) {
-        let Some(first) = self.store.first_wake().filter(|_| self.mutant != Some(Mutant::NoSweep)) else { return };
-        let round = |at: Ms| (at / SWEEP_MS + 1) * SWEEP_MS;
-        let at = round((first + SWEEP_MS).max(self.now));
-        if self.sweep_at.is_none_or(|armed| at < armed) {
-            self.sweep_at = Some(at);
-            self.at(at, Action::Sweep);
-        }
-    }
-
-    pub(crate) fn sweep(&mut self) {
-        self.sweep_at = None;
-        let due = self.store.due(self.now - SWEEP_MS);
-        for node in 0..self.nodes.len() {
-            if !self.nodes[node].up {
-                continue;
-            }
-            let epoch = self.nodes[node].epoch;
-            for followup in &due {
-                self.oracle.reach("swept");
-                let work = Work::Woke { followup: *followup };
-                self.enqueue(node, epoch, Job { work, from: From::Nobody });
-            }
-        }
-        if self.nodes.iter().any(|node| node.up) {
-            self.watch_sweep();
-        }
-    }
-
-    /// Whether a follow-up of this conversation is still undecided.
-    pub(crate) fn waits(&self, followup: i64) -> bool {
-        self.store.followup(FollowupId(followup)).is_some_and(|row| row.state.stage == Stage::Waiting)
     }
 }

@@ -1,9 +1,10 @@
 //! Agents who write, customers who come and go, phones in pockets, and the networks between.
 
-use crate::node::From;
+use crate::mutant::Mutant;
+use crate::node::{From, Job};
 use crate::phone::{Phone, PushMessage};
 use crate::work::{Posted, Receipt, Work};
-use crate::world::{Action, EPOCH_MS, MINUTE, Op, Pending, World};
+use crate::world::{Action, MINUTE, Op, Pending, World};
 use backstop_core::machine::Event;
 use backstop_domain::Ms;
 use backstop_domain::followup::{AuthorKind, Channel, Kind};
@@ -31,7 +32,10 @@ impl World {
         if !self.chaos {
             return;
         }
-        let message = self.fresh();
+        let workspace = self.workspace_of[self.customer_of[conversation]];
+        self.messages[workspace] += 1;
+        self.oracle.messages += 1;
+        let message = self.messages[workspace];
         let kind = match self.rng.below(20) {
             0 => Some(Kind::Outreach),
             1..=12 => Some(Kind::Reply),
@@ -44,37 +48,45 @@ impl World {
             _ => None,
         };
         self.last_message.insert(conversation, message);
-        self.call(Work::Post(Posted { message, conversation, kind, author, chosen }));
+        self.call(workspace, Work::Post(Posted { message, conversation, kind, author, chosen }));
         if self.rng.chance(20) {
-            self.later(0, MINUTE, Action::Deliver { work: Work::Withdraw { message } });
+            self.later(0, MINUTE, Action::Deliver { workspace, work: Work::Withdraw { message } });
         }
     }
 
     /// A call of the backend, repeated until it is answered.
-    fn call(&mut self, work: Work) {
+    fn call(&mut self, workspace: usize, work: Work) {
         let op = self.fresh();
-        self.ops.insert(op, Op { work, done: false });
+        self.ops.insert(op, Op { workspace, work });
         self.at(self.now, Action::Backend { op });
     }
 
     pub(crate) fn backend(&mut self, op: u64) {
-        let Some(work) = self.ops.get(&op).filter(|o| !o.done).map(|o| o.work.clone()) else { return };
-        if self.mishap(20) {
+        let Some(Op { workspace, work }) = self.ops.get(&op) else { return };
+        let (workspace, work) = (*workspace, work.clone());
+        if self.mishap(200) {
             // Twice, by an impatient proxy.
-            self.deliver(work.clone(), From::Backend(op));
+            self.deliver(workspace, work.clone(), From::Backend(op));
         }
-        if !self.mishap(20) {
-            self.deliver(work, From::Backend(op));
+        if !self.mishap(200) {
+            self.deliver(workspace, work, From::Backend(op));
         }
         self.later(1_000, 4_000, Action::Backend { op });
     }
 
-    pub(crate) fn answered_backend(&mut self, op: u64, work: &Work) {
-        if let Work::Post(posted) = work {
-            self.oracle.posted(posted.message);
-            let followup = self.store.followup_of(posted.message).filter(|followup| self.waits(*followup));
+    pub(crate) fn answered_backend(&mut self, op: u64, job: &Job) {
+        if let Work::Post(posted) = &job.work {
+            let followup = self.store.followup_of(job.workspace, posted.message);
             if let Some(followup) = followup.filter(|_| self.rng.chance(10)) {
-                self.later(0, MINUTE, Action::Deliver { work: Work::Cancel { followup } });
+                // Some backend uses the id of another company's follow-up: it must be as if there were none.
+                let foreign = self.rng.chance(500);
+                let workspaces = i64::try_from(self.policies.len()).expect("few");
+                let workspace = if foreign { self.rng.below(workspaces) } else { -1 };
+                let workspace = usize::try_from(workspace).unwrap_or(job.workspace);
+                if workspace != job.workspace {
+                    self.oracle.reach("foreign cancel");
+                }
+                self.later(0, MINUTE, Action::Deliver { workspace, work: Work::Cancel { followup } });
             }
         }
         self.ops.remove(&op);
@@ -93,19 +105,21 @@ impl World {
             self.reads(conversation);
         }
         if self.rng.chance(400) {
-            self.later(0, 2 * MINUTE, Action::Deliver { work: Work::Wrote { conversation } });
+            let workspace = self.workspace_of[customer];
+            self.later(0, 2 * MINUTE, Action::Deliver { workspace, work: Work::Wrote { conversation } });
         }
         self.later(2 * MINUTE, 40 * MINUTE, Action::Visit { customer });
     }
 
     fn reads(&mut self, conversation: usize) {
         if let Some(message) = self.last_message.get(&conversation).copied() {
-            self.later(0, 20_000, Action::Deliver { work: Work::Read { conversation, message } });
+            let workspace = self.workspace_of[self.customer_of[conversation]];
+            self.later(0, 20_000, Action::Deliver { workspace, work: Work::Read { conversation, message } });
         }
     }
 
     fn present(&mut self, customer: usize, state: PresenceState) {
-        self.deliver(Work::Present { customer, source: "page", state }, From::Nobody);
+        self.deliver(self.workspace_of[customer], Work::Present { customer, source: "page", state }, From::Nobody);
     }
 
     pub(crate) fn heartbeat(&mut self, customer: usize, left: u32) {
@@ -135,29 +149,50 @@ impl World {
             return;
         }
         let grade = if this.alerts.can_show() { Grade::Displayed } else { Grade::Suppressed };
-        self.acknowledge(phone, push.receipt, grade);
+        self.acknowledge(phone, push.conversation, push.receipt, grade);
         if grade == Grade::Displayed && self.rng.chance(250) {
             let tap = Action::Tap { phone, receipt: push.receipt, conversation: push.conversation };
             self.later(500, 2 * MINUTE, tap);
         }
     }
 
-    fn acknowledge(&mut self, phone: usize, receipt: Receipt, grade: Grade) {
-        self.trace.line(self.now - EPOCH_MS, format_args!("phone {phone} records {grade:?} of {receipt:?}"));
-        self.oracle.recorded(receipt, grade);
+    fn acknowledge(&mut self, phone: usize, conversation: usize, receipt: Receipt, grade: Grade) {
+        self.say(format_args!("phone {phone} records {grade:?} of {receipt:?}"));
+        self.oracle.recorded(conversation, receipt, grade);
+        if self.mishap(100) {
+            let forger = self.rng.index(self.phones.len());
+            self.later(0, 2 * MINUTE, Action::Forge { phone: forger, receipt });
+        }
         let event = self.phones[phone].record(receipt, grade, self.now);
-        if self.mishap(20) {
+        if self.mishap(200) {
             // Killed between the record and the upload: what is durable comes with the next start.
             self.oracle.reach("killed after record");
             self.phone_event(phone, event);
-            return self.phone_event(phone, Event::Abandoned);
+            return self.phone_killed(phone);
         }
         self.phone_event(phone, event);
     }
 
+    fn phone_killed(&mut self, phone: usize) {
+        if self.is(Mutant::PhoneForgets) {
+            self.phones[phone].forget();
+        }
+        self.phone_event(phone, Event::Abandoned);
+    }
+
+    /// P11: somebody else got hold of a receipt: another phone, of whatever company.
+    pub(crate) fn forge(&mut self, phone: usize, receipt: Receipt) {
+        if phone == receipt.device {
+            return;
+        }
+        let (workspace, recorded_at) = (self.phones[phone].workspace, self.now);
+        let work = Work::Ack { device: phone, receipt, grade: Grade::Opened, recorded_at };
+        self.deliver(workspace, work, From::Forger);
+    }
+
     /// P14: the customer taps: opened, and they look at the conversation.
     pub(crate) fn tap(&mut self, phone: usize, receipt: Receipt, conversation: usize) {
-        self.acknowledge(phone, receipt, Grade::Opened);
+        self.acknowledge(phone, conversation, receipt, Grade::Opened);
         if self.chaos {
             let customer = self.customer_of[conversation];
             self.present(customer, PresenceState::Active);
@@ -174,8 +209,8 @@ impl World {
         if let Some(works) = asked.request {
             let number = self.phones[phone].request;
             self.at(self.now + PATIENCE_MS, Action::Patience { phone, number });
-            if self.phones[phone].online && !self.mishap(50) {
-                if self.mishap(30) {
+            if self.phones[phone].online && !self.mishap(500) {
+                if self.mishap(300) {
                     self.later(20, 30_000, Action::Request { phone, number, works: works.clone() });
                 }
                 self.later(20, 300, Action::Request { phone, number, works });
@@ -197,8 +232,9 @@ impl World {
         };
         let request = self.fresh();
         self.pendings.insert(request, Pending { phone, number, left: works.len(), ok: true });
+        let workspace = self.phones[phone].workspace;
         for work in works {
-            self.enqueue(node, epoch, crate::node::Job { work, from: From::Phone(request) });
+            self.enqueue(node, epoch, Job::new(workspace, work, From::Phone(request)));
         }
     }
 
@@ -229,7 +265,7 @@ impl World {
                 self.later(1_000, 15 * MINUTE, Action::PhoneChaos { phone });
                 return;
             }
-            4 => self.phone_event(phone, Event::Abandoned),
+            4 => self.phone_killed(phone),
             5 => {
                 let old = self.phones[phone].token;
                 self.phones[phone].dead.push(old);
@@ -255,7 +291,7 @@ impl World {
             self.phones[phone].logged_in = false;
             return self.phone_event(phone, Event::LoggedOut);
         }
-        let workspace = self.workspace_of[self.phones[phone].customer];
+        let workspace = self.phones[phone].workspace;
         let others: Vec<usize> = (0..self.workspace_of.len()).filter(|c| self.workspace_of[*c] == workspace).collect();
         self.phones[phone].customer = *self.rng.pick(&others);
         self.phones[phone].logged_in = true;
