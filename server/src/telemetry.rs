@@ -3,6 +3,7 @@
 use crate::config::{Log, LogFormat, LogLevel};
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use std::any::Any;
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
@@ -61,10 +62,15 @@ pub fn start_logging(log: &Log) {
 /// One line, without what may be personal: a message put together at run time can hold what a caller sent.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     metrics::counter!(PANICS).increment(1);
-    let message = panic.payload().downcast_ref::<&'static str>().copied().unwrap_or("(message withheld)");
+    let message = constant(panic.payload());
     let place = panic.location().map(|at| format!("{}:{}", at.file(), at.line())).unwrap_or_default();
     let thread = std::thread::current().name().unwrap_or_default().to_owned();
     tracing::error!(place, thread, message, "panic: this is a bug");
+}
+
+/// A panic's message, if it was written into the program.
+fn constant(payload: &(dyn Any + Send)) -> &'static str {
+    payload.downcast_ref::<&'static str>().copied().unwrap_or("(message withheld)")
 }
 
 /// Collects metrics from now on. One recorder a process: servers that share a process share their numbers.
@@ -141,6 +147,14 @@ impl LogLevel {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Invariant 9: what is put together at run time can hold what a caller sent.
+    #[test]
+    fn what_a_panic_says_is_logged_if_it_is_a_constant() {
+        assert_eq!(constant(&"a row is gone"), "a row is gone");
+        assert_eq!(constant(&format!("no customer {}", "lucas@example.com")), "(message withheld)");
+        assert_eq!(constant(&7), "(message withheld)");
+    }
 
     #[test]
     fn histograms_have_fixed_buckets() {
