@@ -51,7 +51,9 @@ impl World {
     pub fn start(env: &[(&str, &str)]) -> World {
         let dir = tempdir().unwrap();
         let server = Server::start(&dir, &["--sandbox"], env).unwrap();
-        World { server, dir, client: Client::builder().no_proxy().build().unwrap() }
+        // A connection each, like phones that wake up for one ack.
+        let client = Client::builder().no_proxy().pool_max_idle_per_host(0).build().unwrap();
+        World { server, dir, client }
     }
 
     /// Each answer is held to the OpenAPI document.

@@ -16,6 +16,7 @@ mod hostile_canaries;
 mod hostile_security;
 mod hostile_slow;
 mod hostile_support;
+mod hostile_takeover;
 mod http_any_input;
 mod http_backend;
 mod http_bad_input;
