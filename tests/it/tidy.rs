@@ -30,6 +30,8 @@ const CLOCKS: &[(&str, &str)] = &[
     ("server/src/serve.rs", "time-outs of connections: no rule sees them"),
     ("server/src/timer.rs", "sleeps until the next due row, and between two sweeps"),
     ("tests/it/hostile_slow.rs", "slow callers wait, and how long others take is measured"),
+    ("tests/faults/stall.rs", "waits until mails have come: deadlines pass in real time"),
+    ("tests/faults/world.rs", "notes when a mail arrived"),
     ("tests/it/kills_server.rs", "waits until claims of a killed server have run out"),
     ("tests/it/serve_bounds.rs", "a caller that sends a byte now and then"),
     ("tests/model/main.rs", "how long a search takes is part of what it prints"),
