@@ -7,6 +7,7 @@
 mod deadlines;
 mod deep;
 mod host;
+mod library;
 mod load;
 mod rates;
 mod report;
@@ -157,11 +158,15 @@ fn over_http(options: &Options, generator: &Runtime, dir: &Path) -> Result<Vec<R
 
 fn by_calls(options: &Options, generator: &Runtime, dir: &Path) -> Result<Vec<Rate>, String> {
     let mut all = Vec::new();
+    let count = options.count.min(MOST_CALLS);
     for lanes in LANES {
         let host = Host::start(&dir.join(format!("calls-{lanes}.db")))?;
         let workspace = host.workspace("busy")?;
-        let count = options.count.min(MOST_CALLS);
-        let rates = generator.block_on(rates::by_calls(&host, &workspace, count, lanes));
+        let rates = generator.block_on(async {
+            let caller = library::Caller::new(&host, &workspace, lanes).await?;
+            let replies = caller.replies(count).await?;
+            Ok::<_, String>(replies.into_iter().chain(caller.jobs(count).await?))
+        });
         host.stop();
         all.extend(rates?);
     }
