@@ -19,8 +19,9 @@ const SLICE: usize = 50;
 /// Fresh ones while very many are due.
 const FRESH_PER_SECOND: usize = 200;
 const FRESH_SLICE: usize = 10;
-/// From the seeding of a burst to its instant: the server starts meanwhile.
-const BURST_AHEAD_MS: Ms = 12_000;
+/// From the start of a burst's seeding to its instant: for the server's start, and for each that is seeded.
+const BURST_AHEAD_MS: Ms = 15_000;
+const SEEDED_PER_MS: Ms = 5;
 /// How long the store stands still.
 const STALL: Duration = Duration::from_secs(1);
 
@@ -97,8 +98,7 @@ fn hold(database: &Path) -> Result<Duration, String> {
 
 /// Seeds `count` that are all due at one instant; answers it.
 pub(super) async fn seed_burst(pattern: &mut Pattern, database: &Path, count: usize, now: Ms) -> Result<Ms, String> {
-    // Seeding takes its time, too.
-    let at = now + BURST_AHEAD_MS + count as Ms / 10;
+    let at = now + BURST_AHEAD_MS + count as Ms / SEEDED_PER_MS;
     pattern.add(database, count, Due::At(at)).await?;
     Ok(at)
 }

@@ -25,7 +25,7 @@ const WARM: usize = 20_000;
 /// How many are overdue after the kill: ten seconds' worth at 1,000 a second.
 const OVERDUE: usize = 10_000;
 /// From their seeding to their deadline: the server is started and killed in between.
-const OVERDUE_AHEAD_MS: Ms = 5_000;
+const OVERDUE_AHEAD_MS: Ms = 10_000;
 /// Replies, acks and deadlines measured at each depth.
 const SAMPLE: usize = 20_000;
 const SAMPLE_DEADLINES: usize = 3_000;
