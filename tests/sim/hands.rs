@@ -107,7 +107,7 @@ impl World {
     fn carry(&mut self, receipt: Receipt, token: u64, expires_at: Ms) {
         let phone = receipt.device;
         let conversation = self.store.followup(receipt.followup).map_or(0, |row| row.conversation);
-        let push = PushMessage { receipt, conversation, token, expires_at };
+        let push = Box::new(PushMessage { receipt, conversation, token, expires_at });
         let slow = self.mishap(500);
         let delay_ms = if slow { self.rng.between(1_000, 40_000) } else { self.rng.between(50, 900) };
         if self.mishap(200) {
@@ -189,7 +189,7 @@ impl World {
         self.oracle.accepted(row, followup, channel, policy)?;
         for (after_ms, delivered) in provider::reports(&mut self.rng) {
             self.oracle.reach("report");
-            let work = Work::Reported { followup, channel, delivered };
+            let work = Box::new(Work::Reported { followup, channel, delivered });
             self.at(self.now + after_ms, Action::Deliver { workspace, work });
         }
         Ok(())

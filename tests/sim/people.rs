@@ -50,7 +50,7 @@ impl World {
         self.last_message.insert(conversation, message);
         self.call(workspace, Work::Post(Posted { message, conversation, kind, author, chosen }));
         if self.rng.chance(20) {
-            self.later(0, MINUTE, Action::Deliver { workspace, work: Work::Withdraw { message } });
+            self.later(0, MINUTE, Action::Deliver { workspace, work: Box::new(Work::Withdraw { message }) });
         }
     }
 
@@ -86,7 +86,7 @@ impl World {
                 if workspace != job.workspace {
                     self.oracle.reach("foreign cancel");
                 }
-                self.later(0, MINUTE, Action::Deliver { workspace, work: Work::Cancel { followup } });
+                self.later(0, MINUTE, Action::Deliver { workspace, work: Box::new(Work::Cancel { followup }) });
             }
         }
         self.ops.remove(&op);
@@ -106,7 +106,7 @@ impl World {
         }
         if self.rng.chance(400) {
             let workspace = self.workspace_of[customer];
-            self.later(0, 2 * MINUTE, Action::Deliver { workspace, work: Work::Wrote { conversation } });
+            self.later(0, 2 * MINUTE, Action::Deliver { workspace, work: Box::new(Work::Wrote { conversation }) });
         }
         self.later(2 * MINUTE, 40 * MINUTE, Action::Visit { customer });
     }
@@ -114,7 +114,7 @@ impl World {
     fn reads(&mut self, conversation: usize) {
         if let Some(message) = self.last_message.get(&conversation).copied() {
             let workspace = self.workspace_of[self.customer_of[conversation]];
-            self.later(0, 20_000, Action::Deliver { workspace, work: Work::Read { conversation, message } });
+            self.later(0, 20_000, Action::Deliver { workspace, work: Box::new(Work::Read { conversation, message }) });
         }
     }
 
@@ -249,7 +249,7 @@ impl World {
         self.phones[phone].online = true;
         let kept = std::mem::take(&mut self.phones[phone].kept);
         for push in kept.into_values() {
-            self.later(100, 3_000, Action::PushArrives { phone, push });
+            self.later(100, 3_000, Action::PushArrives { phone, push: Box::new(push) });
         }
         self.phone_event(phone, Event::Flush);
     }

@@ -23,7 +23,7 @@ const HEALING_MS: Ms = 26 * HOUR;
 /// Steps without an end are a loop.
 const MAX_STEPS: u64 = 40_000_000;
 
-/// What happens next.
+/// What happens next. Small, since the queue moves them about.
 pub(crate) enum Action {
     Begin { node: usize, epoch: u32 },
     Commit { node: usize, epoch: u32, batch: Box<Batch> },
@@ -38,7 +38,7 @@ pub(crate) enum Action {
     Resume,
     Trouble,
     Weather,
-    PushArrives { phone: usize, push: PushMessage },
+    PushArrives { phone: usize, push: Box<PushMessage> },
     Request { phone: usize, number: u64, works: Vec<Work> },
     Response { phone: usize, number: u64, ok: bool },
     Patience { phone: usize, number: u64 },
@@ -46,13 +46,15 @@ pub(crate) enum Action {
     Tap { phone: usize, receipt: Receipt, conversation: usize },
     Forge { phone: usize, receipt: Receipt },
     Backend { op: u64 },
-    Deliver { workspace: usize, work: Work },
+    Deliver { workspace: usize, work: Box<Work> },
     Agent { conversation: usize },
     Burst { conversation: usize },
     Visit { customer: usize },
     Heartbeat { customer: usize, left: u32 },
     PhoneChaos { phone: usize },
 }
+
+const _: () = assert!(size_of::<Action>() <= 64);
 
 /// A text or email with the hand that claimed it.
 #[derive(Clone, Copy, Debug)]
@@ -322,7 +324,7 @@ impl World {
             Action::Resume => self.resume(),
             Action::Trouble => self.trouble(),
             Action::Weather => self.weather(),
-            Action::PushArrives { phone, push } => self.push_arrives(phone, push),
+            Action::PushArrives { phone, push } => self.push_arrives(phone, *push),
             Action::Request { phone, number, works } => self.request(phone, number, works),
             Action::Response { phone, number, ok } => self.response(phone, number, ok),
             Action::Patience { phone, number } => self.response(phone, number, false),
@@ -330,7 +332,7 @@ impl World {
             Action::Tap { phone, receipt, conversation } => self.tap(phone, receipt, conversation),
             Action::Forge { phone, receipt } => self.forge(phone, receipt),
             Action::Backend { op } => self.backend(op),
-            Action::Deliver { workspace, work } => self.deliver(workspace, work, crate::node::From::Nobody),
+            Action::Deliver { workspace, work } => self.deliver(workspace, *work, crate::node::From::Nobody),
             Action::Agent { conversation } => self.agent(conversation),
             Action::Burst { conversation } => self.burst(conversation),
             Action::Visit { customer } => self.visit(customer),
