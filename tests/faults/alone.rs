@@ -43,8 +43,9 @@ fn text(path: &Path) -> &str {
 }
 
 /// Mounts a disk in memory of that size on `at`.
-pub(crate) fn mount_memory(at: &Path, size: &str) {
+pub(crate) fn mount_memory(at: &Path, size: &str) -> Mounted {
     call("mount", &["-t", "tmpfs", "-o", &format!("size={size},mode=700"), "backstop", text(at)]);
+    Mounted { at: at.to_owned(), device: "tmpfs".into() }
 }
 
 /// Stops a process in the middle of whatever it does, or lets it go on.

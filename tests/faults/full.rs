@@ -49,7 +49,7 @@ async fn meet_full(world: &World, url: &str, filling: usize, text: &str) -> usiz
 
 async fn one_disk(world: &World, disk: usize, through: &mut Through) {
     let directory = tempfile::tempdir().unwrap();
-    mount_memory(directory.path(), "4m");
+    let _memory = mount_memory(directory.path(), "4m");
     world.begin_anew();
     world.copy_into(directory.path());
     let ballast = directory.path().join("ballast");

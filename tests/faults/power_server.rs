@@ -72,7 +72,7 @@ async fn one_cut(world: &Arc<World>, memory: &Path, cut: usize) -> usize {
 fn no_answer_of_the_server_is_lost_by_a_power_cut() {
     alone("power_server::no_answer_of_the_server_is_lost_by_a_power_cut", || {
         let memory = Path::new("/mnt");
-        mount_memory(memory, "512m");
+        let _memory = mount_memory(memory, "512m");
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         runtime.block_on(async {
             let world = Arc::new(World::make().await);

@@ -303,7 +303,7 @@ fn a_full_disk_refuses_and_recovers() {
         runtime.block_on(async {
             let (double, server) = listen().await;
             let directory = tempdir().unwrap();
-            mount_memory(directory.path(), "2m");
+            let _memory = mount_memory(directory.path(), "2m");
             // No server: what cannot be stored cannot be sent at once either.
             let offline = "http://127.0.0.1:9";
             let mut promised = Promised::default();
@@ -363,7 +363,7 @@ async fn fill_up(directory: &Path, server: &str, filling: usize, promised: &mut 
 async fn cuts(wanted: usize, lying: bool) -> usize {
     let (double, server) = listen().await;
     let memory = Path::new("/mnt");
-    mount_memory(memory, "512m");
+    let _memory = mount_memory(memory, "512m");
     let mut broken = 0;
     for cut in 0..wanted {
         let disk = Disk::make(memory, "disk", 24);
