@@ -58,7 +58,7 @@ struct Load {
 struct Task {
     ws: Arc<Workspace>,
     row: Arc<FollowupRow>,
-    around: Arc<Vec<Row>>,
+    around: Arc<Vec<Arc<Row>>>,
     what: What,
     under_way: UnderWay,
 }

@@ -1,40 +1,52 @@
 //! Rows that the last batches worked on: what is acked or answered now was written a moment ago.
 //!
-//! Only the loop reads and writes it, and only after a commit. Nothing hangs on its truth: a row that another node
-//! changed has another version in the store, the commit conflicts, and the loop forgets everything and loads.
+//! Only the loop reads and writes it, and only what is durable comes here. Nothing hangs on its truth: a row that
+//! another node changed has another version in the store, the commit conflicts, and the loop forgets everything and
+//! loads.
 
+use super::find::{ByKey, Find};
 use crate::store::{Key, Row};
-use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Rows a generation holds; two generations live. About 1 kB each.
 const GENERATION_ROWS: usize = 16_384;
 
 #[derive(Default)]
 pub(crate) struct Cache {
-    young: HashMap<Key, Row>,
-    old: HashMap<Key, Row>,
+    young: ByKey<Arc<Row>>,
+    old: ByKey<Arc<Row>>,
 }
 
 impl Cache {
-    pub(crate) fn get(&mut self, key: &Key) -> Option<Row> {
-        if let Some(row) = self.young.get(key) {
-            return Some(row.clone());
-        }
-        let row = self.old.remove(key)?;
-        self.keep(key.clone(), row.clone());
-        Some(row)
+    pub(crate) fn get(&self, key: Find<'_>) -> Option<&Arc<Row>> {
+        self.young.get(&key).or_else(|| self.old.get(&key))
     }
 
-    /// Messages are read once and answers of look-ups depend on other rows: neither is kept.
-    pub(crate) fn keep(&mut self, key: Key, row: Row) {
-        let kept = matches!(row, Row::Customer(_) | Row::Conversation(_) | Row::Followup(_) | Row::Device(_));
-        if !kept {
+    /// What is used stays for longer.
+    pub(crate) fn touch(&mut self, key: Find<'_>) -> Option<&Arc<Row>> {
+        if self.old.contains_key(&key)
+            && let Some((key, row)) = self.old.remove_entry(&key)
+        {
+            self.keep(key, row);
+        }
+        self.get(key)
+    }
+
+    /// Whether rows of this kind are kept. Messages are read once, and answers of look-ups depend on other rows.
+    pub(crate) fn takes(row: &Row) -> bool {
+        matches!(row, Row::Customer(_) | Row::Conversation(_) | Row::Followup(_) | Row::Device(_))
+    }
+
+    pub(crate) fn keep(&mut self, key: Key, row: Arc<Row>) {
+        if !Cache::takes(&row) {
             return;
         }
         if self.young.len() >= GENERATION_ROWS {
-            self.old = std::mem::take(&mut self.young);
+            // The tables stay: growing them anew each time cost more than everything else here.
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
         }
-        self.old.remove(&key);
+        self.old.remove(&Find::of(&key));
         self.young.insert(key, row);
     }
 
@@ -44,7 +56,8 @@ impl Cache {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Cache::default();
+        self.young.clear();
+        self.old.clear();
     }
 }
 
@@ -53,7 +66,7 @@ mod tests {
     use super::*;
     use crate::store::{ConversationRow, WorkspaceId};
 
-    fn row(id: usize) -> (Key, Row) {
+    fn row(id: usize) -> (Key, Arc<Row>) {
         let row = Row::Conversation(ConversationRow {
             workspace: WorkspaceId(1),
             conversation_id: id.to_string(),
@@ -64,7 +77,7 @@ mod tests {
             left_at: None,
             open: Vec::new(),
         });
-        (row.key(), row)
+        (row.key(), Arc::new(row))
     }
 
     /// Invariant 7: memory is bounded, and what is used stays.
@@ -76,11 +89,11 @@ mod tests {
         for id in 1..5 * GENERATION_ROWS {
             let (key, value) = row(id);
             cache.keep(key, value);
-            assert!(id % 1_000 != 0 || cache.get(&used).is_some());
+            assert!(id % 1_000 != 0 || cache.touch(Find::of(&used)).is_some());
         }
         assert!(cache.young.len() + cache.old.len() <= 2 * GENERATION_ROWS);
-        assert!(cache.get(&row(1).0).is_none());
+        assert!(cache.get(Find::of(&row(1).0)).is_none());
         cache.forget(&used);
-        assert!(cache.get(&used).is_none());
+        assert!(cache.get(Find::of(&used)).is_none());
     }
 }

@@ -2,10 +2,10 @@
 
 use super::api::{Contact, CustomerInput, EngineError, Present};
 use super::desk::{Again, Desk};
+use super::find::Find;
 use super::judge::judge;
-use super::message::{Answer, answer};
-use super::work::{Work, want_customer, want_open};
-use crate::store::{CustomerRow, Key, Row, StoreError, WorkspaceId};
+use super::work::{Ask, want_customer, want_open};
+use crate::store::{CustomerRow, Row, StoreError, WorkspaceId};
 use crate::vault::CustomerKey;
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
@@ -96,23 +96,24 @@ pub(crate) fn open_contact(key: &CustomerKey, row: &CustomerRow) -> Result<Conta
 pub(super) struct Report {
     pub(super) ws: Arc<Workspace>,
     pub(super) present: Present,
-    pub(super) result: Option<Result<(), EngineError>>,
-    pub(super) to: Answer<()>,
 }
 
-impl Work for Report {
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
+impl Ask for Report {
+    type Answer = ();
+
+    fn wants(&self, desk: &mut Desk<'_>) {
         let (ws, p) = (self.ws.id, &self.present);
-        keys.extend(p.device.map(|id| Key::Device(ws, id)));
-        want_customer(desk, ws, &p.customer_id, keys);
+        if let Some(id) = p.device {
+            desk.want(Find::Device(ws, id));
+        }
+        want_customer(desk, ws, &p.customer_id);
         // A heartbeat of somebody who stays needs no follow-up: a watch that wakes asks again by itself.
         if p.state != PresenceState::Active {
-            want_open(desk, ws, &p.customer_id, keys);
+            want_open(desk, ws, &p.customer_id);
         }
     }
 
-    fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
-        self.result = Some(Ok(()));
+    fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<(), EngineError>, Again> {
         let (ws, p) = (self.ws.id, &self.present);
         let now = desk.now(ws);
         let policy = &self.ws.policy.presence;
@@ -137,11 +138,7 @@ impl Work for Report {
                 }
             }
         }
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        answer(self.to, self.result, result);
+        Ok(Ok(()))
     }
 }
 
@@ -149,31 +146,25 @@ impl Work for Report {
 pub(super) struct Erase {
     pub(super) ws: Arc<Workspace>,
     pub(super) customer_id: String,
-    pub(super) result: Option<Result<bool, EngineError>>,
-    pub(super) to: Answer<bool>,
 }
 
-impl Work for Erase {
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
-        want_customer(desk, self.ws.id, &self.customer_id, keys);
-        want_open(desk, self.ws.id, &self.customer_id, keys);
+impl Ask for Erase {
+    type Answer = bool;
+
+    fn wants(&self, desk: &mut Desk<'_>) {
+        want_customer(desk, self.ws.id, &self.customer_id);
+        want_open(desk, self.ws.id, &self.customer_id);
     }
 
-    fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
+    fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<bool, EngineError>, Again> {
         let ws = self.ws.id;
         if desk.customer(ws, &self.customer_id)?.is_none() {
-            self.result = Some(Ok(false));
-            return Ok(());
+            return Ok(Ok(false));
         }
         for id in desk.open_of(ws, &self.customer_id)? {
             judge(desk, &self.ws, id, &Event::Cancel(Reason::CustomerErased))?;
         }
         desk.erase(ws, &self.customer_id);
-        self.result = Some(Ok(true));
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        answer(self.to, self.result, result);
+        Ok(Ok(true))
     }
 }

@@ -3,17 +3,18 @@
 use super::api::{AckInput, EngineError, Registration};
 use super::customer;
 use super::desk::{Again, Desk};
+use super::find::Find;
 use super::judge::judge;
-use super::message::{Answer, answer};
-use super::work::{Rank, Work, want_conversation, want_customer, want_followup, want_open};
-use crate::store::{DeviceRow, Key, Row, StoreError, WorkspaceId};
+use super::work::{Answer, Ask, Rank, Work, want_conversation, want_customer, want_followup, want_open};
+use crate::store::{DeviceRow, FollowupRow, Row, StoreError, WorkspaceId};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::device::{DeviceFacts, Standing};
 use backstop_domain::followup::{AckVerdict, Acked, Event, Reason};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_wire::{AckOutcome, AckResult, Grade};
-use std::sync::Arc;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// How many times the rest of a follow-up may have been split off again before an ack stops following it.
 const MAX_RESTS: usize = 100;
@@ -24,8 +25,6 @@ const MAX_DEVICES: usize = 100;
 pub(super) struct Register {
     pub(super) ws: Arc<Workspace>,
     pub(super) registration: Registration,
-    pub(super) result: Option<Result<DeviceId, EngineError>>,
-    pub(super) to: Answer<DeviceId>,
 }
 
 impl Register {
@@ -34,42 +33,38 @@ impl Register {
     }
 }
 
-impl Work for Register {
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
+impl Ask for Register {
+    type Answer = DeviceId;
+
+    fn wants(&self, desk: &mut Desk<'_>) {
         let (ws, r) = (self.ws.id, &self.registration);
-        for key in [Key::Install(ws, r.install_id.clone()), Key::Token(ws, self.token_hash(desk))] {
-            if let Some(Row::Found(id)) = desk.peek(&key) {
-                want_device(desk, ws, *id, keys);
+        for key in [Find::Install(ws, &r.install_id), Find::Token(ws, &self.token_hash(desk))] {
+            if let Some(Row::Found(id)) = desk.want(key).as_deref() {
+                want_device(desk, ws, *id);
             }
-            keys.push(key);
         }
         if let Some(customer_id) = &r.customer_id {
-            let known = desk.peek(&Key::Customer(ws, customer_id.clone())).and_then(Row::as_customer);
+            want_customer(desk, ws, customer_id);
+            let known = desk.want(Find::Customer(ws, customer_id));
+            let known = known.as_ref().and_then(|row| row.as_customer());
             if known.is_some_and(|c| c.devices.len() >= MAX_DEVICES) {
-                want_open(desk, ws, customer_id, keys);
+                want_open(desk, ws, customer_id);
             }
-            want_customer(desk, ws, customer_id, keys);
         }
     }
 
-    fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
-        self.result = Some(self.register(desk)?);
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        answer(self.to, self.result, result);
+    fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<DeviceId, EngineError>, Again> {
+        self.register(desk)
     }
 }
 
 /// The device with its customer's open follow-ups: losing it may decide them.
-fn want_device(desk: &Desk<'_>, ws: WorkspaceId, id: DeviceId, keys: &mut Vec<Key>) {
-    let key = Key::Device(ws, id);
-    if let Some(customer_id) = desk.peek(&key).and_then(Row::as_device).and_then(|d| d.customer_id.clone()) {
-        want_customer(desk, ws, &customer_id, keys);
-        want_open(desk, ws, &customer_id, keys);
+fn want_device(desk: &mut Desk<'_>, ws: WorkspaceId, id: DeviceId) {
+    let row = desk.want(Find::Device(ws, id));
+    if let Some(customer_id) = row.as_ref().and_then(|row| row.as_device()).and_then(|d| d.customer_id.as_deref()) {
+        want_customer(desk, ws, customer_id);
+        want_open(desk, ws, customer_id);
     }
-    keys.push(key);
 }
 
 impl Register {
@@ -77,7 +72,7 @@ impl Register {
         let (ws, r) = (self.ws.id, &self.registration);
         let now = desk.now(ws);
         let token_hash = self.token_hash(desk);
-        let known = match desk.get(&Key::Install(ws, r.install_id.clone()))? {
+        let known = match desk.get(Find::Install(ws, &r.install_id))?.map(|row| &**row) {
             Some(Row::Found(id)) => desk.device(ws, *id)?.cloned(),
             _ => None,
         };
@@ -165,7 +160,7 @@ impl Register {
     /// C2: a token is held by one installation at a time. Another that held it has none now.
     fn take_token(&self, desk: &mut Desk<'_>, own: Option<DeviceId>, hash: [u8; 32], now: Ms) -> Result<(), Again> {
         let ws = self.ws.id;
-        let Some(Row::Found(holder)) = desk.get(&Key::Token(ws, hash))? else { return Ok(()) };
+        let Some(Row::Found(holder)) = desk.get(Find::Token(ws, &hash))?.map(|row| &**row) else { return Ok(()) };
         let holder = *holder;
         if Some(holder) == own {
             return Ok(());
@@ -219,21 +214,19 @@ pub(super) struct Leave {
     pub(super) ws: Arc<Workspace>,
     pub(super) device: DeviceId,
     pub(super) delete: bool,
-    pub(super) result: Option<Result<(), EngineError>>,
-    pub(super) to: Answer<()>,
 }
 
-impl Work for Leave {
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
-        want_device(desk, self.ws.id, self.device, keys);
+impl Ask for Leave {
+    type Answer = ();
+
+    fn wants(&self, desk: &mut Desk<'_>) {
+        want_device(desk, self.ws.id, self.device);
     }
 
-    fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
+    fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<(), EngineError>, Again> {
         let Some(mut row) = desk.device(self.ws.id, self.device)?.cloned() else {
-            self.result = Some(Err(EngineError::UnknownDevice));
-            return Ok(());
+            return Ok(Err(EngineError::UnknownDevice));
         };
-        self.result = Some(Ok(()));
         let customer_id = row.customer_id.take();
         if let Some(customer_id) = &customer_id {
             // A device that is gone acks nothing more. One that is logged out may still ack what it showed before.
@@ -247,51 +240,106 @@ impl Work for Leave {
         } else if customer_id.is_some() {
             desk.put(Row::Device(row));
         }
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        answer(self.to, self.result, result);
+        Ok(Ok(()))
     }
 }
 
-/// One ack. Its receipt was opened; whether it is this device's was checked with it (P11).
-pub(super) struct Ack {
-    pub(super) ws: Arc<Workspace>,
-    pub(super) device: DeviceId,
-    pub(super) ack: AckInput,
-    pub(super) result: Option<Result<AckOutcome, EngineError>>,
-    pub(super) to: Answer<AckOutcome>,
+/// The acks of one request. Their receipts were opened; whether they are this device's was checked with them (P11).
+pub(super) struct AckRequest {
+    ws: Arc<Workspace>,
+    device: DeviceId,
+    acks: Vec<AckInput>,
+    answers: Mutex<Answers>,
 }
 
-impl Work for Ack {
+/// What is known of them; the caller hears when all of it is.
+struct Answers {
+    of_each: Vec<Result<AckOutcome, EngineError>>,
+    left: usize,
+    to: Option<Answer<Vec<AckOutcome>>>,
+}
+
+/// Some acks of a request that are decided and stored together: as a rule all of them, so that the device that they
+/// share is written once.
+pub(super) struct Acks {
+    request: Arc<AckRequest>,
+    range: Range<usize>,
+    results: Vec<Result<AckOutcome, EngineError>>,
+}
+
+impl Acks {
+    pub(super) fn new(ws: Arc<Workspace>, device: DeviceId, acks: Vec<AckInput>, to: Answer<Vec<AckOutcome>>) -> Acks {
+        let (range, left) = (0..acks.len(), acks.len());
+        let answers = Mutex::new(Answers { of_each: vec![Ok(REFUSED); left], left, to: Some(to) });
+        Acks { request: Arc::new(AckRequest { ws, device, acks, answers }), range, results: Vec::new() }
+    }
+}
+
+impl Work for Acks {
     fn rank(&self) -> Rank {
         Rank::Ack
     }
 
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
-        let ws = self.ws.id;
-        keys.push(Key::Device(ws, self.device));
-        let Some((id, covers)) = self.ack.receipt else { return };
-        let mut next = Some((id, covers));
-        for _ in 0..MAX_RESTS {
-            let Some((id, covers)) = next else { break };
-            want_followup(desk, ws, id, keys);
-            let row = desk.peek(&Key::Followup(ws, id)).and_then(Row::as_followup);
-            if let Some(row) = row {
-                want_conversation(desk, ws, &row.conversation_id, &row.customer_id, keys);
-            }
-            next = row.and_then(|row| row.state.rest).and_then(|(rest, from)| beyond(rest, from, covers));
-        }
+    fn weight(&self) -> usize {
+        self.range.len()
+    }
+
+    fn wants(&self, desk: &mut Desk<'_>) {
+        desk.want(Find::Device(self.request.ws.id, self.request.device));
+        self.request.acks[self.range.clone()].iter().for_each(|ack| want_acked(desk, self.request.ws.id, ack));
     }
 
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
-        self.result = Some(self.ack(desk)?);
-        Ok(())
+        let request = &*self.request;
+        self.results.clear();
+        let (mut first_counted, mut opened) = (0, false);
+        for ack in &request.acks[self.range.clone()] {
+            let decided = Ack { ws: &request.ws, device: request.device, ack }.decide(desk)?;
+            if let Ok(decided) = &decided {
+                first_counted += usize::from(decided.first_counted);
+                opened |= ack.grade == Grade::Opened && ack.receipt.is_some();
+            }
+            self.results.push(decided.map(|decided| decided.outcome));
+        }
+        remember(desk, &request.ws, request.device, first_counted, opened)
     }
 
-    fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        answer(self.to, self.result, result);
+    fn done(self: Box<Self>, stored: Result<(), StoreError>) {
+        let mut answers = self.request.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        let unsaid = || Err(EngineError::Store(StoreError::Unavailable("the work was not run".into())));
+        let mut results = self.results.into_iter();
+        for at in self.range.clone() {
+            answers.of_each[at] = match &stored {
+                Ok(()) => results.next().unwrap_or_else(unsaid),
+                Err(error) => Err(EngineError::Store(error.clone())),
+            };
+        }
+        answers.left -= self.range.len();
+        if answers.left == 0
+            && let Some(to) = answers.to.take()
+        {
+            // Nobody waits any more: the caller went away. What was done stays done.
+            let _ = to.send(std::mem::take(&mut answers.of_each).into_iter().collect());
+        }
+    }
+
+    /// One that cannot be decided on must not take the others along.
+    fn parts(&self) -> Vec<Box<dyn Work>> {
+        let all = if self.range.len() < 2 { 0..0 } else { self.range.clone() };
+        let one = |at| Acks { request: Arc::clone(&self.request), range: at..at + 1, results: Vec::new() };
+        all.map(|at| Box::new(one(at)) as Box<dyn Work>).collect()
+    }
+}
+
+fn want_acked(desk: &mut Desk<'_>, ws: WorkspaceId, ack: &AckInput) {
+    let mut next = ack.receipt;
+    for _ in 0..MAX_RESTS {
+        let Some((id, covers)) = next else { break };
+        want_followup(desk, ws, id);
+        let row = desk.want(Find::Followup(ws, id));
+        let Some(row) = row.as_ref().and_then(|row| row.as_followup()) else { break };
+        want_conversation(desk, ws, &row.conversation_id, &row.customer_id);
+        next = row.state.rest.and_then(|(rest, from)| beyond(rest, from, covers));
     }
 }
 
@@ -302,16 +350,27 @@ fn beyond(rest: FollowupId, from: u16, covers: u16) -> Option<(FollowupId, u16)>
 
 const REFUSED: AckOutcome = AckOutcome { result: AckResult::Refused, counted: false };
 
-impl Ack {
-    fn ack(&self, desk: &mut Desk<'_>) -> Result<Result<AckOutcome, EngineError>, Again> {
+/// One of them.
+struct Ack<'a> {
+    ws: &'a Arc<Workspace>,
+    device: DeviceId,
+    ack: &'a AckInput,
+}
+
+struct Decided {
+    outcome: AckOutcome,
+    /// It is the first of its device that counts for its follow-up.
+    first_counted: bool,
+}
+
+impl Ack<'_> {
+    fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<Decided, EngineError>, Again> {
         let ws = self.ws.id;
         if desk.device(ws, self.device)?.is_none() {
             return Ok(Err(EngineError::UnknownDevice));
         }
-        let Some((id, covers)) = self.ack.receipt else { return Ok(Ok(REFUSED)) };
-        let mut last = REFUSED;
-        let mut first_counted = false;
-        let mut next = Some((id, covers));
+        let mut decided = Decided { outcome: REFUSED, first_counted: false };
+        let mut next = self.ack.receipt;
         for _ in 0..MAX_RESTS {
             let Some((id, covers)) = next else { break };
             let event = Event::Acked {
@@ -321,50 +380,55 @@ impl Ack {
                 recorded_at: self.ack.recorded_at,
                 detail: self.ack.detail.clone(),
             };
-            let judged = judge(desk, &self.ws, id, &event)?;
+            let judged = judge(desk, self.ws, id, &event)?;
             let Some(acked) = judged.and_then(|j| j.acked) else { break };
-            last = outcome(acked);
-            first_counted |= acked.first_counted;
-            let row = desk.followup(ws, id)?.cloned();
-            if acked.counted
-                && let Some(row) = &row
-            {
-                self.settle_older(desk, row.id, &row.conversation_id, &row.customer_id)?;
+            decided.outcome = outcome(acked);
+            decided.first_counted |= acked.first_counted;
+            let row = desk.hold(Find::Followup(ws, id))?;
+            let Some(row) = row.as_ref().and_then(|row| row.as_followup()) else { break };
+            if acked.counted {
+                self.settle_older(desk, row)?;
             }
             // The split that this very ack made holds only replies it did not show.
-            next = row.and_then(|r| r.state.rest).and_then(|(rest, from)| beyond(rest, from, covers));
+            next = row.state.rest.and_then(|(rest, from)| beyond(rest, from, covers));
         }
-        self.remember(desk, first_counted)?;
-        Ok(Ok(last))
+        Ok(Ok(decided))
     }
 
     /// P9: older waiting follow-ups of the conversation are settled by the newer ack.
-    fn settle_older(&self, desk: &mut Desk<'_>, id: FollowupId, conversation: &str, of: &str) -> Result<(), Again> {
-        let open = desk.conversation(self.ws.id, conversation, of)?.map(|c| c.open.clone()).unwrap_or_default();
-        for older in open.into_iter().filter(|open| *open < id) {
-            judge(desk, &self.ws, older, &Event::AckedByNewer)?;
+    fn settle_older(&self, desk: &mut Desk<'_>, row: &FollowupRow) -> Result<(), Again> {
+        let conversation = desk.conversation(self.ws.id, &row.conversation_id, &row.customer_id)?;
+        let open = conversation.map(|c| c.open.as_slice()).unwrap_or_default();
+        let older: Vec<FollowupId> = open.iter().copied().filter(|open| *open < row.id).collect();
+        for older in older {
+            judge(desk, self.ws, older, &Event::AckedByNewer)?;
         }
         Ok(())
     }
+}
 
-    /// P6: what the device's acks came to.
-    fn remember(&self, desk: &mut Desk<'_>, first_counted: bool) -> Result<(), Again> {
-        let now = desk.now(self.ws.id);
-        let opened = self.ack.grade == Grade::Opened;
-        if !first_counted && !opened {
-            return Ok(());
-        }
-        let Some(mut row) = desk.device(self.ws.id, self.device)?.cloned() else { return Ok(()) };
-        if first_counted {
-            let acks = std::mem::take(&mut row.counted_acks);
-            row.counted_acks = DeviceFacts::with_counted_ack(acks, now, &self.ws.policy.unread);
-        }
-        if opened {
-            row.used_at = now;
-        }
-        desk.put(Row::Device(row));
-        Ok(())
+/// P6: what the device's acks came to.
+fn remember(
+    desk: &mut Desk<'_>,
+    ws: &Workspace,
+    device: DeviceId,
+    first_counted: usize,
+    opened: bool,
+) -> Result<(), Again> {
+    if first_counted == 0 && !opened {
+        return Ok(());
     }
+    let now = desk.now(ws.id);
+    let Some(mut row) = desk.device(ws.id, device)?.cloned() else { return Ok(()) };
+    for _ in 0..first_counted {
+        let acks = std::mem::take(&mut row.counted_acks);
+        row.counted_acks = DeviceFacts::with_counted_ack(acks, now, &ws.policy.unread);
+    }
+    if opened {
+        row.used_at = now;
+    }
+    desk.put(Row::Device(row));
+    Ok(())
 }
 
 fn outcome(acked: Acked) -> AckOutcome {

@@ -1,11 +1,14 @@
 //! One decision on the desk: facts from rows, the domain's word, rows from the decision.
 
 use super::desk::{Again, Count, Desk, Handed};
+use super::find::Find;
 use crate::store::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, Row, WorkspaceId};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::device::DeviceFacts;
-use backstop_domain::followup::{self, Acked, Alarm, Decision, Effect, Event, Facts, Note, Reason, Stage};
+use backstop_domain::followup::{
+    self, Acked, Alarm, Decision, Effect, Event, Facts, Followup, Note, Reason, Stage, Wake,
+};
 use backstop_domain::ids::FollowupId;
 use std::sync::Arc;
 
@@ -17,9 +20,13 @@ pub(crate) fn judge(
     event: &Event,
 ) -> Result<Option<Judged>, Again> {
     let now = desk.now(ws.id);
-    let Some(row) = desk.followup(ws.id, id)? else { return Ok(None) };
-    let row = row.clone();
-    let Around { customer, mut devices, conversation } = around(desk, ws.id, &row)?;
+    let Some(row) = desk.hold(Find::Followup(ws.id, id))? else { return Ok(None) };
+    let Some(row) = row.as_followup() else { return Ok(None) };
+    let customer = desk.hold(Find::Customer(ws.id, &row.customer_id))?;
+    let customer = customer.as_ref().and_then(|row| row.as_customer());
+    let conversation = desk.hold(Find::Conversation(ws.id, &row.conversation_id, &row.customer_id))?;
+    let conversation = conversation.as_ref().and_then(|row| row.as_conversation());
+    let mut devices = devices(desk, ws.id, customer)?;
     // The acks of a device that logged out meanwhile stay valid.
     if let Event::Acked { device, .. } = event
         && devices.iter().all(|known| known.id != *device)
@@ -28,9 +35,9 @@ pub(crate) fn judge(
         devices.push(device_facts(row));
     }
     let spare = FollowupId(desk.spare_id());
-    let facts = facts(customer.as_ref(), &devices, conversation.as_ref(), now, &ws.policy, spare);
+    let facts = facts(customer, &devices, conversation, now, &ws.policy, spare);
     let decision = followup::decide(&row.state, event, &facts, now, &ws.policy);
-    let judged = Judged { acked: decision.acked, effects: decision.effects.clone(), changed: decision.changed };
+    let judged = Judged { acked: decision.acked, sends: sends(&decision.effects), changed: decision.changed };
     if let Event::Woke = event
         && !decision.changed
     {
@@ -45,21 +52,16 @@ pub(crate) fn judge(
 /// What the caller of [`judge`] may need of it.
 pub(crate) struct Judged {
     pub(crate) acked: Option<Acked>,
-    pub(crate) effects: Vec<Effect>,
+    /// The attempt that it claimed a text or email for.
+    pub(crate) sends: Option<u32>,
     pub(crate) changed: bool,
 }
 
-struct Around {
-    customer: Option<CustomerRow>,
-    devices: Vec<DeviceFacts>,
-    conversation: Option<ConversationRow>,
-}
-
-fn around(desk: &Desk<'_>, ws: WorkspaceId, row: &FollowupRow) -> Result<Around, Again> {
-    let customer = desk.customer(ws, &row.customer_id)?.cloned();
-    let devices = devices(desk, ws, customer.as_ref())?;
-    let conversation = desk.conversation(ws, &row.conversation_id, &row.customer_id)?.cloned();
-    Ok(Around { customer, devices, conversation })
+fn sends(effects: &[Effect]) -> Option<u32> {
+    effects.iter().find_map(|effect| match effect {
+        Effect::Send { attempt, .. } => Some(*attempt),
+        Effect::SendPush { .. } | Effect::Offer(_) | Effect::Alarm(_) => None,
+    })
 }
 
 /// What the rules need to know of the customer's devices.
@@ -112,19 +114,19 @@ pub(crate) fn facts<'a>(
 }
 
 /// Turns a decision into rows, history, effects and counts.
-pub(crate) fn stage(
+fn stage(
     desk: &mut Desk<'_>,
     ws: &Arc<Workspace>,
-    before: FollowupRow,
+    before: &FollowupRow,
     decision: Decision,
-    conversation: Option<ConversationRow>,
+    conversation: Option<&ConversationRow>,
     now: Ms,
 ) -> Result<(), Again> {
-    count(desk, &before, &decision, now);
+    count(desk, before, &decision, now);
     let id = before.id;
     let rest = decision.rest;
     if (decision.left || decision.returned || rest.is_some())
-        && let Some(mut conversation) = conversation
+        && let Some(mut conversation) = conversation.cloned()
     {
         if decision.left {
             conversation.left_at = Some(now);
@@ -138,11 +140,9 @@ pub(crate) fn stage(
     if let Some(note) = &decision.note {
         desk.history(ws.id, id, entry(note, now));
     }
-    let row = FollowupRow { state: decision.next, wake: decision.wake, ..before.clone() };
-    desk.put(Row::Followup(Box::new(row.clone())));
-    hand(desk, ws, row, decision.effects);
+    put(desk, ws, before.with(decision.next, decision.wake), decision.effects);
     if let Some(rest) = rest {
-        let row = FollowupRow { id: rest.id, version: 0, state: rest.next, wake: rest.wake, ..before };
+        let row = FollowupRow { id: rest.id, version: 0, ..before.with(rest.next, rest.wake) };
         for reply in &row.state.replies {
             if let Some(message) = desk.message(ws.id, &reply.message_id)? {
                 let moved = crate::store::MessageRow { followup: Some(rest.id), ..message.clone() };
@@ -150,19 +150,39 @@ pub(crate) fn stage(
             }
         }
         desk.history(ws.id, rest.id, entry(&rest.note, now));
-        desk.put(Row::Followup(Box::new(row.clone())));
-        hand(desk, ws, row, rest.effects);
+        put(desk, ws, row, rest.effects);
     }
     Ok(())
 }
 
-pub(crate) fn hand(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: FollowupRow, effects: Vec<Effect>) {
+impl FollowupRow {
+    /// The row as a decision leaves it.
+    pub(super) fn with(&self, state: Followup, wake: Option<Wake>) -> FollowupRow {
+        FollowupRow {
+            workspace: self.workspace,
+            id: self.id,
+            customer_id: self.customer_id.clone(),
+            conversation_id: self.conversation_id.clone(),
+            version: self.version,
+            state,
+            wake,
+        }
+    }
+}
+
+/// Writes a decided follow-up and hands on what is to be done about it.
+pub(super) fn put(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: FollowupRow, effects: Vec<Effect>) {
+    hand(desk, ws, &row, effects);
+    desk.put(Row::Followup(Box::new(row)));
+}
+
+fn hand(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: &FollowupRow, effects: Vec<Effect>) {
     if effects.is_empty() {
         return;
     }
     let pushes = effects.iter().any(|effect| matches!(effect, Effect::SendPush { .. }));
-    let around = Arc::new(if pushes { desk.around(&row) } else { Vec::new() });
-    let row = Arc::new(row);
+    let around = Arc::new(if pushes { desk.around(row) } else { Vec::new() });
+    let row = Arc::new(row.clone());
     for effect in effects {
         match effect {
             Effect::Alarm(Alarm::Overdue) => desk.draft.counts.push(Count::Alarm("overdue_text")),

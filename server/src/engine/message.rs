@@ -3,30 +3,16 @@
 use super::api::{CustomerInput, CustomerMessage, EngineError, MessageBody, PostMessage, Posted};
 use super::customer;
 use super::desk::{Again, Desk};
-use super::judge::{devices, entry, facts, hand, judge};
-use super::work::{Work, want_conversation, want_customer, want_followup};
-use crate::store::{ConversationRow, Direction, FollowupRow, Key, MessageRow, Row, StoreError, WorkspaceId};
+use super::find::Find;
+use super::judge::{devices, entry, facts, judge, put};
+use super::work::{Ask, want_conversation, want_customer, want_followup};
+use crate::store::{ConversationRow, CustomerRow, Direction, FollowupRow, MessageRow, Row, WorkspaceId};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
-use backstop_domain::followup::{self, Decision, Event, NewReply, PublicState, Reason, Reply, Stage, Warning};
+use backstop_domain::followup::{self, Effect, Event, NewReply, Note, PublicState, Reason, Reply, Stage, Warning};
 use backstop_domain::ids::FollowupId;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use tokio::sync::oneshot;
-
-/// Where the answer of a piece of work goes.
-pub(super) type Answer<T> = oneshot::Sender<Result<T, EngineError>>;
-
-/// Sends the answer of a run, or why it did not happen.
-pub(super) fn answer<T>(to: Answer<T>, result: Option<Result<T, EngineError>>, stored: Result<(), StoreError>) {
-    let result = match (stored, result) {
-        (Err(error), _) => Err(EngineError::Store(error)),
-        (Ok(()), Some(result)) => result,
-        (Ok(()), None) => Err(EngineError::Store(StoreError::Unavailable("the work was not run".into()))),
-    };
-    // Nobody waits any more: the caller went away. What was done stays done.
-    let _ = to.send(result);
-}
 
 /// What a message's row remembers of its answer.
 #[derive(Serialize, Deserialize)]
@@ -37,34 +23,31 @@ struct Remembered {
     warnings: Vec<u8>,
 }
 
+/// The row of a reply's follow-up, what is to be done, what is noted, what the caller should know.
+type Placed = (FollowupRow, Vec<Effect>, Option<Note>, Vec<Warning>);
+
 const WARNINGS: [Warning; 2] = [Warning::NoCustomerMessage, Warning::NoFallbackRoute];
 
 pub(super) struct Post {
     pub(super) ws: Arc<Workspace>,
     pub(super) message: PostMessage,
-    pub(super) result: Option<Result<Posted, EngineError>>,
-    pub(super) to: Answer<Posted>,
 }
 
-impl Work for Post {
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
+impl Ask for Post {
+    type Answer = Posted;
+
+    fn wants(&self, desk: &mut Desk<'_>) {
         let (ws, m) = (self.ws.id, &self.message);
-        let key = Key::Message(ws, m.message_id.clone());
-        if let Some(id) = desk.peek(&key).and_then(Row::as_message).and_then(|m| m.followup) {
-            keys.push(Key::Followup(ws, id));
+        let known = desk.want(Find::Message(ws, &m.message_id));
+        if let Some(id) = known.as_ref().and_then(|row| row.as_message()).and_then(|m| m.followup) {
+            desk.want(Find::Followup(ws, id));
         }
-        keys.push(key);
-        want_customer(desk, ws, &m.customer_id, keys);
-        want_conversation(desk, ws, &m.conversation_id, &m.customer_id, keys);
+        want_customer(desk, ws, &m.customer_id);
+        want_conversation(desk, ws, &m.conversation_id, &m.customer_id);
     }
 
-    fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
-        self.result = Some(self.post(desk)?);
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        answer(self.to, self.result, result);
+    fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<Posted, EngineError>, Again> {
+        self.post(desk)
     }
 }
 
@@ -78,37 +61,19 @@ impl Post {
         if let Err(error) = self.put_customer(desk, now)? {
             return Ok(Err(error));
         }
-        let Some(customer) = desk.customer(ws, &m.customer_id)?.cloned() else {
+        let customer = desk.hold(Find::Customer(ws, &m.customer_id))?;
+        let Some(customer) = customer.as_ref().and_then(|row| row.as_customer()) else {
             return Ok(Err(EngineError::UnknownCustomer));
         };
-        let device_facts = devices(desk, ws, Some(&customer))?;
-        let mut conversation = conversation_or_new(desk, ws, &m.conversation_id, &m.customer_id)?;
-        let open = open_followups(desk, &conversation)?;
-        conversation.open = open.iter().map(|row| row.id).collect();
-        let seq = conversation.next_seq;
-        conversation.next_seq += 1;
-        let reply =
-            Reply { message_id: m.message_id.clone(), seq, accepted_at: now, author: m.author_kind, withdrawn: false };
-        let new = NewReply { kind: m.kind, reply, chosen: m.channels.clone() };
-        let id = FollowupId(desk.spare_id());
-        let facts = facts(Some(&customer), &device_facts, Some(&conversation), now, &self.ws.policy, id);
-        let joined = open.iter().rev().find_map(|row| {
-            followup::join(&row.state, &new, &facts, now, &self.ws.policy).map(|decision| (row.clone(), decision))
-        });
-        let (row, decision, warnings) = match joined {
-            Some((row, decision)) => (row, decision, Vec::new()),
-            None => {
-                let opened = followup::open(new, &facts, now, &self.ws.policy);
-                conversation.open.push(id);
-                (self.fresh(id, &opened.decision), opened.decision, opened.warnings)
-            }
-        };
-        let row = FollowupRow { state: decision.next, wake: decision.wake, ..row };
-        let posted = posted(&row, now, &warnings);
-        let sealed = match customer::key(desk, &customer) {
+        let sealed = match customer::key(desk, customer) {
             Ok(key) => seal(&key, ws, &m.message_id, &m.body),
             Err(error) => return Ok(Err(error)),
         };
+        let mut conversation = conversation_or_new(desk, ws, &m.conversation_id, &m.customer_id)?;
+        let seq = conversation.next_seq;
+        conversation.next_seq += 1;
+        let (row, effects, note, warnings) = self.place(desk, customer, &mut conversation, seq, now)?;
+        let posted = posted(&row, now, &warnings);
         desk.put(Row::Message(MessageRow {
             workspace: ws,
             message_id: m.message_id.clone(),
@@ -124,29 +89,55 @@ impl Post {
             accepted_at: now,
         }));
         desk.put(Row::Conversation(conversation));
-        desk.put(Row::Followup(Box::new(row.clone())));
-        if let Some(note) = &decision.note {
+        if let Some(note) = &note {
             desk.history(ws, row.id, entry(note, now));
         }
-        hand(desk, &self.ws, row, decision.effects);
+        put(desk, &self.ws, row, effects);
         Ok(Ok(posted))
+    }
+
+    /// The follow-up that the reply joins, or one of its own.
+    fn place(
+        &self,
+        desk: &Desk<'_>,
+        customer: &CustomerRow,
+        conversation: &mut ConversationRow,
+        seq: i64,
+        now: Ms,
+    ) -> Result<Placed, Again> {
+        let m = &self.message;
+        let devices = devices(desk, self.ws.id, Some(customer))?;
+        let open = open_followups(desk, conversation)?;
+        let open: Vec<&FollowupRow> = open.iter().filter_map(|row| row.as_followup()).collect();
+        conversation.open = open.iter().map(|row| row.id).collect();
+        let reply =
+            Reply { message_id: m.message_id.clone(), seq, accepted_at: now, author: m.author_kind, withdrawn: false };
+        let new = NewReply { kind: m.kind, reply, chosen: m.channels.clone() };
+        let id = FollowupId(desk.spare_id());
+        let facts = facts(Some(customer), &devices, Some(conversation), now, &self.ws.policy, id);
+        let joined = open.iter().rev().find_map(|row| {
+            followup::join(&row.state, &new, &facts, now, &self.ws.policy).map(|decision| (*row, decision))
+        });
+        if let Some((row, decision)) = joined {
+            return Ok((row.with(decision.next, decision.wake), decision.effects, decision.note, Vec::new()));
+        }
+        let opened = followup::open(new, &facts, now, &self.ws.policy);
+        conversation.open.push(id);
+        let row = FollowupRow {
+            workspace: self.ws.id,
+            id,
+            customer_id: m.customer_id.clone(),
+            conversation_id: m.conversation_id.clone(),
+            version: 0,
+            state: opened.decision.next,
+            wake: opened.decision.wake,
+        };
+        Ok((row, opened.decision.effects, opened.decision.note, opened.warnings))
     }
 
     fn put_customer(&self, desk: &mut Desk<'_>, now: Ms) -> Result<Result<(), EngineError>, Again> {
         let Some(input) = &self.message.customer else { return Ok(Ok(())) };
         customer::put(desk, self.ws.id, &self.message.customer_id, input, now)
-    }
-
-    fn fresh(&self, id: FollowupId, decision: &Decision) -> FollowupRow {
-        FollowupRow {
-            workspace: self.ws.id,
-            id,
-            customer_id: self.message.customer_id.clone(),
-            conversation_id: self.message.conversation_id.clone(),
-            version: 0,
-            state: decision.next.clone(),
-            wake: None,
-        }
     }
 }
 
@@ -220,12 +211,11 @@ pub(super) fn conversation_or_new(
     }))
 }
 
-fn open_followups(desk: &Desk<'_>, conversation: &ConversationRow) -> Result<Vec<FollowupRow>, Again> {
+fn open_followups(desk: &Desk<'_>, conversation: &ConversationRow) -> Result<Vec<Arc<Row>>, Again> {
     let mut open = Vec::new();
     for id in &conversation.open {
-        if let Some(row) = desk.followup(conversation.workspace, *id)?.filter(|row| row.state.is_open()) {
-            open.push(row.clone());
-        }
+        let row = desk.hold(Find::Followup(conversation.workspace, *id))?;
+        open.extend(row.filter(|row| row.as_followup().is_some_and(|row| row.state.is_open())));
     }
     Ok(open)
 }
@@ -234,25 +224,20 @@ fn open_followups(desk: &Desk<'_>, conversation: &ConversationRow) -> Result<Vec
 pub(super) struct FromCustomer {
     pub(super) ws: Arc<Workspace>,
     pub(super) message: CustomerMessage,
-    pub(super) result: Option<Result<(), EngineError>>,
-    pub(super) to: Answer<()>,
 }
 
-impl Work for FromCustomer {
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
+impl Ask for FromCustomer {
+    type Answer = ();
+
+    fn wants(&self, desk: &mut Desk<'_>) {
         let (ws, m) = (self.ws.id, &self.message);
-        keys.push(Key::Message(ws, m.message_id.clone()));
-        want_customer(desk, ws, &m.customer_id, keys);
-        want_conversation(desk, ws, &m.conversation_id, &m.customer_id, keys);
+        desk.want(Find::Message(ws, &m.message_id));
+        want_customer(desk, ws, &m.customer_id);
+        want_conversation(desk, ws, &m.conversation_id, &m.customer_id);
     }
 
-    fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
-        self.result = Some(self.write(desk)?);
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        answer(self.to, self.result, result);
+    fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<(), EngineError>, Again> {
+        self.write(desk)
     }
 }
 
@@ -308,24 +293,19 @@ pub(super) struct Read {
     pub(super) conversation_id: String,
     pub(super) customer_id: String,
     pub(super) message_id: String,
-    pub(super) result: Option<Result<(), EngineError>>,
-    pub(super) to: Answer<()>,
 }
 
-impl Work for Read {
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
-        keys.push(Key::Message(self.ws.id, self.message_id.clone()));
-        want_customer(desk, self.ws.id, &self.customer_id, keys);
-        want_conversation(desk, self.ws.id, &self.conversation_id, &self.customer_id, keys);
+impl Ask for Read {
+    type Answer = ();
+
+    fn wants(&self, desk: &mut Desk<'_>) {
+        desk.want(Find::Message(self.ws.id, &self.message_id));
+        want_customer(desk, self.ws.id, &self.customer_id);
+        want_conversation(desk, self.ws.id, &self.conversation_id, &self.customer_id);
     }
 
-    fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
-        self.result = Some(self.read(desk)?);
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        answer(self.to, self.result, result);
+    fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<(), EngineError>, Again> {
+        self.read(desk)
     }
 }
 
@@ -355,28 +335,22 @@ impl Read {
 pub(super) struct Cancel {
     pub(super) ws: Arc<Workspace>,
     pub(super) id: FollowupId,
-    pub(super) result: Option<Result<(), EngineError>>,
-    pub(super) to: Answer<()>,
 }
 
-impl Work for Cancel {
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
-        want_followup(desk, self.ws.id, self.id, keys);
+impl Ask for Cancel {
+    type Answer = ();
+
+    fn wants(&self, desk: &mut Desk<'_>) {
+        want_followup(desk, self.ws.id, self.id);
     }
 
-    fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
+    fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<(), EngineError>, Again> {
         let known = desk.followup(self.ws.id, self.id)?.is_some_and(|row| row.state.stage != Stage::Watching);
-        self.result = Some(if known {
-            judge(desk, &self.ws, self.id, &Event::Cancel(Reason::CancelledByApi))?;
-            Ok(())
-        } else {
-            Err(EngineError::UnknownFollowup)
-        });
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        answer(self.to, self.result, result);
+        if !known {
+            return Ok(Err(EngineError::UnknownFollowup));
+        }
+        judge(desk, &self.ws, self.id, &Event::Cancel(Reason::CancelledByApi))?;
+        Ok(Ok(()))
     }
 }
 
@@ -384,26 +358,23 @@ impl Work for Cancel {
 pub(super) struct Withdraw {
     pub(super) ws: Arc<Workspace>,
     pub(super) message_id: String,
-    pub(super) result: Option<Result<(), EngineError>>,
-    pub(super) to: Answer<()>,
 }
 
-impl Work for Withdraw {
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
-        let key = Key::Message(self.ws.id, self.message_id.clone());
-        if let Some(id) = desk.peek(&key).and_then(Row::as_message).and_then(|m| m.followup) {
-            want_followup(desk, self.ws.id, id, keys);
+impl Ask for Withdraw {
+    type Answer = ();
+
+    fn wants(&self, desk: &mut Desk<'_>) {
+        let known = desk.want(Find::Message(self.ws.id, &self.message_id));
+        if let Some(id) = known.as_ref().and_then(|row| row.as_message()).and_then(|m| m.followup) {
+            want_followup(desk, self.ws.id, id);
         }
-        keys.push(key);
     }
 
-    fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
+    fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<(), EngineError>, Again> {
         let known = desk.message(self.ws.id, &self.message_id)?;
         let Some(mut message) = known.filter(|m| m.direction == Direction::ToCustomer).cloned() else {
-            self.result = Some(Err(EngineError::UnknownMessage));
-            return Ok(());
+            return Ok(Err(EngineError::UnknownMessage));
         };
-        self.result = Some(Ok(()));
         let (followup, seq) = (message.followup, message.seq);
         if message.body.take().is_some() {
             desk.put(Row::Message(message));
@@ -411,11 +382,7 @@ impl Work for Withdraw {
         if let Some(id) = followup {
             judge(desk, &self.ws, id, &Event::Withdrawn { seq })?;
         }
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        answer(self.to, self.result, result);
+        Ok(Ok(()))
     }
 }
 
@@ -424,26 +391,21 @@ pub(super) struct PutCustomer {
     pub(super) ws: Arc<Workspace>,
     pub(super) customer_id: String,
     pub(super) input: CustomerInput,
-    pub(super) result: Option<Result<(Ms, bool), EngineError>>,
-    pub(super) to: Answer<(Ms, bool)>,
 }
 
-impl Work for PutCustomer {
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
-        want_customer(desk, self.ws.id, &self.customer_id, keys);
+impl Ask for PutCustomer {
+    type Answer = (Ms, bool);
+
+    fn wants(&self, desk: &mut Desk<'_>) {
+        want_customer(desk, self.ws.id, &self.customer_id);
     }
 
-    fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
+    fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<(Ms, bool), EngineError>, Again> {
         let now = desk.now(self.ws.id);
         let put = customer::put(desk, self.ws.id, &self.customer_id, &self.input, now)?;
         let row = desk.customer(self.ws.id, &self.customer_id)?;
         let online = row.is_some_and(|c| c.presence.online_until(now, &self.ws.policy.presence).is_some());
         let created_at = row.map_or(now, |c| c.created_at);
-        self.result = Some(put.map(|()| (created_at, online)));
-        Ok(())
-    }
-
-    fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        answer(self.to, self.result, result);
+        Ok(put.map(|()| (created_at, online)))
     }
 }

@@ -1,4 +1,4 @@
-//! load → decide → commit, in batches: what arrives while a commit runs forms the next one.
+//! load → decide → commit, in batches: what arrives while a commit runs is decided, and forms the next one.
 //!
 //! Every change of state goes through here. A piece of work names the rows it wants, the domain decides on them, and
 //! one durable commit holds what came of all of them; then callers are answered and effects handed to
@@ -10,6 +10,7 @@ mod cache;
 pub(crate) mod customer;
 pub(crate) mod desk;
 mod device;
+pub(crate) mod find;
 mod judge;
 mod message;
 pub(crate) mod outcome;
@@ -33,7 +34,7 @@ use backstop_wire::AckOutcome;
 use outcome::Claim;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
-use work::Work;
+use work::{Ask, Work};
 
 /// The most pieces of work that wait; a caller beyond it is told to come back.
 const MAX_QUEUED: usize = 16_384;
@@ -162,32 +163,32 @@ impl Engine {
         let shown = (customer_id.clone(), input.clone());
         let ws = Arc::clone(ws);
         let (created_at, online) =
-            self.ask(|to| Box::new(message::PutCustomer { ws, customer_id, input, result: None, to })).await?;
+            self.ask(message::PutCustomer { ws, customer_id, input }).await?;
         Ok(CustomerView { customer_id: shown.0, input: shown.1, created_at, online })
     }
 
     /// Erases a customer; `false` = there was none.
     pub async fn erase_customer(&self, ws: &Arc<Workspace>, customer_id: String) -> Result<bool, EngineError> {
         let ws = Arc::clone(ws);
-        self.ask(|to| Box::new(customer::Erase { ws, customer_id, result: None, to })).await
+        self.ask(customer::Erase { ws, customer_id }).await
     }
 
     /// Accepts an agent's reply.
     pub async fn post_message(&self, ws: &Arc<Workspace>, message: PostMessage) -> Result<Posted, EngineError> {
         let ws = Arc::clone(ws);
-        self.ask(|to| Box::new(message::Post { ws, message, result: None, to })).await
+        self.ask(message::Post { ws, message }).await
     }
 
     /// Takes an agent's reply back.
     pub async fn withdraw_message(&self, ws: &Arc<Workspace>, message_id: String) -> Result<(), EngineError> {
         let ws = Arc::clone(ws);
-        self.ask(|to| Box::new(message::Withdraw { ws, message_id, result: None, to })).await
+        self.ask(message::Withdraw { ws, message_id }).await
     }
 
     /// Takes a customer's message in.
     pub async fn customer_message(&self, ws: &Arc<Workspace>, message: CustomerMessage) -> Result<(), EngineError> {
         let ws = Arc::clone(ws);
-        self.ask(|to| Box::new(message::FromCustomer { ws, message, result: None, to })).await
+        self.ask(message::FromCustomer { ws, message }).await
     }
 
     /// The customer has read the conversation up to this message.
@@ -199,10 +200,7 @@ impl Engine {
         message_id: String,
     ) -> Result<(), EngineError> {
         let ws = Arc::clone(ws);
-        let work = |to| -> Box<dyn Work> {
-            Box::new(message::Read { ws, conversation_id, customer_id, message_id, result: None, to })
-        };
-        self.ask(work).await
+        self.ask(message::Read { ws, conversation_id, customer_id, message_id }).await
     }
 
     /// Takes presence reports in, in order.
@@ -210,7 +208,8 @@ impl Engine {
         let mut answers = Vec::with_capacity(reports.len());
         for present in reports {
             let (to, answer) = oneshot::channel();
-            self.submit(Box::new(customer::Report { ws: Arc::clone(ws), present, result: None, to }))?;
+            let ask = customer::Report { ws: Arc::clone(ws), present };
+            self.submit(Box::new(work::Asked { ask, result: None, to }))?;
             answers.push(answer);
         }
         for answer in answers {
@@ -226,19 +225,19 @@ impl Engine {
         registration: Registration,
     ) -> Result<DeviceId, EngineError> {
         let ws = Arc::clone(ws);
-        self.ask(|to| Box::new(device::Register { ws, registration, result: None, to })).await
+        self.ask(device::Register { ws, registration }).await
     }
 
     /// Removes a device.
     pub async fn delete_device(&self, ws: &Arc<Workspace>, device: DeviceId) -> Result<(), EngineError> {
         let ws = Arc::clone(ws);
-        self.ask(|to| Box::new(device::Leave { ws, device, delete: true, result: None, to })).await
+        self.ask(device::Leave { ws, device, delete: true }).await
     }
 
     /// Logs the customer out of a device; its acks stay valid.
     pub async fn log_out(&self, ws: &Arc<Workspace>, device: DeviceId) -> Result<(), EngineError> {
         let ws = Arc::clone(ws);
-        self.ask(|to| Box::new(device::Leave { ws, device, delete: false, result: None, to })).await
+        self.ask(device::Leave { ws, device, delete: false }).await
     }
 
     /// Takes a device's acks in; answers in their order.
@@ -248,24 +247,18 @@ impl Engine {
         device: DeviceId,
         acks: Vec<AckInput>,
     ) -> Result<Vec<AckOutcome>, EngineError> {
-        let mut answers = Vec::with_capacity(acks.len());
-        for ack in acks {
-            let (to, answer) = oneshot::channel();
-            let work = Box::new(device::Ack { ws: Arc::clone(ws), device, ack, result: None, to });
-            self.submit(work)?;
-            answers.push(answer);
+        if acks.is_empty() {
+            return Ok(Vec::new());
         }
-        let mut results = Vec::with_capacity(answers.len());
-        for answer in answers {
-            results.push(answer.await.map_err(|_| gone())??);
-        }
-        Ok(results)
+        let (to, answer) = oneshot::channel();
+        self.submit(Box::new(device::Acks::new(Arc::clone(ws), device, acks, to)))?;
+        answer.await.map_err(|_| gone())?
     }
 
     /// Stops what has not left of a follow-up.
     pub async fn cancel(&self, ws: &Arc<Workspace>, id: FollowupId) -> Result<(), EngineError> {
         let ws = Arc::clone(ws);
-        self.ask(|to| Box::new(message::Cancel { ws, id, result: None, to })).await
+        self.ask(message::Cancel { ws, id }).await
     }
 
     /// Judges every row of a frozen workspace that is due at or before `until`, now; answers how many changed.
@@ -352,9 +345,9 @@ impl Engine {
         })
     }
 
-    async fn ask<T>(&self, work: impl FnOnce(message::Answer<T>) -> Box<dyn Work>) -> Result<T, EngineError> {
+    async fn ask<A: Ask>(&self, ask: A) -> Result<A::Answer, EngineError> {
         let (to, answer) = oneshot::channel();
-        self.submit(work(to))?;
+        self.submit(Box::new(work::Asked { ask, result: None, to }))?;
         answer.await.map_err(|_| gone())?
     }
 }

@@ -2,14 +2,15 @@
 
 use super::desk::{Again, Desk};
 use super::device::lose;
+use super::find::Find;
 use super::judge::judge;
 use super::work::{Rank, Work, want_followup, want_open};
 use crate::perform::UnderWay;
-use crate::store::{DeviceRow, Key, Row, StoreError};
+use crate::store::{DeviceRow, Row, StoreError};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::device::Standing;
-use backstop_domain::followup::{Channel, Effect, Event, LegStatus, Outcome, Reason};
+use backstop_domain::followup::{Channel, Event, LegStatus, Outcome, Reason};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
@@ -30,8 +31,8 @@ impl Work for Woke {
         Rank::Wake
     }
 
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
-        want_followup(desk, self.ws.id, self.id, keys);
+    fn wants(&self, desk: &mut Desk<'_>) {
+        want_followup(desk, self.ws.id, self.id);
     }
 
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
@@ -60,19 +61,19 @@ pub(crate) struct PushAnswered {
 }
 
 impl Work for PushAnswered {
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
+    fn wants(&self, desk: &mut Desk<'_>) {
         let ws = self.ws.id;
-        want_followup(desk, ws, self.id, keys);
-        let row = desk.peek(&Key::Followup(ws, self.id)).and_then(Row::as_followup);
-        if let Some((rest, _)) = row.and_then(|row| row.state.rest) {
-            want_followup(desk, ws, rest, keys);
+        want_followup(desk, ws, self.id);
+        let row = desk.want(Find::Followup(ws, self.id));
+        if let Some((rest, _)) = row.as_ref().and_then(|row| row.as_followup()).and_then(|row| row.state.rest) {
+            want_followup(desk, ws, rest);
         }
         if let Outcome::TokenGone { .. } = self.outcome {
-            let key = Key::Device(ws, self.device);
-            if let Some(customer_id) = desk.peek(&key).and_then(Row::as_device).and_then(|d| d.customer_id.clone()) {
-                want_open(desk, ws, &customer_id, keys);
+            let row = desk.want(Find::Device(ws, self.device));
+            let of = row.as_ref().and_then(|row| row.as_device()).and_then(|device| device.customer_id.as_deref());
+            if let Some(customer_id) = of {
+                want_open(desk, ws, customer_id);
             }
-            keys.push(key);
         }
     }
 
@@ -146,21 +147,16 @@ pub(crate) struct Claim {
 
 impl Work for Claiming {
     fn rank(&self) -> Rank {
-        Rank::Wake
+        Rank::Claim
     }
 
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
-        want_followup(desk, self.ws.id, self.id, keys);
+    fn wants(&self, desk: &mut Desk<'_>) {
+        want_followup(desk, self.ws.id, self.id);
     }
 
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
         let judged = judge(desk, &self.ws, self.id, &Event::Claiming(self.channel))?;
-        let attempt = judged.and_then(|judged| {
-            judged.effects.iter().find_map(|effect| match effect {
-                Effect::Send { attempt, .. } => Some(*attempt),
-                Effect::SendPush { .. } | Effect::Offer(_) | Effect::Alarm(_) => None,
-            })
-        });
+        let attempt = judged.and_then(|judged| judged.sends);
         let status = desk.followup(self.ws.id, self.id)?.map(|row| row.state.leg(self.channel).status);
         self.claim = match (attempt, status) {
             (Some(attempt), Some(LegStatus::Claimed(until))) => Some(Claim { attempt, until }),
@@ -183,8 +179,8 @@ pub(super) struct Said {
 }
 
 impl Work for Said {
-    fn wants(&self, desk: &Desk<'_>, keys: &mut Vec<Key>) {
-        want_followup(desk, self.ws.id, self.id, keys);
+    fn wants(&self, desk: &mut Desk<'_>) {
+        want_followup(desk, self.ws.id, self.id);
     }
 
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {

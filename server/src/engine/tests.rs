@@ -10,8 +10,10 @@ use crate::registry::{Created, Deployment};
 use crate::store::{Key, OpenOptions, Row, SqliteStore};
 use backstop_domain::device::Standing;
 use backstop_domain::followup::{AuthorKind, Kind, Outcome, Policy};
-use backstop_wire::{Alerts, Platform, PushProvider as Via};
+use backstop_wire::{Alerts, Grade, Platform, PushProvider as Via};
 use std::time::Duration;
+
+mod held;
 
 struct Still;
 
@@ -29,25 +31,33 @@ struct Rig {
 }
 
 async fn rig(fcm: Option<Arc<dyn PushProvider>>) -> Rig {
+    rig_on(fcm, |store| store).await
+}
+
+async fn rig_on(fcm: Option<Arc<dyn PushProvider>>, on: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Rig {
     let dir = tempfile::tempdir().expect("a folder");
-    let vault = Arc::new(Vault::new(&[7; 32]));
     let options = OpenOptions { sandbox: true, serve: true, read_connections: 1 };
-    let opened = SqliteStore::open(&dir.path().join("b.db"), options, &vault).expect("a store");
-    let store: Arc<dyn Store> = Arc::new(opened);
-    let clocks = Arc::new(Clocks::new(Arc::new(Still)));
-    let deployment = Deployment { sandbox: true, policy: Policy::sandbox() };
-    let registry = Arc::new(Registry::new(store.clone(), vault.clone(), clocks.clone(), deployment));
+    let opened = SqliteStore::open(&dir.path().join("b.db"), options, &Vault::new(&[7; 32])).expect("a store");
+    let store = on(Arc::new(opened));
+    let parts = parts(&store, fcm);
     let created = Created {
         workspace: "shop".into(),
         api_key: "sk_shop".into(),
         app_key: "app_shop".into(),
         identity_secret: "0".repeat(64),
     };
-    let id = registry.create_with(&created).await.expect("a workspace");
-    let ws = registry.by_id(id).await.expect("a look").expect("there");
+    let id = parts.registry.create_with(&created).await.expect("a workspace");
+    let ws = parts.registry.by_id(id).await.expect("a look").expect("there");
+    Rig { engine: Engine::start(parts), store, ws, dir }
+}
+
+fn parts(store: &Arc<dyn Store>, fcm: Option<Arc<dyn PushProvider>>) -> Parts {
+    let vault = Arc::new(Vault::new(&[7; 32]));
+    let clocks = Arc::new(Clocks::new(Arc::new(Still)));
+    let deployment = Deployment { sandbox: true, policy: Policy::sandbox() };
+    let registry = Arc::new(Registry::new(Arc::clone(store), vault.clone(), clocks.clone(), deployment));
     let providers = Providers { fcm, ..Providers::default() };
-    let engine = Engine::start(Parts { store: store.clone(), vault, clocks, registry, providers });
-    Rig { engine, store, ws, dir }
+    Parts { store: Arc::clone(store), vault, clocks, registry, providers }
 }
 
 impl Rig {
@@ -73,18 +83,7 @@ impl Rig {
     }
 
     async fn reply(&self, message_id: &str) -> Posted {
-        let message = PostMessage {
-            message_id: message_id.into(),
-            conversation_id: "c".into(),
-            customer_id: "lucas".into(),
-            kind: Some(Kind::Reply),
-            author_kind: AuthorKind::Agent,
-            body: MessageBody { author: None, text: "Hello".into(), link: None },
-            channels: None,
-            customer: None,
-            body_hash: [0; 32],
-        };
-        self.engine.post_message(&self.ws, message).await.expect("accepted")
+        self.engine.post_message(&self.ws, message(message_id)).await.expect("accepted")
     }
 
     async fn standing(&self, device: DeviceId) -> Standing {
@@ -93,11 +92,25 @@ impl Rig {
     }
 }
 
+fn message(message_id: &str) -> PostMessage {
+    PostMessage {
+        message_id: message_id.into(),
+        conversation_id: "c".into(),
+        customer_id: "lucas".into(),
+        kind: Some(Kind::Reply),
+        author_kind: AuthorKind::Agent,
+        body: MessageBody { author: None, text: "Hello".into(), link: None },
+        channels: None,
+        customer: None,
+        body_hash: [0; 32],
+    }
+}
+
 /// A piece of work with a bug.
 struct Faulty(oneshot::Sender<Result<(), StoreError>>);
 
 impl Work for Faulty {
-    fn wants(&self, _: &Desk<'_>, _: &mut Vec<Key>) {}
+    fn wants(&self, _: &mut Desk<'_>) {}
 
     fn run(&mut self, _: &mut Desk<'_>) -> Result<(), Again> {
         panic!("a bug")
@@ -136,6 +149,8 @@ async fn a_row_that_does_not_read_fails_alone() {
     let rig = rig(None).await;
     rig.put("lucas").await.expect("put");
     rig.reply("m1").await;
+    // What was written last is still at hand.
+    rig.put("ada").await.expect("put");
     let db = rusqlite::Connection::open(rig.dir.path().join("b.db")).expect("the file");
     db.execute("UPDATE messages SET direction = 'nowhere'", []).expect("changed");
     let (withdrawn, put) = tokio::join!(rig.engine.withdraw_message(&rig.ws, "m1".into()), rig.put("mia"));
@@ -229,4 +244,29 @@ async fn a_word_about_the_token_in_use_buries_it() {
     slow.answer.notify_one();
     rig.engine.drain(10_000).await;
     assert!(matches!(rig.standing(device).await, Standing::TokenGone(_)));
+}
+
+/// Invariants 2 and 3: of the acks of one request, one that cannot be decided on fails, and the others count.
+#[tokio::test]
+async fn an_ack_that_cannot_be_decided_on_takes_no_other_along() {
+    let rig = rig(Some(Arc::new(Slow::default()))).await;
+    let device = rig.register("install-1", "token-1", None).await.expect("registered");
+    let mut acks = Vec::new();
+    for id in ["m1", "m2", "m3"] {
+        let own = PostMessage { conversation_id: id.into(), ..message(id) };
+        let posted = rig.engine.post_message(&rig.ws, own).await.expect("accepted");
+        let Posted::Followup { followup_id, .. } = posted else { panic!("nobody is online") };
+        acks.push(AckInput { receipt: Some((followup_id, 1)), grade: Grade::Displayed, recorded_at: 0, detail: None });
+    }
+    let of = |at: usize| acks[at].receipt.map(|(id, _)| id).expect("one");
+    // One that has nothing at hand.
+    let again = Engine::start(parts(&rig.store, None));
+    let db = rusqlite::Connection::open(rig.dir.path().join("b.db")).expect("the file");
+    let conversation = db.execute("UPDATE conversations SET open = 'x' WHERE conversation_id = 'm2'", []);
+    assert_eq!(conversation.expect("changed"), 1);
+    let answer = again.acks(&rig.ws, device, acks.clone()).await;
+    assert!(matches!(answer, Err(EngineError::Store(StoreError::Corrupt(_)))), "{answer:?}");
+    let rows = rig.store.load([0, 1, 2].map(|at| Key::Followup(rig.ws.id, of(at))).to_vec()).await.expect("a look");
+    let acked = rows.iter().flatten().filter_map(Row::as_followup).map(|row| !row.state.is_open());
+    assert_eq!(acked.collect::<Vec<_>>(), [true, false, true]);
 }

@@ -3,6 +3,7 @@
 use super::{Shop, Task, What};
 use crate::engine::api::{Contact, MessageBody};
 use crate::engine::customer::open_contact;
+use crate::engine::find::{ByKey, Find};
 use crate::providers::{EmailReply, EmailSend, Envelope, PushSend, TextSend};
 use crate::store::{CustomerRow, FollowupRow, Key, MessageRow, Row, StoreError, WorkspaceId};
 use crate::vault::{CustomerKey, Vault};
@@ -11,7 +12,6 @@ use backstop_domain::Ms;
 use backstop_domain::followup::{Outcome, Reply};
 use backstop_domain::ids::DeviceId;
 use backstop_wire::{WIRE_VERSION, time::to_rfc3339};
-use std::collections::HashMap;
 use std::sync::Arc;
 use unicode_segmentation::UnicodeSegmentation as _;
 
@@ -20,7 +20,19 @@ const RECEIPT_LIFE_MS: Ms = 7 * 86_400_000;
 /// The longest text, in characters, until the planner counts segments.
 const MAX_TEXT_CHARS: usize = 1_000;
 
-type Rows = HashMap<Key, Row>;
+/// Rows at hand: those that came with the effect, and those that were loaded.
+struct Rows<'a> {
+    around: &'a [Arc<Row>],
+    loaded: &'a ByKey<Row>,
+}
+
+impl Rows<'_> {
+    fn get(&self, key: Find<'_>) -> Option<&Row> {
+        // A handful: a table of them would cost more than it finds.
+        let near = self.around.iter().map(|row| &**row).find(|row| Find::of_row(row) == Some(key));
+        near.or_else(|| self.loaded.get(&key))
+    }
+}
 
 /// A push to be sent, and the hash of the token it goes to.
 pub(super) struct Push {
@@ -30,26 +42,27 @@ pub(super) struct Push {
 
 /// One parcel a task, or the outcome that stands in for it.
 pub(super) async fn pushes(shop: &Shop, tasks: &[Task]) -> Vec<Result<Push, Outcome>> {
-    let mut known: Rows = HashMap::new();
+    let nothing = ByKey::default();
     let mut keys = Vec::new();
     for task in tasks {
-        known.extend(task.around.iter().map(|row| (row.key(), row.clone())));
-        keys.extend(content_keys(&task.row));
-        if let What::Push { device, .. } = task.what {
-            keys.push(Key::Device(task.ws.id, device));
-        }
+        let near = Rows { around: &task.around, loaded: &nothing };
+        let What::Push { device, .. } = task.what else { continue };
+        let wanted = content_keys(&task.row).chain([Find::Device(task.ws.id, device)]);
+        keys.extend(wanted.filter(|key| near.get(*key).is_none()).map(Find::key));
     }
-    keys.retain(|key| !known.contains_key(key));
-    match load(shop, keys).await.map(|rows| rows.into_iter().chain(known).collect::<Rows>()) {
-        Ok(rows) => tasks.iter().map(|task| push(&shop.vault, task, &rows)).collect(),
+    match load(shop, keys).await {
+        Ok(loaded) => {
+            let parcel = |task: &Task| push(&shop.vault, task, &Rows { around: &task.around, loaded: &loaded });
+            tasks.iter().map(parcel).collect()
+        }
         Err(error) => tasks.iter().map(|_| Err(later(&error))).collect(),
     }
 }
 
-fn push(vault: &Vault, task: &Task, rows: &Rows) -> Result<Push, Outcome> {
+fn push(vault: &Vault, task: &Task, rows: &Rows<'_>) -> Result<Push, Outcome> {
     let What::Push { device, attempt, covers, expires_at } = task.what else { return Err(gone("not_a_push")) };
     let (ws, row) = (&task.ws, &task.row);
-    let target = rows.get(&Key::Device(ws.id, device)).and_then(Row::as_device).ok_or_else(|| gone("device_gone"))?;
+    let target = rows.get(Find::Device(ws.id, device)).and_then(Row::as_device).ok_or_else(|| gone("device_gone"))?;
     if target.customer_id.as_deref() != Some(&row.customer_id) {
         return Err(gone("logged_out"));
     }
@@ -157,8 +170,9 @@ async fn content_of(
     let key = Key::Followup(ws.id, row.id);
     let fresh = load(shop, vec![key.clone()]).await.map_err(|error| later(&error))?;
     let row = fresh.get(&key).and_then(Row::as_followup).ok_or_else(|| gone("followup_gone"))?;
-    let rows = load(shop, content_keys(row)).await.map_err(|error| later(&error))?;
-    let customer = rows.get(&Key::Customer(ws.id, row.customer_id.clone())).and_then(Row::as_customer);
+    let loaded = load(shop, content_keys(row).map(Find::key).collect()).await.map_err(|error| later(&error))?;
+    let rows = Rows { around: &[], loaded: &loaded };
+    let customer = rows.get(Find::Customer(ws.id, &row.customer_id)).and_then(Row::as_customer);
     let customer = customer.ok_or_else(|| gone("customer_gone"))?.clone();
     let key = unwrap(&shop.vault, &customer)?;
     let contact = open_contact(&key, &customer).map_err(|_| gone("contact_unreadable"))?;
@@ -171,11 +185,11 @@ struct Content {
 }
 
 impl Content {
-    fn open(vault: &Vault, ws: WorkspaceId, row: &FollowupRow, rows: &Rows) -> Result<Content, Outcome> {
-        let customer = rows.get(&Key::Customer(ws, row.customer_id.clone())).and_then(Row::as_customer);
+    fn open(vault: &Vault, ws: WorkspaceId, row: &FollowupRow, rows: &Rows<'_>) -> Result<Content, Outcome> {
+        let customer = rows.get(Find::Customer(ws, &row.customer_id)).and_then(Row::as_customer);
         let key = unwrap(vault, customer.ok_or_else(|| gone("customer_gone"))?)?;
         let bodies = row.state.unseen().filter_map(|reply| {
-            let message = rows.get(&Key::Message(ws, reply.message_id.clone())).and_then(Row::as_message)?;
+            let message = rows.get(Find::Message(ws, &reply.message_id)).and_then(Row::as_message)?;
             Some((reply.clone(), open_body(&key, message)?))
         });
         Ok(Content { bodies: bodies.collect() })
@@ -200,17 +214,17 @@ fn unwrap(vault: &Vault, customer: &CustomerRow) -> Result<CustomerKey, Outcome>
         .map_err(|_| gone("customer_unreadable"))
 }
 
-fn content_keys(row: &FollowupRow) -> Vec<Key> {
+fn content_keys(row: &FollowupRow) -> impl Iterator<Item = Find<'_>> {
     let ws = row.workspace;
-    let messages = row.state.unseen().map(|reply| Key::Message(ws, reply.message_id.clone()));
-    messages.chain([Key::Customer(ws, row.customer_id.clone())]).collect()
+    let messages = row.state.unseen().map(move |reply| Find::Message(ws, &reply.message_id));
+    messages.chain([Find::Customer(ws, &row.customer_id)])
 }
 
-async fn load(shop: &Shop, mut keys: Vec<Key>) -> Result<Rows, StoreError> {
+async fn load(shop: &Shop, mut keys: Vec<Key>) -> Result<ByKey<Row>, StoreError> {
     keys.sort_unstable();
     keys.dedup();
     if keys.is_empty() {
-        return Ok(Rows::new());
+        return Ok(ByKey::default());
     }
     let rows = shop.store.load(keys.clone()).await?;
     Ok(keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key, row?))).collect())
