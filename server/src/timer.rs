@@ -6,19 +6,20 @@ use crate::clock::Clocks;
 use crate::engine::desk::Rearmed;
 use crate::engine::{Engine, Stats};
 use crate::store::{Due, Lane, WorkspaceId};
+use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::followup::{Wake, WakeReason};
 use backstop_domain::ids::FollowupId;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 /// How often the store is asked for due rows that the index does not know.
 const SWEEP_MS: u64 = 250;
-/// Rows one sweep takes; the rest comes with the next.
-const SWEEP_ROWS: usize = 2_048;
+/// Rows one sweep takes; the rest comes with the next, at once if there are more.
+const SWEEP_ROWS: usize = 16_384;
 /// Rows loaded at a time when the index is filled at start.
 const FILL_ROWS: usize = 20_000;
 /// Wake-ups handed to the engine between two looks at the clock.
@@ -26,6 +27,8 @@ const FIRE_ROWS: usize = 2_048;
 /// Wake-ups under way: two commits' worth keeps the engine busy, and an ack that comes in the middle of very many
 /// deadlines stands behind these and not behind all.
 const UNDER_WAY: usize = 2_048;
+/// Wake-ups handed on together.
+const HAND_ROWS: usize = 256;
 /// The longest nap: a clock that was slewed or a suspend is noticed after it.
 const MAX_NAP_MS: Ms = 250;
 
@@ -43,14 +46,35 @@ const RETIRE_EVERY_MS: Ms = 600_000;
 
 type Entry = (Ms, FollowupId, WorkspaceId);
 
-/// The index of exact wake-ups of the real lane: 24 bytes and a share of a tree node each, never a task.
+/// Exact wake-ups of the real lane: 24 bytes and a share of a tree node each, never a task.
+#[derive(Default)]
+struct Index {
+    waiting: BTreeSet<Entry>,
+    /// Those that the engine was handed and that are not durable yet: the sweep must not bring them again.
+    under_way: HashSet<FollowupId>,
+}
+
+/// The index, and what bounds how much of it is under way at once.
 pub struct Timer {
     clocks: Arc<Clocks>,
-    index: Mutex<BTreeSet<Entry>>,
+    index: Mutex<Index>,
     earlier: Notify,
     stopped: AtomicBool,
     ready: AtomicBool,
     places: Arc<Semaphore>,
+}
+
+/// Held by a wake-up under way, until it is durable or given up.
+pub(crate) struct Place {
+    timer: Arc<Timer>,
+    id: FollowupId,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.timer.lock().under_way.remove(&self.id);
+    }
 }
 
 impl Timer {
@@ -67,7 +91,7 @@ impl Timer {
 
     /// Wake-ups it knows.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().waiting.len()
     }
 
     /// Whether it knows none.
@@ -91,18 +115,18 @@ impl Timer {
             return;
         }
         let mut index = self.lock();
-        let first = index.first().map(|entry| entry.0);
+        let first = index.waiting.first().map(|entry| entry.0);
         for change in changes {
             if let Some(old) = change.old {
-                index.remove(&(old.at, change.id, change.workspace));
+                index.waiting.remove(&(old.at, change.id, change.workspace));
             }
             if let Some(new) = change.new
                 && self.clocks.frozen_at(change.workspace).is_none()
             {
-                index.insert((new.at, change.id, change.workspace));
+                index.waiting.insert((new.at, change.id, change.workspace));
             }
         }
-        let now_first = index.first().map(|entry| entry.0);
+        let now_first = index.waiting.first().map(|entry| entry.0);
         drop(index);
         if now_first.is_some_and(|at| first.is_none_or(|first| at < first)) {
             self.earlier.notify_one();
@@ -113,19 +137,34 @@ impl Timer {
         let mut index = self.lock();
         let mut due = Vec::new();
         while due.len() < FIRE_ROWS
-            && let Some(entry) = index.first().copied().filter(|entry| entry.0 <= now)
+            && let Some(entry) = index.waiting.first().copied().filter(|entry| entry.0 <= now)
         {
-            index.pop_first();
+            index.waiting.pop_first();
+            index.under_way.insert(entry.1);
             due.push(entry);
         }
         due
     }
 
-    fn next(&self) -> Option<Ms> {
-        self.lock().first().map(|entry| entry.0)
+    /// Those of the store's due rows that the index does not know, and that are not under way.
+    fn unknown(&self, due: &[Due]) -> Vec<Entry> {
+        let mut index = self.lock();
+        let entry = |at, due: &Due| (at, due.id, due.workspace);
+        let known = |index: &Index, due: &Due| {
+            let indexed = [due.wake.at, at_start(due)].into_iter().any(|at| index.waiting.contains(&entry(at, due)));
+            indexed || index.under_way.contains(&due.id)
+        };
+        let unknown: Vec<Entry> =
+            due.iter().filter(|due| !known(&index, due)).map(|due| entry(due.wake.at, due)).collect();
+        index.under_way.extend(unknown.iter().map(|entry| entry.1));
+        unknown
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeSet<Entry>> {
+    fn next(&self) -> Option<Ms> {
+        self.lock().waiting.first().map(|entry| entry.0)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Index> {
         self.index.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
@@ -152,8 +191,11 @@ async fn fill(engine: Engine) {
         };
         let Some(last) = page.last() else { break };
         after = (last.wake.at, last.id);
-        let armed: Vec<Rearmed> = page.iter().map(at_start).collect();
-        timer.rearm(&armed);
+        let armed = page.iter().map(|due| {
+            let new = Some(Wake { at: at_start(due), why: due.wake.why });
+            Rearmed { workspace: due.workspace, id: due.id, old: None, new }
+        });
+        timer.rearm(&armed.collect::<Vec<_>>());
         if page.len() < FILL_ROWS {
             break;
         }
@@ -161,9 +203,9 @@ async fn fill(engine: Engine) {
     timer.ready.store(true, Ordering::Release);
 }
 
-fn at_start(due: &Due) -> Rearmed {
-    let at = if due.wake.why == WakeReason::Offer { 0 } else { due.wake.at };
-    Rearmed { workspace: due.workspace, id: due.id, old: None, new: Some(Wake { at, why: due.wake.why }) }
+/// When it is due after a start.
+fn at_start(due: &Due) -> Ms {
+    if due.wake.why == WakeReason::Offer { 0 } else { due.wake.at }
 }
 
 async fn fire(engine: Engine) {
@@ -176,26 +218,29 @@ async fn fire(engine: Engine) {
             nap(&timer.earlier, nap_ms).await;
             continue;
         }
-        for (_, id, workspace) in due {
-            wake(&engine, workspace, id).await;
-        }
+        wake(&engine, due).await;
     }
 }
 
 async fn sweep(engine: Engine) {
     let timer = Arc::clone(engine.timer());
     let never = Notify::new();
-    let mut stepped = false;
+    let (mut stepped, mut is_behind) = (false, false);
     while !timer.stopped.load(Ordering::Acquire) {
-        nap(&never, SWEEP_MS as Ms).await;
+        if !is_behind {
+            nap(&never, SWEEP_MS as Ms).await;
+        }
         let until = engine.clocks().real_ms() - SWEEP_MS as Ms;
         match engine.store().due(Lane::Real, until, SWEEP_ROWS).await {
             Ok(due) => {
-                for due in due {
-                    wake(&engine, due.workspace, due.id).await;
-                }
+                let unknown = timer.unknown(&due);
+                is_behind = due.len() >= SWEEP_ROWS && !unknown.is_empty();
+                wake(&engine, unknown).await;
             }
-            Err(error) => tracing::error!(%error, "the sweep could not read the store"),
+            Err(error) => {
+                is_behind = false;
+                tracing::error!(%error, "the sweep could not read the store");
+            }
         }
         metrics::gauge!("backstop_pending_followups").set(timer.len() as f64);
         watch_clock(&engine, &mut stepped);
@@ -221,21 +266,40 @@ async fn keep_house(engine: Engine) {
     }
 }
 
-async fn wake(engine: &Engine, workspace: WorkspaceId, id: FollowupId) {
-    if engine.clocks().frozen_at(workspace).is_some() {
-        return;
-    }
-    match engine.registry().by_id(workspace).await {
-        Ok(Some(ws)) => {
-            // Never closed.
-            if let Ok(place) = Arc::clone(&engine.timer().places).acquire_owned().await {
-                engine.woke(ws, id, place).await;
+/// Hands wake-ups to the engine, in order, as places come free.
+async fn wake(engine: &Engine, due: Vec<Entry>) {
+    let timer = engine.timer();
+    let mut workspaces: HashMap<WorkspaceId, Option<Arc<Workspace>>> = HashMap::new();
+    for some in due.chunks(HAND_ROWS) {
+        let wanted = u32::try_from(some.len()).unwrap_or(u32::MAX);
+        // Never closed.
+        let Ok(mut permits) = Arc::clone(&timer.places).acquire_many_owned(wanted).await else { return };
+        let mut woken = Vec::with_capacity(some.len());
+        for (_, id, workspace) in some {
+            // Dropped, if the wake-up goes no further.
+            let Some(_permit) = permits.split(1) else { return };
+            let place = Place { timer: Arc::clone(timer), id: *id, _permit };
+            if !workspaces.contains_key(workspace) {
+                workspaces.insert(*workspace, awake(engine, *workspace).await);
+            }
+            if let Some(Some(ws)) = workspaces.get(workspace) {
+                woken.push((Arc::clone(ws), *id, place));
             }
         }
-        // Dropped meanwhile, with everything in it.
-        Ok(None) => {}
-        Err(error) => tracing::error!(%error, "a wake-up waits for the next sweep"),
+        engine.woke(woken).await;
     }
+}
+
+/// The workspace, if its wake-ups run on real time.
+async fn awake(engine: &Engine, workspace: WorkspaceId) -> Option<Arc<Workspace>> {
+    if engine.clocks().frozen_at(workspace).is_some() {
+        return None;
+    }
+    // None: dropped meanwhile, with everything in it.
+    engine.registry().by_id(workspace).await.unwrap_or_else(|error| {
+        tracing::error!(%error, "wake-ups wait for the next sweep");
+        None
+    })
 }
 
 /// Time as measured does not follow a step of the wall clock while anything is measured by it; the operator must hear

@@ -21,7 +21,7 @@ use crate::perform::Performer;
 use crate::providers::Providers;
 use crate::registry::Registry;
 use crate::store::{Lane, Store, StoreError};
-use crate::timer::Timer;
+use crate::timer::{Place, Timer};
 use crate::vault::Vault;
 use crate::workspace::Workspace;
 use api::{
@@ -33,7 +33,7 @@ use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_wire::AckOutcome;
 use outcome::Claim;
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use work::{Ask, Work};
 
 /// The most pieces of work that wait; a caller beyond it is told to come back.
@@ -162,8 +162,7 @@ impl Engine {
     ) -> Result<CustomerView, EngineError> {
         let shown = (customer_id.clone(), input.clone());
         let ws = Arc::clone(ws);
-        let (created_at, online) =
-            self.ask(message::PutCustomer { ws, customer_id, input }).await?;
+        let (created_at, online) = self.ask(message::PutCustomer { ws, customer_id, input }).await?;
         Ok(CustomerView { customer_id: shown.0, input: shown.1, created_at, online })
     }
 
@@ -306,8 +305,12 @@ impl Engine {
         self.push(Box::new(answered)).await;
     }
 
-    pub(crate) async fn woke(&self, ws: Arc<Workspace>, id: FollowupId, place: OwnedSemaphorePermit) {
-        self.push(Box::new(outcome::Woke { ws, id, changed: false, to: None, _place: Some(place) })).await;
+    /// Wake-ups of the timer, in order; the place of one that is not taken in comes free.
+    pub(crate) async fn woke(&self, woken: Vec<(Arc<Workspace>, FollowupId, Place)>) {
+        let Ok(room) = self.queue.reserve_many(woken.len()).await else { return };
+        for (room, (ws, id, place)) in room.zip(woken) {
+            room.send(Box::new(outcome::Woke { ws, id, changed: false, to: None, _place: Some(place) }));
+        }
     }
 
     /// Whether the loop is gone.
@@ -333,8 +336,10 @@ impl Engine {
 
     /// Work of our own waits for room; it is bounded by the hands and the timer.
     async fn push(&self, work: Box<dyn Work>) {
-        // The loop ends only with the process.
-        let _ = self.queue.send(work).await;
+        if let Err(mpsc::error::TrySendError::Full(work)) = self.queue.try_send(work) {
+            // The loop ends only with the process.
+            let _ = self.queue.send(work).await;
+        }
     }
 
     /// A caller's work does not wait for room: better refused now than answered after their time-out.

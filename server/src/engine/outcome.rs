@@ -7,13 +7,14 @@ use super::judge::judge;
 use super::work::{Rank, Work, want_followup, want_open};
 use crate::perform::UnderWay;
 use crate::store::{DeviceRow, Row, StoreError};
+use crate::timer::Place;
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::device::Standing;
 use backstop_domain::followup::{Channel, Event, LegStatus, Outcome, Reason};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::oneshot;
 
 /// A wake-up that is due.
 pub(super) struct Woke {
@@ -23,7 +24,7 @@ pub(super) struct Woke {
     /// Whether it changed something; dropped unanswered when it was not durable.
     pub(super) to: Option<oneshot::Sender<bool>>,
     /// Its place among the timer's wake-ups under way.
-    pub(super) _place: Option<OwnedSemaphorePermit>,
+    pub(super) _place: Option<Place>,
 }
 
 impl Work for Woke {
