@@ -17,8 +17,11 @@ use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Effect, Event, Outcome};
 use backstop_domain::ids::DeviceId;
 use backstop_wire::PushProvider as Via;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
@@ -165,16 +168,22 @@ impl Hands {
 /// Pushes are claimed by the commit that asked for them; their rows are loaded many at a time.
 async fn push_loop(engine: Engine, shop: Shop, mut queue: mpsc::Receiver<Task>) {
     let hands = Arc::new(Semaphore::new(PUSH_HANDS));
+    let house = Arc::new((engine, shop));
     let mut tasks = Vec::with_capacity(PUSH_BATCH);
     while queue.recv_many(&mut tasks, PUSH_BATCH).await > 0 {
-        let parcels = parcel::pushes(&shop, &tasks).await;
+        let parcels = parcel::pushes(&house.1, &tasks).await;
         for (task, parcel) in tasks.drain(..).zip(parcels) {
             let Ok(permit) = Arc::clone(&hands).acquire_owned().await else { return };
-            let (engine, providers) = (engine.clone(), shop.providers.clone());
-            tokio::spawn(async move {
-                push(&engine, &providers, task, parcel).await;
+            let house = Arc::clone(&house);
+            let mut sending = Box::pin(async move {
+                push(&house.0, &house.1.providers, task, parcel).await;
                 drop(permit);
             });
+            // Whoever answers at once costs no task. A fault ends this push alone; the panic hook has logged it.
+            let mut at_once = |cx: &mut Context<'_>| catch_unwind(AssertUnwindSafe(|| sending.as_mut().poll(cx)));
+            if let Ok(Poll::Pending) = poll_fn(|cx| Poll::Ready(at_once(cx))).await {
+                tokio::spawn(sending);
+            }
         }
     }
 }
