@@ -28,6 +28,7 @@ use checkpoint::Checkpoints;
 use lock::ServerLock;
 use readers::{Look, Reader};
 use rusqlite::Connection;
+use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
@@ -42,6 +43,8 @@ pub struct SqliteStore {
     threads: Vec<JoinHandle<()>>,
     poison: watch::Receiver<Option<String>>,
     schema: i64,
+    /// Closed after the threads' connections: see [`checkpoint::pair`].
+    _file: Option<Arc<File>>,
     /// Let go of last, after the threads are done.
     _lock: Option<ServerLock>,
 }
@@ -51,9 +54,12 @@ impl SqliteStore {
     pub fn open(path: &Path, options: OpenOptions, vault: &Vault) -> Result<SqliteStore, OpenError> {
         let opened = open::open(path, options, vault)?;
         let (poison_sender, poison) = watch::channel(None);
+        // A command beside a server copies little and must not close the file under a server of the same process.
+        let file = if options.serve { Some(Arc::new(open::file(path)?)) } else { None };
         let (jobs, waiting_jobs) = mpsc::channel(writer::QUEUE_CALLS);
         let (looks, waiting_looks) = mpsc::channel(readers::QUEUE_LOOKS);
-        let (checkpoints, checkpointer) = checkpoint::pair(open::connect(path, false)?);
+        let (checkpoints, checkpointer) =
+            checkpoint::pair(open::connect(path, false)?, file.clone(), poison_sender.clone());
         let waiting_looks = Arc::new(Mutex::new(waiting_looks));
         let mut store = SqliteStore {
             jobs: Some(jobs),
@@ -61,6 +67,7 @@ impl SqliteStore {
             threads: Vec::new(),
             poison,
             schema: opened.schema,
+            _file: file,
             _lock: opened.lock,
         };
         let writer = Writer { db: opened.writer, checkpoints, poison: poison_sender, careful_left: 0 };

@@ -161,6 +161,11 @@ pub(super) fn connect(path: &Path, read_only: bool) -> Result<Connection, OpenEr
     Ok(db)
 }
 
+/// The database file itself, for [`super::checkpoint`].
+pub(super) fn file(path: &Path) -> Result<fs::File, OpenError> {
+    fs::OpenOptions::new().write(true).open(path).map_err(|error| OpenError::Unusable { path: path.to_owned(), error })
+}
+
 fn set_up(db: &Connection, read_only: bool) -> rusqlite::Result<()> {
     // Another process may hold the write lock for a moment: a command beside the server, a backup.
     db.busy_timeout(BUSY_WAIT)?;
@@ -173,8 +178,8 @@ fn set_up(db: &Connection, read_only: bool) -> rusqlite::Result<()> {
     // A schema that somebody tampered with cannot call functions.
     db.pragma_update(None, "trusted_schema", false)?;
     if read_only {
-        // 16 MiB a reader; pages that both know are shared by the kernel's cache.
-        return db.pragma_update(None, "cache_size", -16_384);
+        // 4 MiB a reader: every commit empties it, so it holds what a few questions touch.
+        return db.pragma_update(None, "cache_size", -4_096);
     }
     // Readers never wait for the writer, and a commit is one write and one fsync.
     db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
@@ -190,8 +195,8 @@ fn set_up(db: &Connection, read_only: bool) -> rusqlite::Result<()> {
     // The WAL keeps its blocks from one round to the next, since growing a file makes fsync slower, but a peak's are
     // given back.
     db.pragma_update(None, "journal_size_limit", 64 << 20)?;
-    // 64 MiB: the pages that a minute of work touches.
-    db.pragma_update(None, "cache_size", -65_536)?;
+    // 32 MiB: what is not in it is in the kernel's, a system call away.
+    db.pragma_update(None, "cache_size", -32_768)?;
     // What is deleted or replaced is overwritten, freed pages too: shredding means nothing while a customer's wrapped
     // key can still be found in the file. Steady work frees few pages, so this costs next to nothing.
     db.pragma_update(None, "secure_delete", true)

@@ -5,7 +5,7 @@
 //! careful way, where each unit has a savepoint to go back to. After that the writer stays careful for a while, so
 //! that many conflicts do not make it do everything twice.
 
-use super::checkpoint::Checkpoints;
+use super::checkpoint::{self, Checkpoints};
 use super::put;
 use crate::store::{Op, Row, StoreError, Unit, Verdict, WorkspaceId};
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension as _, ffi};
@@ -198,6 +198,7 @@ impl Writer {
         while jobs.blocking_recv_many(&mut batch, BATCH_CALLS) > 0 {
             self.commit(&mut batch);
         }
+        checkpoint::leave(&self.db, &self.poison);
     }
 
     fn commit(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
@@ -211,13 +212,13 @@ impl Writer {
                 for (job, outcome) in jobs.drain(..).zip(outcomes) {
                     job.answer(outcome);
                 }
-                self.checkpoints.after_commit(&self.db, erased);
+                self.checkpoints.after_commit(&self.db, erased, &self.poison);
             }
             Err(error) => {
                 for job in jobs.drain(..) {
                     job.answer(Err(error.clone()));
                 }
-                self.checkpoints.after_failure(&self.db);
+                self.checkpoints.after_failure(&self.db, &self.poison);
             }
         }
     }
@@ -297,7 +298,7 @@ impl Writer {
 
 /// Whether the file can be worked with after an error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Trust {
+pub(super) enum Trust {
     Kept,
     Lost,
 }
@@ -306,7 +307,7 @@ enum Trust {
 ///
 /// A full disk goes by. Any other failure to read or write may have left the kernel's pages unlike the disk's, and a
 /// later fsync that succeeds says nothing about them: the only cure is to open the file anew.
-fn judge(error: &Error, at_commit: bool) -> (StoreError, Trust) {
+pub(super) fn judge(error: &Error, at_commit: bool) -> (StoreError, Trust) {
     let Error::SqliteFailure(failure, _) = error else {
         return (StoreError::Unavailable(refused(error)), Trust::Kept);
     };
