@@ -13,6 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 const MAKE: &str = "BACKSTOP_TEST_MAKE_FIXTURE";
+const NEWEST: u32 = 2;
 const OPTIONS: OpenOptions = OpenOptions { sandbox: false, serve: true, read_connections: 1 };
 const OPEN: FollowupId = FollowupId(T0 << 20);
 const CLOSED: FollowupId = FollowupId((T0 << 20) + 1);
@@ -24,7 +25,7 @@ fn fixture(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/db/v{version}.sqlite3"))
 }
 
-/// The rows of version 1, as they are when they are written.
+/// The rows of every version, as they are when they are written.
 fn rows(ws: WorkspaceId) -> (CustomerRow, MessageRow, [FollowupRow; 2], DeviceRow) {
     let customer = CustomerRow { devices: vec![DEVICE], ..customer(ws, "lucas") };
     let message = MessageRow { followup: Some(OPEN), body_hash: sha256(TEXT), ..message(ws, "m-1", "lucas") };
@@ -46,7 +47,7 @@ async fn make() {
     if std::env::var(MAKE).is_err() {
         return;
     }
-    let path = fixture(1);
+    let path = fixture(NEWEST);
     assert!(!path.exists(), "a file that was released is never changed");
     let vault = DataKey::beside(&path).unwrap().vault();
     let store = SqliteStore::open(&path, OPTIONS, &vault).unwrap();
@@ -78,13 +79,19 @@ async fn make() {
     fs::remove_file(format!("{}.lock", path.display())).unwrap();
 }
 
-/// S8: what the first version wrote, every later one reads, opens and goes on from.
+/// S8: what an earlier version wrote, every later one reads, opens and goes on from.
 #[tokio::test]
-async fn a_file_of_version_1_opens_and_reads() {
+async fn a_file_of_each_version_opens_and_reads() {
+    for version in 1..=NEWEST {
+        opens_and_reads(version).await;
+    }
+}
+
+async fn opens_and_reads(version: u32) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("b.db");
-    fs::copy(fixture(1), &path).unwrap();
-    fs::copy(DataKey::path_beside(&fixture(1)), DataKey::path_beside(&path)).unwrap();
+    fs::copy(fixture(version), &path).unwrap();
+    fs::copy(DataKey::path_beside(&fixture(version)), DataKey::path_beside(&path)).unwrap();
     fs::set_permissions(DataKey::path_beside(&path), fs::Permissions::from_mode(0o600)).unwrap();
     let vault = DataKey::beside(&path).unwrap().vault();
     let store = SqliteStore::open(&path, OPTIONS, &vault).unwrap();
@@ -137,4 +144,20 @@ async fn a_file_of_version_1_opens_and_reads() {
 
     let next = FollowupRow { version: 1, ..acked(followups[0].clone()) };
     assert_eq!(store.commit(vec![vec![put(next)]]).await.unwrap(), [Verdict::Done], "and it goes on from there");
+
+    // The customer's follow-ups of before and after the upgrade are found alike, and an erasure finds them all.
+    let newer = followup(ws, "lucas", T0 + 60_000);
+    assert_eq!(store.commit(vec![vec![put(newer.clone())]]).await.unwrap(), [Verdict::Done]);
+    for filter in [
+        FollowupFilter { customer_id: Some("lucas".into()), limit: 10, ..FollowupFilter::default() },
+        FollowupFilter { conversation_id: Some("chat".into()), limit: 10, ..FollowupFilter::default() },
+    ] {
+        let found = store.followups(ws, filter).await.unwrap();
+        assert_eq!(found.iter().map(|row| row.id).collect::<Vec<_>>(), [newer.id, CLOSED, OPEN]);
+    }
+    assert_eq!(store.messages_of(ws, "lucas", (0, String::new()), 10).await.unwrap().len(), 1);
+    assert_eq!(store.commit(vec![vec![Op::Erase(ws, "lucas".into())]]).await.unwrap(), [Verdict::Done]);
+    let left = store.followups(ws, FollowupFilter { limit: 10, ..FollowupFilter::default() }).await.unwrap();
+    assert_eq!(left.len(), 3);
+    assert!(left.iter().all(|row| row.customer_id.is_empty()));
 }

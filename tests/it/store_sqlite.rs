@@ -2,9 +2,10 @@
 
 use crate::store_conformance;
 use crate::store_rows::{T0, conversation, customer, device, entry, followup, message, put, workspace};
+use backstop_domain::ids::FollowupId;
 use backstop_server::store::{
-    ConversationRow, CustomerRow, DeviceRow, Key, MessageRow, Op, OpenError, OpenOptions, Row, SqliteStore, Store,
-    StoreError, Verdict, WorkspaceId,
+    ConversationRow, CustomerRow, DeviceRow, FollowupFilter, FollowupRow, Key, MessageRow, Op, OpenError, OpenOptions,
+    Row, SqliteStore, Store, StoreError, Unit, Verdict, WorkspaceId,
 };
 use backstop_server::vault::Vault;
 use std::collections::BTreeMap;
@@ -80,7 +81,7 @@ fn a_database_of_a_newer_version_is_refused() {
     let (_dir, path) = made();
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refused(&path, SERVE, &vault());
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 1, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 2, .. }), "{error}");
 }
 
 /// Also when only the WAL knows, as after a crash in the middle of an upgrade.
@@ -88,14 +89,14 @@ fn a_database_of_a_newer_version_is_refused() {
 fn a_newer_version_in_the_wal_is_refused() {
     let (dir, path) = made();
     let db = rusqlite::Connection::open(&path).unwrap();
-    db.pragma_update(None, "user_version", 2).unwrap();
+    db.pragma_update(None, "user_version", 3).unwrap();
     let copy = dir.path().join("copy");
     fs::create_dir(&copy).unwrap();
     for name in ["b.db", "b.db-wal"] {
         fs::copy(dir.path().join(name), copy.join(name)).unwrap();
     }
     let error = refused(&copy.join("b.db"), SERVE, &vault());
-    assert!(matches!(error, OpenError::Newer { found: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 3, .. }), "{error}");
 }
 
 #[test]
@@ -265,6 +266,88 @@ async fn one_bad_row_stays_alone() {
     let error = store.load(vec![Key::Customer(ws, "lucas".into())]).await.unwrap_err();
     assert_eq!(error, StoreError::Corrupt("column customers.presence".into()));
     assert_eq!(store.poisoned(), None);
+}
+
+/// What a customer's lists, open follow-ups and messages are, told from all rows.
+async fn assert_found(store: &SqliteStore, ws: WorkspaceId, rows: &BTreeMap<FollowupId, FollowupRow>) {
+    for who in ["lucas", "maria"] {
+        let of = |row: &&FollowupRow| row.customer_id == who;
+        let newest_first: Vec<_> = rows.values().rev().filter(of).map(|row| row.id).collect();
+        let open = store.load(vec![Key::Open(ws, who.into())]).await.unwrap().remove(0);
+        assert_eq!(open, Some(Row::Open(newest_first.clone())), "open of {who}");
+        for talk in [None, Some("chat"), Some("second"), Some("third")] {
+            let filter = FollowupFilter {
+                customer_id: Some(who.into()),
+                conversation_id: talk.map(str::to_owned),
+                limit: 1_000,
+                ..FollowupFilter::default()
+            };
+            let found: Vec<_> = store.followups(ws, filter.clone()).await.unwrap();
+            let found: Vec<_> = found.iter().map(|row| row.id).collect();
+            let fits = |id: &&FollowupId| talk.is_none_or(|talk| rows[*id].conversation_id == talk);
+            assert_eq!(found, newest_first.iter().filter(fits).copied().collect::<Vec<_>>(), "{who} {talk:?}");
+            if let Some(middle) = found.get(found.len() / 2) {
+                let page = FollowupFilter { after: Some(*middle), limit: 3, ..filter };
+                let page: Vec<_> = store.followups(ws, page).await.unwrap().iter().map(|row| row.id).collect();
+                let expected = found.iter().filter(|id| *id < middle).take(3).copied();
+                assert_eq!(page, expected.collect::<Vec<_>>(), "a page of {who} {talk:?}");
+            }
+        }
+        let said = store.messages_of(ws, who, (0, String::new()), 1_000).await.unwrap();
+        assert_eq!(said.len(), newest_first.len(), "messages of {who}");
+    }
+}
+
+/// S6, S8, P9: whatever came first, conversation or follow-up, and whosever it became later, a customer's follow-ups
+/// and messages are found, each once, newest first; and an erasure finds them all.
+#[tokio::test]
+async fn every_follow_up_of_a_customer_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(&dir.path().join("b.db")).unwrap();
+    let ws = store.create_workspace(workspace("trail"), vec![]).await.unwrap().unwrap();
+    let mut rows: BTreeMap<FollowupId, FollowupRow> = BTreeMap::new();
+    let mut random = 7u64;
+    let mut any = |of: u64| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) % of
+    };
+    for at in 0..120 {
+        let (who, talk) = (["lucas", "maria"][any(2) as usize], ["chat", "second", "third"][any(3) as usize]);
+        let mut unit = Unit::new();
+        match any(10) {
+            // The conversation's row may come late, or be there already.
+            0 | 1 => unit.push(put(conversation(ws, talk, who))),
+            // Its version is another one: nothing happens, to its trail neither.
+            2 if !rows.is_empty() => {
+                let row = rows.values().next().unwrap();
+                unit.push(put(FollowupRow { version: 99, customer_id: "nobody".into(), ..row.clone() }));
+            }
+            3 if !rows.is_empty() => {
+                let id = *rows.keys().nth(any(rows.len() as u64) as usize).unwrap();
+                let row = rows.get_mut(&id).unwrap();
+                row.conversation_id = talk.into();
+                unit.push(put(row.clone()));
+                row.version += 1;
+            }
+            4 if at % 3 == 0 => {
+                unit.push(Op::Erase(ws, who.into()));
+                rows.retain(|_, row| row.customer_id != who);
+            }
+            _ => {
+                let f = FollowupRow { conversation_id: talk.into(), ..followup(ws, who, T0 + at) };
+                let m = MessageRow { followup: Some(f.id), ..message(ws, &format!("m-{at}"), who) };
+                unit.extend([put(f.clone()), put(m)]);
+                rows.insert(f.id, FollowupRow { version: 1, ..f });
+            }
+        }
+        store.commit(vec![unit]).await.unwrap();
+        assert_found(&store, ws, &rows).await;
+    }
+    assert!(rows.len() > 5, "{} are left to be found", rows.len());
+    let erase = |who: &str| vec![Op::Erase(ws, who.into())];
+    store.commit(vec![erase("lucas"), erase("maria")]).await.unwrap();
+    let all = store.followups(ws, FollowupFilter { limit: 1_000, ..FollowupFilter::default() }).await.unwrap();
+    assert!(all.iter().all(|row| row.customer_id.is_empty() && row.conversation_id.is_empty()));
 }
 
 /// S8: erasing shreds. Not a byte of the wrapped key, contact data, texts or token is left in any file, neither in

@@ -31,18 +31,45 @@ macro_rules! message_columns {
     };
 }
 
+/// `trail`: the follow-ups that these conversations lead to, with those in no trail, newest first. `$talks` and
+/// `$loose` say which, as conditions on `conversations` and `followups`.
+macro_rules! trail {
+    ($talks:literal, $loose:literal) => {
+        concat!(
+            "WITH RECURSIVE trail (id) AS (
+                 SELECT newest FROM conversations WHERE ",
+            $talks,
+            " AND newest IS NOT NULL
+                 UNION ALL SELECT id FROM followups INDEXED BY followups_loose WHERE ",
+            $loose,
+            " AND prev IS NULL
+                 UNION ALL SELECT f.prev FROM trail CROSS JOIN followups f ON f.id = trail.id WHERE f.prev > 0
+                 ORDER BY 1 DESC) "
+        )
+    };
+}
+
+/// `trail` of customer `?2` in workspace `?1`.
+macro_rules! trail_of_customer {
+    () => {
+        trail!("workspace = ?1 AND customer_id = ?2", "workspace = ?1 AND customer_id = ?2")
+    };
+}
+
 /// Rows of all messages of customer `?2` in workspace `?1`: those without a follow-up and those of the customer's.
 macro_rules! messages_of_customer {
     () => {
-        "SELECT row FROM messages INDEXED BY messages_customer
-             WHERE workspace = ?1 AND customer_id = ?2 AND followup IS NULL
-         UNION ALL
-         SELECT m.row FROM followups f INDEXED BY followups_customer
-             CROSS JOIN messages m INDEXED BY messages_followup ON m.followup = f.id
-             WHERE f.workspace = ?1 AND f.customer_id = ?2 AND m.workspace = ?1 AND m.customer_id = ?2"
+        concat!(
+            trail_of_customer!(),
+            "SELECT row FROM messages INDEXED BY messages_customer
+                 WHERE workspace = ?1 AND customer_id = ?2 AND followup IS NULL
+             UNION ALL
+             SELECT m.row FROM trail CROSS JOIN messages m INDEXED BY messages_followup ON m.followup = trail.id
+                 WHERE m.workspace = ?1 AND m.customer_id = ?2"
+        )
     };
 }
-pub(super) use messages_of_customer;
+pub(super) use {messages_of_customer, trail, trail_of_customer};
 
 pub(super) fn by_key(db: &Connection, key: &Key) -> Result<Option<Row>> {
     Ok(match key {
@@ -95,16 +122,33 @@ pub(super) fn pending_count(db: &Connection) -> Result<u64> {
     Ok(count.unsigned_abs())
 }
 
-/// One list, newest first. Each combination of filters goes over the index that narrows it most.
+/// One list, newest first. Each combination of filters goes the way that narrows it most.
 pub(super) fn followups(db: &Connection, ws: WorkspaceId, filter: &FollowupFilter) -> Result<Vec<FollowupRow>> {
     let state = filter.state.as_deref();
     let notable = NOTABLE.iter().copied().find(|notable| state == Some(notable));
-    let mut sql = String::from(concat!("SELECT ", followup_columns!(), " FROM followups "));
-    sql.push_str(match (&filter.message_id, &filter.customer_id, &filter.conversation_id, notable) {
-        (Some(_), ..) => "",
-        (None, Some(_), ..) | (None, None, Some(_), _) => "INDEXED BY followups_customer ",
-        (None, None, None, Some(_)) => "INDEXED BY followups_notable ",
-        (None, None, None, None) => "INDEXED BY followups_workspace ",
+    let mut sql = String::from(match (&filter.message_id, &filter.customer_id, &filter.conversation_id) {
+        (Some(_), ..) | (None, None, None) => "",
+        (None, Some(_), None) => trail!(
+            "workspace = :workspace AND customer_id = :customer",
+            "workspace = :workspace AND customer_id = :customer"
+        ),
+        (None, None, Some(_)) => trail!(
+            "workspace = :workspace AND conversation_id = :conversation",
+            "workspace = :workspace AND customer_id IN (SELECT customer_id FROM conversations
+                 WHERE workspace = :workspace AND conversation_id = :conversation)"
+        ),
+        (None, Some(_), Some(_)) => trail!(
+            "workspace = :workspace AND conversation_id = :conversation AND customer_id = :customer",
+            "workspace = :workspace AND customer_id = :customer"
+        ),
+    });
+    let in_trail = !sql.is_empty();
+    sql.push_str(concat!("SELECT ", followup_columns!(), " FROM "));
+    sql.push_str(match (in_trail, &filter.message_id, notable) {
+        (true, ..) => "trail CROSS JOIN followups USING (id) ",
+        (false, Some(_), _) => "followups ",
+        (false, None, Some(_)) => "followups INDEXED BY followups_notable ",
+        (false, None, None) => "followups INDEXED BY followups_workspace ",
     });
     sql.push_str("WHERE workspace = :workspace AND public IS NOT NULL");
     let (after, limit) = (filter.after.map(|after| after.0), cap(filter.limit));
@@ -126,13 +170,6 @@ pub(super) fn followups(db: &Connection, ws: WorkspaceId, filter: &FollowupFilte
     if let Some(conversation_id) = &filter.conversation_id {
         sql.push_str(" AND conversation_id = :conversation");
         values.push((":conversation", conversation_id));
-        if filter.customer_id.is_none() && filter.message_id.is_none() {
-            // An index by conversation would be written with each follow-up; whose they are is known already.
-            sql.push_str(
-                " AND customer_id IN (SELECT customer_id FROM conversations
-                      WHERE workspace = :workspace AND conversation_id = :conversation)",
-            );
-        }
     }
     match (notable, &filter.state) {
         // The word itself: a parameter would hide from the planner that the partial index serves.
@@ -143,7 +180,8 @@ pub(super) fn followups(db: &Connection, ws: WorkspaceId, filter: &FollowupFilte
         }
         (None, None) => {}
     }
-    sql.push_str(" ORDER BY id DESC LIMIT :limit");
+    // A trail comes in this order, as far as it is asked for; sorting it would read all of it.
+    sql.push_str(if in_trail { " LIMIT :limit" } else { " ORDER BY id DESC LIMIT :limit" });
     many(db, &sql, values.as_slice(), followup)
 }
 
@@ -282,8 +320,11 @@ fn device(db: &Connection, ws: WorkspaceId, id: DeviceId) -> Result<Option<Devic
 }
 
 fn open(db: &Connection, ws: WorkspaceId, customer_id: &str) -> Result<Vec<FollowupId>> {
-    let sql = "SELECT id FROM followups INDEXED BY followups_customer
-               WHERE workspace = ?1 AND customer_id = ?2 AND wake_at IS NOT NULL ORDER BY id DESC LIMIT ?3";
+    let sql = concat!(
+        trail_of_customer!(),
+        "SELECT id FROM trail CROSS JOIN followups USING (id)
+         WHERE workspace = ?1 AND customer_id = ?2 AND wake_at IS NOT NULL LIMIT ?3"
+    );
     many(db, sql, params![ws.0, customer_id, OPEN_LIMIT], |row| Ok(FollowupId(row.get(0)?)))
 }
 

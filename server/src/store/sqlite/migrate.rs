@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// All steps; the schema version is how many were taken. A step that was released is never edited.
-pub(super) const MIGRATIONS: &[&str] = &[include_str!("../../../migrations/sqlite/0001_init.sql")];
+pub(super) const MIGRATIONS: &[&str] = &[
+    include_str!("../../../migrations/sqlite/0001_init.sql"),
+    include_str!("../../../migrations/sqlite/0002_trail.sql"),
+];
 
 /// "Bkst": tells our files from other programs'.
 pub(super) const APPLICATION_ID: i64 = 0x426b_7374;

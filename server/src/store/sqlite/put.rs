@@ -5,7 +5,7 @@
 //! if that one did not match, because an index entry that is written again costs as much as a new one.
 
 use super::codec::{Word as _, to_json, wake_code};
-use super::load::messages_of_customer;
+use super::load::{messages_of_customer, one as find, trail, trail_of_customer};
 use crate::store::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, MessageRow, WorkspaceId};
 use backstop_domain::device::Standing;
 use backstop_domain::ids::{DeviceId, FollowupId};
@@ -96,10 +96,17 @@ pub(super) fn followup(tx: &Connection, row: &FollowupRow, lane: i64) -> Result<
         state,
     ];
     if row.version == 0 {
-        let sql = "INSERT INTO followups
-                       (id, workspace, version, lane, wake_at, wake_why, public, customer_id, conversation_id, state)
-                   VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING";
-        return one(tx, sql, values);
+        let sql = "INSERT INTO followups (id, workspace, version, lane, wake_at, wake_why, public, customer_id,
+                       conversation_id, state, prev)
+                   VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+                       (SELECT coalesce(newest, 0) FROM conversations
+                        WHERE workspace = ?2 AND conversation_id = ?9 AND customer_id = ?8))
+                   ON CONFLICT DO NOTHING";
+        let new = one(tx, sql, values)?;
+        if new {
+            lead_to(tx, row)?;
+        }
+        return Ok(new);
     }
     // Same wake-up, same customer: a push was accepted, a try was noted.
     let narrow = "UPDATE followups SET version = ?3 + 1, public = ?7, state = ?10
@@ -111,7 +118,40 @@ pub(super) fn followup(tx: &Connection, row: &FollowupRow, lane: i64) -> Result<
     let whole = "UPDATE followups SET version = ?3 + 1, lane = ?4, wake_at = ?5, wake_why = ?6, public = ?7,
                      customer_id = ?8, conversation_id = ?9, state = ?10
                  WHERE id = ?1 AND workspace = ?2 AND version = ?3";
-    Ok((row.wake.is_some() && one(tx, narrow, values)?) || one(tx, usual, values)? || one(tx, whole, values)?)
+    if (row.wake.is_some() && one(tx, narrow, values)?) || one(tx, usual, values)? {
+        return Ok(true);
+    }
+    scatter(tx, row)?;
+    one(tx, whole, values)
+}
+
+/// The conversation, if there is one yet, leads to its new follow-up.
+fn lead_to(tx: &Connection, row: &FollowupRow) -> Result<()> {
+    let sql = "UPDATE conversations SET newest = ?4 WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3";
+    let values = params![row.workspace.0, row.conversation_id, row.customer_id, row.id.0];
+    tx.prepare_cached(sql)?.execute(values).map(|_| ())
+}
+
+/// Before a follow-up becomes another conversation's: the trail that it is in is given up, and what was in it is found
+/// by the index. Does nothing to one of another version.
+fn scatter(tx: &Connection, row: &FollowupRow) -> Result<()> {
+    let stored = "SELECT customer_id, conversation_id FROM followups WHERE id = ?1 AND workspace = ?2 AND version = ?3";
+    let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
+    let Some((customer, conversation)) = find(tx, stored, params![row.id.0, row.workspace.0, row.version], read)?
+    else {
+        return Ok(());
+    };
+    let trail = "WITH RECURSIVE trail (id) AS (
+                     SELECT newest FROM conversations
+                     WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3 AND newest IS NOT NULL
+                     UNION ALL SELECT f.prev FROM trail CROSS JOIN followups f ON f.id = trail.id WHERE f.prev > 0)
+                 UPDATE followups SET prev = NULL WHERE id IN trail";
+    let talk =
+        "UPDATE conversations SET newest = NULL WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3";
+    for sql in [trail, talk] {
+        tx.prepare_cached(sql)?.execute(params![row.workspace.0, conversation, customer])?;
+    }
+    Ok(())
 }
 
 pub(super) fn device(tx: &Connection, row: &DeviceRow) -> Result<bool> {
@@ -171,8 +211,7 @@ pub(super) fn erase(tx: &Connection, ws: WorkspaceId, customer_id: &str) -> Resu
     let statements = [
         "DELETE FROM customers WHERE workspace = ?1 AND customer_id = ?2",
         "DELETE FROM devices WHERE workspace = ?1 AND customer_id = ?2",
-        "DELETE FROM conversations WHERE workspace = ?1 AND customer_id = ?2",
-        // Before the follow-ups, through which they are found.
+        // Before the follow-ups, through which they are found, and these before the conversations that lead to them.
         concat!(
             "UPDATE messages SET version = version + 1, customer_id = '', conversation_id = '', body = NULL,
                  body_hash = zeroblob(32)
@@ -180,8 +219,13 @@ pub(super) fn erase(tx: &Connection, ws: WorkspaceId, customer_id: &str) -> Resu
             messages_of_customer!(),
             ")"
         ),
-        "UPDATE followups SET version = version + 1, customer_id = '', conversation_id = ''
-         WHERE workspace = ?1 AND customer_id = ?2",
+        concat!(
+            "UPDATE followups SET version = version + 1, customer_id = '', conversation_id = ''
+             WHERE workspace = ?1 AND customer_id = ?2 AND id IN (",
+            trail_of_customer!(),
+            "SELECT id FROM trail)"
+        ),
+        "DELETE FROM conversations WHERE workspace = ?1 AND customer_id = ?2",
     ];
     for sql in statements {
         tx.prepare_cached(sql)?.execute(params![ws.0, customer_id])?;
