@@ -3,6 +3,9 @@
 //! `cargo run --release -p backstop-server --example store_bench [DIRECTORY]` (default: the system's temporary one;
 //! name one on the disk that counts). Each unit is what the engine commits: the create writes message, follow-up,
 //! history and conversation; the others the follow-up and its history, the ack the device too.
+//!
+//! With a second argument, how it starts again with so many follow-ups pending, each with its message and its history:
+//! `store_bench DIRECTORY 1000000`.
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "it speaks, and it may stop")]
 #![allow(clippy::disallowed_methods, reason = "it measures")]
 
@@ -26,6 +29,9 @@ const T0: i64 = 1_795_370_400_000;
 #[tokio::main]
 async fn main() {
     let root = std::env::args().nth(1).map_or_else(std::env::temp_dir, Into::into);
+    if let Some(pending) = std::env::args().nth(2) {
+        return restart(&root, pending.parse().unwrap()).await;
+    }
     println!("SQLite {}, {CUSTOMERS} customers, {FOLLOWUPS} follow-ups", rusqlite::version());
     for batch in [64, 512] {
         let dir = tempfile::tempdir_in(&root).unwrap();
@@ -45,6 +51,54 @@ async fn main() {
     let mut rows = Rows::new(&store).await;
     rows.prepare().await;
     rows.paced().await;
+}
+
+/// Fills a database, closes it as a crash would leave it, and says how long it takes until all wake-ups are known.
+async fn restart(root: &std::path::Path, pending: usize) {
+    const PAGE: usize = 20_000;
+    let (dir, crashed) = (tempfile::tempdir_in(root).unwrap(), tempfile::tempdir_in(root).unwrap());
+    let store = open(&dir).await;
+    let mut rows = Rows::new(&store).await;
+    rows.prepare().await;
+    let (start, before) = (Instant::now(), Spent::now());
+    for at in (0..pending).step_by(2_000) {
+        let units = (at..(at + 2_000).min(pending)).map(|n| {
+            let row = followup(rows.ws, n);
+            let entry = HistoryEntry { at: T0, event: "posted".into(), decision: "push".into(), why: "nothing".into() };
+            let history = Op::History(rows.ws, row.id, entry);
+            vec![Op::Put(Row::Message(message(rows.ws, n, &row))), history, Op::Put(Row::Followup(Box::new(row)))]
+        });
+        commit(&store, units.collect()).await;
+    }
+    let filled_s = start.elapsed().as_secs_f64();
+    let cpu_s = before.per_unit().0 * FOLLOWUPS as f64 / 1e6;
+    println!("{pending} pending: filled in {filled_s:.1} s, {cpu_s:.1} s CPU");
+    for name in ["bench.db", "bench.db-wal"] {
+        std::fs::copy(dir.path().join(name), crashed.path().join(name)).unwrap();
+    }
+    drop((rows, store));
+    let size = |name: &str| std::fs::metadata(crashed.path().join(name)).unwrap().len() as f64 / 1e6;
+    println!("a database of {:.0} MB with a WAL of {:.0} MB", size("bench.db"), size("bench.db-wal"));
+    let (resident, start) = (resident_kib(), Instant::now());
+    let store = open(&crashed).await;
+    let opened_ms = start.elapsed().as_secs_f64() * 1e3;
+    let (mut found, mut after) = (0, (i64::MIN, FollowupId(0)));
+    loop {
+        let page = store.pending(after, PAGE).await.unwrap();
+        found += page.len();
+        let Some(last) = page.last().filter(|_| page.len() == PAGE) else { break };
+        after = (last.wake.at, last.id);
+    }
+    assert_eq!(found, pending);
+    let all_ms = start.elapsed().as_secs_f64() * 1e3;
+    println!("opened in {opened_ms:.0} ms, every wake-up known after {all_ms:.0} ms");
+    println!("resident before {resident} KiB, after {} KiB", resident_kib());
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim_end_matches("kB").trim().parse().unwrap()
 }
 
 async fn open(dir: &tempfile::TempDir) -> Arc<SqliteStore> {
