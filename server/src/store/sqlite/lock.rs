@@ -8,7 +8,15 @@ use std::path::Path;
 /// Held until dropped, or until the process ends however it ends.
 #[derive(Debug)]
 pub(super) struct ServerLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for ServerLock {
+    /// Said, not left to the closing: a process that is being started right now holds a copy of the descriptor until
+    /// it runs its own program, and the lock with it.
+    fn drop(&mut self) {
+        let _ = self.file.unlock();
+    }
 }
 
 pub(super) enum LockError {
@@ -34,7 +42,7 @@ impl ServerLock {
             Ok(()) => {
                 let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
                 written.map_err(LockError::Io)?;
-                Ok(ServerLock { _file: file })
+                Ok(ServerLock { file })
             }
             Err(TryLockError::WouldBlock) => {
                 let mut pid = String::new();
