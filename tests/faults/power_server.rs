@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 const POSTERS: usize = 3;
+const HANDS: usize = 3;
 const TEXT: &str = "Your parcel is there.";
 
 /// Posts until nobody answers any more.
@@ -44,9 +45,16 @@ async fn one_cut(world: &Arc<World>, memory: &Path, cut: usize) -> usize {
         callers.spawn(post(Arc::clone(world), server.url.clone(), format!("{cut}-{poster}")));
     }
     let mut phones = JoinSet::new();
-    phones.spawn(ack(Arc::clone(world), server.url.clone()));
+    for _ in 0..HANDS {
+        phones.spawn(ack(Arc::clone(world), server.url.clone()));
+    }
     for n in 0..3 + cut * 7 % 40 {
         assert_eq!(world.post(&server.url, &format!("m-{cut}-9-{n}"), n, TEXT).await, Answer::Done);
+        // Some acks for sure, however slow the hands are.
+        if n % 2 == 0 {
+            let push = world.arrived().await;
+            assert_eq!(world.ack(&server.url, &push).await, Answer::Done);
+        }
     }
     signal(pid, "-STOP");
     let copy = disk.cut(&mounted, "cut");

@@ -241,6 +241,8 @@ impl World {
     pub(crate) fn begin_anew(&self) {
         *self.told.lock().unwrap() = Told::default();
         self.mails.lock().unwrap().clear();
+        let mut arrived = self.arrived.try_lock().expect("no phone waits between two copies");
+        while arrived.try_recv().is_ok() {}
     }
 
     /// Starts the server on the data in `directory`.
