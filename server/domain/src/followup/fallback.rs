@@ -123,6 +123,11 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
         }
         return;
     }
+    // Two follow-ups of a conversation do not begin at one instant: each must know whose gap it is, since a refusal
+    // ends its own (see `answered`). This one is offered again.
+    if d.f.kind == Kind::Reply && d.facts.left_at == Some(now) && d.f.gap_at != Some(now) {
+        return;
+    }
     if let Err(skip) = route(d, channel) {
         if skip == Skip::TooOld {
             d.effects.push(Effect::Alarm(Alarm::Overdue));

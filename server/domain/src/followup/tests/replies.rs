@@ -340,6 +340,22 @@ fn a_clock_that_was_set_back_holds_nothing_for_longer() {
     }
 }
 
+/// D8: another follow-up of the conversation began to leave this very millisecond: its refusal must not end a gap that
+/// is this one's, too. A moment later they are told apart.
+#[test]
+fn two_followups_do_not_begin_their_gaps_at_one_instant() {
+    let mut case = Case::falling_back();
+    case.sent(1, Channel::Email, accepted());
+    case.sent(2, Channel::Text, retry_after(None));
+    case.woke(1_002);
+    case.left_at = Some(T0 + 2_000);
+    case.at(2_000, &Event::Claiming(Channel::Text));
+    assert_eq!(case.sends(Channel::Text), 1);
+    assert!(matches!(case.f.text.status, LegStatus::Queued(_)), "{:?}", case.f.text);
+    case.claimed(2_001, Channel::Text);
+    assert_eq!(case.f.gap_at, Some(T0 + 2_001));
+}
+
 /// D8: a retry that is due while the gap lasts waits with the rest, without waking in a loop.
 #[test]
 fn a_retry_that_is_held_sleeps_until_the_gap_is_over() {
