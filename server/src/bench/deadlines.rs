@@ -1,12 +1,13 @@
 //! How late deadlines are decided: at a steady rate, with the store stalled, and when very many come at once.
 
-use super::host::Host;
+use super::host::{Host, store};
 use super::load::{Caller, now, request, since};
 use super::report::{Burst, Lateness, Spread, Stall};
 use super::seed::{Due, Pattern};
 use super::traffic::{Line, SHORT_WAIT_MS, reply, settled};
 use super::{pause, turns};
 use crate::registry::Created;
+use crate::store::{Lane, SqliteStore, Store as _};
 use backstop_domain::Ms;
 use backstop_wire::time::from_rfc3339;
 use serde_json::Value;
@@ -22,6 +23,8 @@ const FRESH_SLICE: usize = 10;
 /// From the start of a burst's seeding to its instant: for the server's start, and for each that is seeded.
 const BURST_AHEAD_MS: Ms = 15_000;
 const SEEDED_PER_MS: Ms = 5;
+/// A burst that is not decided by then is reported as it stands.
+const BURST_WITHIN_S: usize = 60;
 /// How long the store stands still.
 const STALL: Duration = Duration::from_secs(1);
 
@@ -96,6 +99,11 @@ fn hold(database: &Path) -> Result<Duration, String> {
     Ok(since(began))
 }
 
+/// Whether everything that was due by then is decided.
+pub(super) async fn nothing_is_due(store: &SqliteStore, by: Ms) -> Result<bool, String> {
+    store.due(Lane::Real, by, 1).await.map(|due| due.is_empty()).map_err(|error| error.to_string())
+}
+
 /// Seeds `count` that are all due at one instant; answers it.
 pub(super) async fn seed_burst(pattern: &mut Pattern, database: &Path, count: usize, now: Ms) -> Result<Ms, String> {
     let at = now + BURST_AHEAD_MS + count as Ms / SEEDED_PER_MS;
@@ -103,35 +111,43 @@ pub(super) async fn seed_burst(pattern: &mut Pattern, database: &Path, count: us
     Ok(at)
 }
 
-/// Waits for the instant that [`seed_burst`] chose, and posts fresh replies while the burst is decided.
-pub(super) async fn burst(watch: &mut Watch<'_>, crowd: &Created, count: usize, at: Ms) -> Result<Burst, String> {
+/// Waits for the instant that [`seed_burst`] chose, and posts fresh replies until the burst is decided. What all of
+/// them send takes longer: it is waited for after the numbers are taken, so that it is in nobody's way.
+pub(super) async fn burst(
+    watch: &mut Watch<'_>,
+    database: &Path,
+    crowd: &Created,
+    count: usize,
+    at: Ms,
+) -> Result<Burst, String> {
+    let (watched, _) = store(database)?;
     let left_ms = at - watch.time() - 500;
     if left_ms < 0 {
         return Err(format!("the server was ready {} ms too late for the burst", -left_ms));
     }
     pause(Duration::from_millis(left_ms as u64)).await;
     let from = watch.time();
-    for _ in 0..40 {
+    for _ in 0..BURST_WITHIN_S {
         watch.post(FRESH_PER_SECOND, FRESH_PER_SECOND, FRESH_SLICE).await?;
-        let stats = watch.host.engine.stats();
-        if watch.time() > at + 4_000 && stats.queued == 0 && stats.sending == 0 {
+        if watch.time() > at + 4_000 && nothing_is_due(&watched, at).await? {
             break;
         }
     }
-    watch.fell_due().await?;
-    let ask = Ask { state: "fell_back", from: 0, due_at: Some(at), most: count };
-    let Lateness { mut measured, mut decided_ms, .. } = read(watch.line, crowd, ask).await?;
-    if measured < count {
-        (measured, decided_ms.max) = (count, u32::MAX);
+    let last_fresh = watch.time() + SHORT_WAIT_MS;
+    for _ in 0..BURST_WITHIN_S * 20 {
+        pause(Duration::from_millis(50)).await;
+        if watch.time() > last_fresh && nothing_is_due(&watched, last_fresh).await? {
+            break;
+        }
     }
+    let all = read(watch.line, crowd, Ask { from: 0, due_at: Some(at), most: count }).await?;
     let fresh = read(watch.line, watch.workspace, Ask::since(from)).await?;
-    Ok(Burst { due: measured, decided_ms, fresh })
+    settled(watch.host).await?;
+    Ok(Burst { due: all.measured, decided_ms: all.decided_ms, fresh })
 }
 
 /// Which follow-ups of a workspace.
 struct Ask {
-    /// Public state; all when empty.
-    state: &'static str,
     /// Accepted then or later.
     from: Ms,
     /// With exactly this deadline.
@@ -142,17 +158,16 @@ struct Ask {
 
 impl Ask {
     fn since(from: Ms) -> Ask {
-        Ask { state: "", from, due_at: None, most: usize::MAX }
+        Ask { from, due_at: None, most: usize::MAX }
     }
 }
 
 /// How late these were decided, and what they sent was accepted.
 async fn read(line: Line, workspace: &Created, ask: Ask) -> Result<Lateness, String> {
     let bearer = format!("authorization: Bearer {}\r\n", workspace.api_key);
-    let query = if ask.state.is_empty() { String::new() } else { format!("&state={}", ask.state) };
     let (mut decided, mut accepted, mut early) = (Vec::new(), Vec::new(), 0);
     let mut caller = Caller::connect(line.address).await?;
-    let mut path = format!("/v1/followups?limit=200{query}");
+    let mut path = "/v1/followups?limit=200".to_owned();
     'pages: loop {
         let answer = caller.ask(&request("GET", &path, &bearer, "")).await?;
         let page: Value = serde_json::from_slice(answer).map_err(|error| error.to_string())?;
@@ -177,7 +192,7 @@ async fn read(line: Line, workspace: &Created, ask: Ask) -> Result<Lateness, Str
             }
         }
         match page["next_cursor"].as_str() {
-            Some(cursor) => path = format!("/v1/followups?limit=200{query}&after={cursor}"),
+            Some(cursor) => path = format!("/v1/followups?limit=200&after={cursor}"),
             None => break,
         }
     }

@@ -10,7 +10,6 @@ use super::traffic::{Line, Phone, reply};
 use super::{Part, pause};
 use crate::clock::{Clock as _, SystemClock};
 use crate::registry::Created;
-use crate::store::{Lane, Store as _};
 use backstop_domain::Ms;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -109,9 +108,10 @@ pub(super) fn deep(
     if wanted(Part::Burst) {
         let at = deadlines::seed_burst(&mut site.pattern, &site.database, crowd, time());
         let at = generator.block_on(at)?;
+        let database = site.database.clone();
         found.burst = Some(site.with_host(|site, host| {
             let (mut watch, busy) = site.watch(host);
-            generator.block_on(deadlines::burst(&mut watch, busy, crowd, at))
+            generator.block_on(deadlines::burst(&mut watch, &database, busy, crowd, at))
         })?);
     }
     if let Some(empty) = empty {
@@ -151,7 +151,7 @@ fn restart(generator: &Runtime, site: &mut Site, pending: usize) -> Result<Resta
     let guest = Guest::start(&site.database)?;
     generator.block_on(async {
         loop {
-            if watched.due(Lane::Real, due, 1).await.map_err(|error| error.to_string())?.is_empty() {
+            if deadlines::nothing_is_due(&watched, due).await? {
                 break;
             }
             if since(began) > Duration::from_secs(60) {

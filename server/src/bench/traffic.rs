@@ -87,7 +87,7 @@ pub(super) async fn all_pushed(host: &Host, count: usize) -> Result<(), String> 
 /// Waits until nothing is on its way to the store or to a provider.
 pub(super) async fn settled(host: &Host) -> Result<(), String> {
     let mut idle = 0;
-    for _ in 0..6_000 {
+    for _ in 0..30_000 {
         let stats = host.engine.stats();
         idle = if stats.queued == 0 && stats.sending == 0 { idle + 1 } else { 0 };
         if idle == 20 {
@@ -95,7 +95,7 @@ pub(super) async fn settled(host: &Host) -> Result<(), String> {
         }
         pause(Duration::from_millis(10)).await;
     }
-    Err(format!("not settled within 60 s: {:?}", host.engine.stats()))
+    Err(format!("not settled within 5 minutes: {:?}", host.engine.stats()))
 }
 
 /// One reply, in a conversation of its own so that nothing folds.
