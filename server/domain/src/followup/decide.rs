@@ -219,7 +219,7 @@ pub(crate) fn split(d: &mut Draft<'_>, k: u16, event: &'static str, why: Reason)
     let started_at = d.f.started_at.max(first.accepted_at);
     let next = Followup {
         started_at,
-        deadline_at: started_at + policy.ack_wait_ms,
+        deadline_at: started_at.saturating_add(policy.ack_wait_ms),
         stage: Stage::Waiting,
         pushes: d.f.pushes.iter().filter_map(|p| p.showing_after(k)).collect(),
         seen: d.f.seen.saturating_sub(k),
@@ -230,7 +230,7 @@ pub(crate) fn split(d: &mut Draft<'_>, k: u16, event: &'static str, why: Reason)
     };
     d.f.seen = k;
     let id = d.facts.spare;
-    d.f.rest = Some((id, k + 1));
+    d.f.rest = Some((id, k.saturating_add(1)));
     let mut rest = Draft::new(&next, d.facts, now, policy);
     rest.note(event, "rest", why, None);
     push::address_rest(&mut rest, event);

@@ -140,7 +140,7 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
     let provider = d.policy.provider_name(channel);
     let until = now + d.policy.claim_ms;
     let leg = d.f.leg_mut(channel);
-    leg.attempt += 1;
+    leg.attempt = leg.attempt.saturating_add(1);
     leg.provider = provider;
     let attempt = leg.attempt;
     set(d, channel, LegStatus::Claimed(until));

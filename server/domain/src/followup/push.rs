@@ -69,7 +69,7 @@ fn claim(d: &mut Draft<'_>, device: &DeviceFacts) -> bool {
         Some(push) if push.covers >= covers => return false,
         Some(push) => {
             push.covers = covers;
-            push.attempt += 1;
+            push.attempt = push.attempt.saturating_add(1);
             push.status = status;
             push.at = at;
         }
@@ -110,7 +110,7 @@ pub(crate) fn resend_due(d: &mut Draft<'_>) {
             && at <= now
         {
             push.status = PushStatus::Claimed(now + d.policy.claim_ms);
-            push.attempt += 1;
+            push.attempt = push.attempt.saturating_add(1);
             push.at = now;
             due.push(push.device);
         }

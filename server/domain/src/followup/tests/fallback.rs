@@ -284,3 +284,19 @@ fn absurd_waits_do_not_overflow() {
         assert_eq!(push.state() == Some(PublicState::Sending), after_ms == Ms::MIN);
     }
 }
+
+/// A stored row whose numbers stand at their ends is decided like any other.
+#[test]
+fn absurd_rows_do_not_overflow() {
+    let mut tried = Case::falling_back();
+    tried.f.text.attempt = u32::MAX;
+    tried.claimed(10, TEXT);
+    let mut pushed = Case::pushed(&[A]);
+    pushed.f.pushes[0].attempt = u32::MAX;
+    assert!(pushed.joins(200), "the push goes again");
+    let mut late = Case::pushed(&[A]);
+    assert!(late.joins(200));
+    late.f.replies[1].accepted_at = Ms::MAX;
+    assert!(late.acked(300, A, 1, Grade::Displayed).counted);
+    assert_eq!(late.last.rest.as_ref().map(|rest| rest.next.deadline_at), Some(Ms::MAX));
+}
