@@ -212,7 +212,13 @@ fn read_phone(given: &str, settings: &Settings) -> Option<String> {
         return None;
     }
     // An extension has no place in E.164: a text would reach somebody else.
-    number.extension.is_none().then(|| number.format_as(PhoneNumberFormat::E164).into_owned())
+    if number.extension.is_some() {
+        return None;
+    }
+    let e164 = number.format_as(PhoneNumberFormat::E164).into_owned();
+    // Nor have zeros that are taken for a prefix the next time it is read: it would be another number then.
+    let again = PhoneNumber::parse(&e164, settings.region()).ok()?;
+    (again.format_as(PhoneNumberFormat::E164) == e164).then_some(e164)
 }
 
 /// One plain address: what a header takes as it is.
@@ -267,9 +273,17 @@ mod tests {
         assert_eq!(phone("010-1234-5678", Some("KR")).as_deref(), Some("+821012345678"));
         assert_eq!(phone("010-1234-5678", None), None);
         assert_eq!(phone("+15555550100", None).as_deref(), Some("+15555550100"), "a number of films");
-        for bad in
-            ["abc", "", "+", "+1", "112", "+8210123456789012345678", "+82 2 123 4567 ext. 5", "+8210\u{0}12345678"]
-        {
+        for bad in [
+            "abc",
+            "",
+            "+",
+            "+1",
+            "112",
+            "+8210123456789012345678",
+            "+82 2 123 4567 ext. 5",
+            "+8210\u{0}12345678",
+            "0001.com",
+        ] {
             assert_eq!(phone(bad, Some("KR")), None, "{bad:?}");
         }
         let errors = customer(serde_json::json!({"phone": "abc"}), None).err();
