@@ -208,7 +208,8 @@ fn first_word(state: PublicState) -> &'static str {
     if state == PublicState::AwaitingAck { PublicState::Sending.as_str() } else { state.as_str() }
 }
 
-fn checked(workspace: &Workspace, vault: &Vault, input: MessageInput) -> Result<PostMessage, Problem> {
+/// The reply as the engine takes it, or all that is wrong with it.
+pub(super) fn checked(workspace: &Workspace, vault: &Vault, input: MessageInput) -> Result<PostMessage, Problem> {
     let settings = &workspace.settings;
     let mut check = Check::default();
     check.id("message_id", &input.message_id);

@@ -6,6 +6,8 @@ mod customers;
 mod deliveries;
 mod devices;
 mod followups;
+#[doc(hidden)]
+pub mod fuzzing;
 mod health;
 mod idempotency;
 mod limits;

@@ -3,6 +3,7 @@
 use super::Api;
 use crate::problem::{Code, Problem};
 use crate::store::Scope;
+use crate::vault::Vault;
 use crate::workspace::Workspace;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -140,9 +141,14 @@ impl Device {
 
 /// The device whose key is shown, if it is that device's.
 pub(super) fn device_id(api: &Api, workspace: &Workspace, headers: &HeaderMap) -> Option<DeviceId> {
-    let (id, key) = credentials(headers, DEVICE_SCHEME)?.split_once('.')?;
+    device_of(&api.vault, workspace, credentials(headers, DEVICE_SCHEME)?)
+}
+
+/// `<device_id>.<device_key>`, if they belong together.
+pub(super) fn device_of(vault: &Vault, workspace: &Workspace, credentials: &str) -> Option<DeviceId> {
+    let (id, key) = credentials.split_once('.')?;
     let id = DeviceId::parse(id)?;
-    api.vault.device_key_matches(workspace.id, id, key).then_some(id)
+    vault.device_key_matches(workspace.id, id, key).then_some(id)
 }
 
 /// What follows the scheme of the `Authorization` header; schemes are told apart without regard to case (RFC 9110).

@@ -230,6 +230,13 @@ async fn read_bounded(mut response: reqwest::Response) -> Vec<u8> {
     body
 }
 
+/// What an answer means, and whether a fresh access token may help. For `tests/fuzz`.
+#[doc(hidden)]
+pub fn understood(status: u16, retry_after: Option<&str>, body: &[u8], now_ms: i64) -> (Outcome, bool) {
+    let reply = Reply { status, retry_after, body, now_ms };
+    (reply.outcome(), reply.is_stale_token())
+}
+
 /// The request body for `send`, at most 4,096 bytes; `None` when not even its ids fit.
 ///
 /// A data message: Android hands it to the app whatever state that is in, and the app shows it.

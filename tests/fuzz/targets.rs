@@ -1,0 +1,228 @@
+//! What is fuzzed: each target reads one kind of hostile bytes, and says what must hold whatever they are.
+
+use backstop_core::PushClient;
+use backstop_domain::Ms;
+use backstop_domain::customer::ContactSource;
+use backstop_domain::device::{DeviceFacts, Standing};
+use backstop_domain::followup::{Channel, Event, Facts, Followup, Outcome, Policy, Reason, decide, wake};
+use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_server::http::fuzzing;
+use backstop_server::identity::{Claim, customer_hash, prove};
+use backstop_server::providers::fcm;
+use backstop_server::settings::SettingsInput;
+use backstop_server::store::WorkspaceId;
+use backstop_server::vault::{Receipt, Vault};
+use backstop_server::workspace::Workspace;
+use backstop_wire::time::{from_rfc3339, to_rfc3339};
+use backstop_wire::{AckBatch, Alerts, Grade, PushProvider};
+use std::sync::LazyLock;
+
+/// Takes any bytes; panics when something does not hold.
+pub(crate) type Target = fn(&[u8]);
+
+/// Every target by its name, which is also its directory of `corpus`.
+pub(crate) const TARGETS: [(&str, Target); 9] = [
+    ("ack_body", ack_body),
+    ("receipt", receipt),
+    ("device_header", device_header),
+    ("push_payload", push_payload),
+    ("customer_token", customer_token),
+    ("fcm_reply", fcm_reply),
+    ("customer", customer),
+    ("message", message),
+    ("stored_followup", stored_followup),
+];
+
+const NOW: Ms = 1_795_370_400_000;
+const WORKSPACE: WorkspaceId = WorkspaceId(7);
+const DEVICE: DeviceId = DeviceId(NOW << 20 | 2);
+const RECEIPT: Receipt =
+    Receipt { followup: FollowupId(NOW << 20 | 1), device: DEVICE, covers: 3, expires_at: NOW + 7 * 86_400_000 };
+
+/// A key that the fuzzer cannot guess its way to.
+static VAULT: LazyLock<Vault> = LazyLock::new(|| Vault::new(&[0x5a; 32]));
+static OURS: LazyLock<Workspace> = LazyLock::new(|| {
+    let input = SettingsInput { country: Some("KR".into()), ..SettingsInput::default() };
+    Workspace {
+        id: WORKSPACE,
+        name: "shop".into(),
+        settings: input.in_force(&Policy::sandbox(), true),
+        policy: Policy::sandbox(),
+        identity_secrets: vec![vec![0x0b; 32]],
+        trusted_keys: vec![include_str!("../fixtures/jwt/ec-public.pem").into()],
+        activity: Default::default(),
+    }
+});
+static TRUE_RECEIPT: LazyLock<String> =
+    LazyLock::new(|| VAULT.receipt(WORKSPACE, RECEIPT.followup, RECEIPT.device, RECEIPT.covers, RECEIPT.expires_at));
+
+/// The body of `POST /v1/acks`: what is read is what is written again; a time is a time or none.
+fn ack_body(data: &[u8]) {
+    let Ok(batch) = serde_json::from_slice::<AckBatch>(data) else { return };
+    let again = serde_json::to_vec(&batch).expect("what was read can be written");
+    assert_eq!(serde_json::from_slice::<AckBatch>(&again).expect("and read again"), batch);
+    for ack in &batch.acks {
+        if let Some(at) = from_rfc3339(&ack.at) {
+            assert_eq!(from_rfc3339(&to_rfc3339(at)), Some(at), "{}", ack.at);
+        }
+        let _ = VAULT.open_receipt(WORKSPACE, &ack.receipt, NOW);
+    }
+}
+
+/// P11: of all texts only the true one opens. The first byte says how the rest is meant: as a text, or as changes.
+fn receipt(data: &[u8]) {
+    let Some((how, rest)) = data.split_first() else { return };
+    let truth = TRUE_RECEIPT.as_str();
+    let text = if how % 2 == 0 {
+        String::from_utf8_lossy(rest).into_owned()
+    } else {
+        let mut bytes = truth.as_bytes().to_vec();
+        for change in rest.chunks_exact(2) {
+            let at = usize::from(change[0]) % bytes.len();
+            bytes[at] ^= change[1];
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    let opened = VAULT.open_receipt(WORKSPACE, &text, NOW);
+    assert_eq!(opened.is_some(), text == truth, "{text}");
+    assert!(VAULT.open_receipt(WorkspaceId(8), &text, NOW).is_none(), "another workspace's");
+    assert!(VAULT.open_receipt(WORKSPACE, &text, RECEIPT.expires_at).is_none(), "expired");
+}
+
+/// P11: a device is proven by its own key alone.
+fn device_header(data: &[u8]) {
+    let proven = fuzzing::device(&OURS, &VAULT, data);
+    let Some(device) = proven else { return };
+    let key = VAULT.device_key(WORKSPACE, device);
+    let text = String::from_utf8_lossy(data);
+    assert!(text.trim_end().ends_with(&format!("{device}.{key}")), "{text}");
+}
+
+/// W5: a payload is ours or not; one that is carries a receipt that could be one.
+fn push_payload(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    if let Some(push) = PushClient::parse_push(text) {
+        assert!(!push.receipt.is_empty() && push.receipt.bytes().all(|b| b.is_ascii_graphic()));
+        let again = serde_json::to_string(&push).expect("what was read can be written");
+        assert_eq!(PushClient::parse_push(&again), Some(push));
+    }
+}
+
+/// C1: whoever does not know the workspace's secret proves nobody.
+fn customer_token(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let token = Claim { token: Some(text), ..Claim::default() };
+    assert!(prove(&OURS, token, NOW).is_err(), "{text}");
+    let (id, hash) = text.split_once('\n').unwrap_or((text, ""));
+    let by_hash = Claim { customer_id: Some(id), hash: Some(hash), token: None };
+    assert!(prove(&OURS, by_hash, NOW).is_err(), "{text}");
+}
+
+/// Whatever a proxy, or Google, answers: a wait is bounded, a code is a code, and 2xx is never "not sent".
+fn fcm_reply(data: &[u8]) {
+    let Some((head, rest)) = data.split_at_checked(2) else { return };
+    let status = 100 + u16::from_le_bytes([head[0], head[1]]) % 500;
+    let (retry_after, body) = match rest.iter().position(|b| *b == b'\n') {
+        Some(at) => (std::str::from_utf8(&rest[..at]).ok(), &rest[at + 1..]),
+        None => (None, rest),
+    };
+    let (outcome, _) = fcm::understood(status, retry_after, body, NOW);
+    if let Outcome::RetryAfter { after_ms: Some(ms), .. } = outcome {
+        assert!((0..=86_400_000).contains(&ms), "{ms}");
+    }
+    assert!(outcome.error().is_none_or(|code| code.len() <= 200 && code.is_ascii()), "{outcome:?}");
+    let refused = matches!(outcome, Outcome::Rejected { .. } | Outcome::RetryAfter { .. } | Outcome::TokenGone { .. });
+    assert!(!(refused && (200..300).contains(&status)), "{status}: {outcome:?}");
+}
+
+/// A customer's data and the settings: a number that is taken is E.164, and reads back as itself.
+fn customer(data: &[u8]) {
+    if let Some(input) = fuzzing::settings(data) {
+        let settings = input.in_force(&Policy::sandbox(), true);
+        assert!((1_000..=30_000).contains(&settings.ack_wait_ms));
+    }
+    let Some(phone) = fuzzing::customer_phone(&OURS, data) else { return };
+    let digits = phone.strip_prefix('+').expect("E.164 begins with +");
+    assert!(digits.bytes().all(|b| b.is_ascii_digit()) && digits.len() <= 17, "{phone}");
+    let again = serde_json::json!({ "phone": phone }).to_string();
+    assert_eq!(fuzzing::customer_phone(&OURS, again.as_bytes()), Some(phone));
+}
+
+/// The body of `POST /v1/messages`.
+fn message(data: &[u8]) {
+    fuzzing::message(&OURS, &VAULT, data);
+}
+
+/// A row that reads is decided on, whatever it holds, and what is decided reads again.
+fn stored_followup(data: &[u8]) {
+    let Ok(stored) = serde_json::from_slice::<Followup>(data) else { return };
+    let devices = [DeviceFacts {
+        id: DEVICE,
+        provider: PushProvider::Fcm,
+        alerts: Alerts::Allowed,
+        standing: Standing::Registered,
+        confirmed_at: NOW,
+        used_at: NOW,
+        counted_acks: Vec::new(),
+    }];
+    let facts = Facts {
+        phone: true,
+        email: true,
+        source: ContactSource::Account,
+        devices: &devices,
+        online_until: None,
+        wrote: true,
+        left_at: Some(NOW - 1_000),
+        engaged_at: None,
+        spare: FollowupId(9),
+    };
+    let _ = wake(&stored);
+    for event in events() {
+        let next = decide(&stored, &event, &facts, NOW, &Policy::sandbox()).next;
+        let json = serde_json::to_string(&next).expect("a state can be written");
+        assert_eq!(serde_json::from_str::<Followup>(&json).expect("and read again"), next, "{event:?}");
+    }
+}
+
+fn events() -> Vec<Event> {
+    let mut events = vec![
+        Event::Woke,
+        Event::AckedByNewer,
+        Event::DeviceLost { device: DEVICE, why: Reason::TokenGone },
+        Event::Seen { through_seq: 1, why: Reason::CustomerRead },
+        Event::Withdrawn { seq: 1 },
+        Event::Cancel(Reason::CancelledByApi),
+    ];
+    for grade in [Grade::Suppressed, Grade::Displayed] {
+        events.push(Event::Acked { device: DEVICE, covers: 1, grade, recorded_at: NOW, detail: None });
+    }
+    let unknown = || Outcome::Unknown { error: "timeout".into() };
+    let later = || Outcome::RetryAfter { after_ms: None, error: "busy".into() };
+    for channel in [Channel::Text, Channel::Email] {
+        events.push(Event::Claiming(channel));
+        events.push(Event::Reported { channel, delivered: false, error: None });
+        events.push(Event::FallbackAnswered { channel, attempt: 1, outcome: unknown() });
+        events.push(Event::FallbackAnswered { channel, attempt: 1, outcome: later() });
+    }
+    events.push(Event::PushAnswered { device: DEVICE, attempt: 1, outcome: unknown() });
+    events.push(Event::PushAnswered { device: DEVICE, attempt: 1, outcome: later() });
+    events
+}
+
+/// The doors are open to what is right: else the targets would say nothing.
+pub(crate) fn what_is_true_gets_through() {
+    assert!(VAULT.open_receipt(WORKSPACE, &TRUE_RECEIPT, NOW).is_some());
+    let header = format!("Backstop-Device {DEVICE}.{}", VAULT.device_key(WORKSPACE, DEVICE));
+    assert_eq!(fuzzing::device(&OURS, &VAULT, header.as_bytes()), Some(DEVICE));
+    let hash = customer_hash(&OURS.identity_secrets[0], "lucas");
+    let proof = Claim { customer_id: Some("lucas"), hash: Some(&hash), token: None };
+    assert_eq!(prove(&OURS, proof, NOW), Ok(Some("lucas".into())));
+    assert_eq!(fuzzing::customer_phone(&OURS, br#"{"phone":"010-1234-5678"}"#).as_deref(), Some("+821012345678"));
+    assert!(fuzzing::settings(include_bytes!("corpus/customer/settings.json")).is_some());
+    assert!(fuzzing::message(&OURS, &VAULT, include_bytes!("corpus/message/reply.json")));
+    for stored in [&include_bytes!("corpus/stored_followup/waiting.json")[..], FALLING_BACK] {
+        assert!(serde_json::from_slice::<Followup>(stored).is_ok());
+    }
+}
+
+const FALLING_BACK: &[u8] = include_bytes!("corpus/stored_followup/falling_back.json");
