@@ -328,3 +328,37 @@ async fn nap(earlier: &Notify, ms: Ms) {
         () = earlier.notified() => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+
+    struct Still;
+
+    impl Clock for Still {
+        fn now_ms(&self) -> Ms {
+            1_000
+        }
+    }
+
+    fn due(id: i64, at: Ms) -> Due {
+        Due { workspace: WorkspaceId(1), id: FollowupId(id), wake: Wake { at, why: WakeReason::Deadline } }
+    }
+
+    /// Invariant 2: the sweep takes what neither the index nor the engine has, and takes it again if it was given up.
+    #[test]
+    fn the_sweep_brings_only_what_nobody_has() {
+        let timer = Arc::new(Timer::new(Arc::new(Clocks::new(Arc::new(Still)))));
+        let [fired, waiting, unknown] = [due(1, 1), due(2, 900), due(3, 2)];
+        let armed = |due: &Due| Rearmed { workspace: due.workspace, id: due.id, old: None, new: Some(due.wake) };
+        timer.rearm(&[armed(&fired), armed(&waiting)]);
+        assert_eq!(timer.take_due(500).len(), 1);
+        let found = timer.unknown(&[fired, unknown, waiting]);
+        assert_eq!(found, [(2, FollowupId(3), WorkspaceId(1))]);
+        assert!(timer.unknown(&[fired, unknown, waiting]).is_empty(), "all of them are under way or indexed");
+        let permit = Arc::clone(&timer.places).try_acquire_owned().expect("room");
+        drop(Place { timer: Arc::clone(&timer), id: FollowupId(3), _permit: permit });
+        assert_eq!(timer.unknown(&[fired, unknown, waiting]), found);
+    }
+}
