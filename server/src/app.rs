@@ -5,6 +5,7 @@
 use crate::clock::{Clock, Clocks, SystemClock};
 use crate::config::{Config, StoreUrl};
 use crate::engine::{Engine, Parts};
+use crate::failpoint::{self, Point, hit};
 use crate::http::{self, Api, Limits};
 use crate::providers::Providers;
 use crate::providers::capture::Capture;
@@ -180,8 +181,13 @@ pub fn captured(capture: &Arc<Capture>) -> Providers {
 
 /// What all workspaces share: the configuration's numbers and what can be sent by.
 pub fn deployment(config: &Config, providers: &Providers, sandbox: bool) -> Deployment {
-    let policy =
-        Policy { ack_wait_ms: config.followup.ack_wait_ms, services: providers.services(), ..Policy::sandbox() };
+    let defaults = Policy::sandbox();
+    let policy = Policy {
+        ack_wait_ms: config.followup.ack_wait_ms,
+        services: providers.services(),
+        claim_ms: failpoint::claim_ms(defaults.claim_ms),
+        ..defaults
+    };
     Deployment { sandbox, policy }
 }
 
@@ -198,6 +204,7 @@ impl App {
             Time::System => Arc::new(SystemClock::resume(beside(&path, ".clock"), store.pending_count().await? > 0)),
             Time::Given(clock) => clock,
         };
+        hit(Point::BootClock);
         let providers = match &mode {
             Mode::Live => accounts(config, &clock)?,
             Mode::Sandbox { capture, .. } => captured(capture),
@@ -216,6 +223,7 @@ impl App {
             registry: Arc::clone(&registry),
             providers,
         });
+        hit(Point::BootEngine);
         let render = metrics.clone();
         let api = Api {
             engine: engine.clone(),
@@ -261,7 +269,9 @@ impl App {
             reason = unhealthy => Ended::Unhealthy(reason),
             () = tidying => Ended::Cut,
             drained = serve(listener, router, bounds, shutdown) => {
+                hit(Point::DrainSends);
                 engine.drain(half(bounds.drain)).await;
+                hit(Point::DrainEnds);
                 if drained && engine.stats().sending == 0 { Ended::Drained } else { Ended::Cut }
             }
         }

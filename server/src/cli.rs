@@ -4,6 +4,7 @@ use crate::app::{self, App, AppError, Ended, Mode, Opened, Time};
 use crate::clock::{Clock, Clocks, SystemClock};
 use crate::config::{Config, ConfigError, StoreUrl};
 use crate::explain::sentences;
+use crate::failpoint::{Point, hit};
 use crate::identity;
 use crate::providers::capture::{Capture, MAX_PER_WORKSPACE};
 use crate::registry::Registry;
@@ -208,6 +209,7 @@ fn serve(config: &Config, options: &ServeOptions) -> Result<(), Failure> {
             message: format!("[server] listen {listen}: {error}: choose an address of this machine that is free"),
         })?;
         let address = listener.local_addr().unwrap_or(listen);
+        hit(Point::BootListening);
         tracing::info!(%address, sandbox = options.sandbox, version = env!("CARGO_PKG_VERSION"), "listening");
         Ok::<_, Failure>(app.serve(listener, stop_signal()).await)
     });

@@ -10,6 +10,7 @@ pub mod config;
 pub mod demo;
 pub mod engine;
 pub mod explain;
+pub mod failpoint;
 pub mod http;
 pub mod identity;
 pub mod perform;

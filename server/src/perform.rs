@@ -9,6 +9,7 @@ mod parcel;
 use crate::engine::Engine;
 use crate::engine::desk::Handed;
 use crate::engine::outcome::{Claim, PushAnswered};
+use crate::failpoint::{Point, hit};
 use crate::providers::{Providers, PushProvider};
 use crate::store::{FollowupRow, Row, Store, StoreError};
 use crate::vault::Vault;
@@ -196,7 +197,9 @@ async fn push(engine: &Engine, providers: &Providers, task: Task, parcel: Result
         // P10: it waited too long for a hand, and text and email are on their way.
         _ if engine.clocks().now_ms(ws.id) >= expires_at => later("expired_before_sent"),
         (Ok(parcel), Some(provider)) => {
+            hit(Point::PushSends);
             let outcome = tokio::time::timeout(SEND_TIMEOUT, provider.send(&parcel.send)).await;
+            hit(Point::PushSent);
             counted(provider.name(), outcome.unwrap_or_else(|_| timed_out()))
         }
         (Err(error), _) => error,
@@ -229,11 +232,14 @@ async fn fallback_loop(engine: Engine, shop: Shop, mut queue: mpsc::Receiver<Tas
 
 async fn fall_back(engine: &Engine, shop: &Shop, task: Task) {
     let What::Fallback(channel) = task.what else { return };
+    hit(Point::FallbackClaims);
     let Some(claim) = engine.claim(&task.ws, task.row.id, channel).await else { return };
+    hit(Point::FallbackClaimed);
     let outcome = match channel {
         Channel::Email => send_email(engine, shop, &task, claim).await,
         Channel::Text | Channel::Push => send_text(engine, shop, &task, claim).await,
     };
+    hit(Point::FallbackSent);
     let event = Event::FallbackAnswered { channel, attempt: claim.attempt, outcome };
     // Nobody else knows it: it is offered until it is stored.
     while let Err(error) = engine.said(&task.ws, task.row.id, event.clone()).await {
@@ -244,6 +250,7 @@ async fn fall_back(engine: &Engine, shop: &Shop, task: Task) {
         }
         pause(STORE_RETRY).await;
     }
+    hit(Point::FallbackStored);
 }
 
 /// How long a send may take to end within its claim; `Err` = what stands in for it, since too little is left.

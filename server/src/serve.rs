@@ -4,6 +4,7 @@
 //! hyper's own header time-out also runs between two requests, so it cannot tell a caller that idles (fine for a
 //! minute) from one that sends a byte a second (never fine). Bodies are bounded by the router, where they are read.
 
+use crate::failpoint::{Point, hit};
 use crate::telemetry::{HTTP_CONNECTIONS, HTTP_TIMEOUTS};
 use axum::Router;
 use axum::body::Body;
@@ -76,6 +77,7 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdo
                 continue;
             }
         };
+        hit(Point::ServeAccepted);
         let connection = Connection::new(stream, caller, router.clone(), bounds);
         let orders = orders.subscribe();
         // A panic ends this task alone; its slot comes back.
@@ -86,6 +88,7 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdo
         });
     }
     drop(listener);
+    hit(Point::DrainBegins);
     orders.send_replace(Order::Drain);
     let all = u32::try_from(bounds.max_connections).unwrap_or(u32::MAX);
     let drained = tokio::time::timeout(bounds.drain, slots.acquire_many(all)).await.is_ok();
@@ -318,6 +321,7 @@ impl Service<Request<Incoming>> for Handler {
         Box::pin(async move {
             let answer = answer.await;
             waiting.answered();
+            hit(Point::ServeAnswering);
             answer
         })
     }

@@ -5,6 +5,7 @@
 use crate::clock::Clocks;
 use crate::engine::desk::Rearmed;
 use crate::engine::{Engine, Stats};
+use crate::failpoint::{Point, hit};
 use crate::store::{Due, Lane, WorkspaceId};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
@@ -191,6 +192,7 @@ async fn fill(engine: Engine) {
         };
         let Some(last) = page.last() else { break };
         after = (last.wake.at, last.id);
+        hit(Point::BootIndex);
         let armed = page.iter().map(|due| {
             let new = Some(Wake { at: at_start(due), why: due.wake.why });
             Rearmed { workspace: due.workspace, id: due.id, old: None, new }
@@ -218,7 +220,9 @@ async fn fire(engine: Engine) {
             nap(&timer.earlier, nap_ms).await;
             continue;
         }
+        hit(Point::TimerFires);
         wake(&engine, due).await;
+        hit(Point::TimerFired);
     }
 }
 
@@ -230,6 +234,7 @@ async fn sweep(engine: Engine) {
         if !is_behind {
             nap(&never, SWEEP_MS as Ms).await;
         }
+        hit(Point::SweepLooks);
         let until = engine.clocks().real_ms() - SWEEP_MS as Ms;
         match engine.store().due(Lane::Real, until, SWEEP_ROWS).await {
             Ok(due) => {
@@ -253,6 +258,7 @@ async fn keep_house(engine: Engine) {
     let never = Notify::new();
     while !timer.stopped.load(Ordering::Acquire) {
         let now = engine.clocks().real_ms();
+        hit(Point::HouseKept);
         let retired =
             engine.store().retire(now - TEXT_KEPT_MS, now - FOLLOWUP_KEPT_MS, now - ANSWER_KEPT_MS, RETIRE_ROWS);
         match retired.await {

@@ -9,9 +9,6 @@ mod errors;
 mod full;
 mod power;
 mod power_server;
-#[path = "../it/program.rs"]
-#[allow(dead_code, reason = "the integration tests need more of it")]
-mod program;
 mod sdk;
 mod shim;
 mod stall;
@@ -19,3 +16,5 @@ mod stall;
 #[allow(dead_code, reason = "the integration tests need more of it")]
 mod store_rows;
 mod world;
+
+use backstop_tests::program;

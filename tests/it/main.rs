@@ -28,7 +28,6 @@ mod http_registry;
 mod http_store_down;
 mod http_support;
 mod kills_server;
-mod program;
 mod providers_bodies;
 mod providers_capture;
 mod providers_email;
@@ -48,3 +47,5 @@ mod store_rows;
 mod store_sqlite;
 mod surface;
 mod tidy;
+
+use backstop_tests::program;

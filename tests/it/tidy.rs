@@ -24,6 +24,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("server/src/bench/deadlines.rs", "holds the store's lock for a second, on a thread of its own"),
     ("server/src/bench/load.rs", "measures how long requests take"),
     ("server/src/demo.rs", "a story is told at the pace of its reader"),
+    ("server/src/failpoint.rs", "a pause that a test asked for; not in what ships"),
     ("server/src/clock.rs", "the clocks of the server: everything else takes the time from here"),
     ("server/src/perform.rs", "a pause before a store that is away is asked again"),
     ("server/src/sandbox/phones.rs", "virtual phones on a running clock wait in real time"),
@@ -249,7 +250,7 @@ fn no_crate_reaches_what_it_must_not_know() {
 /// A dependency whose features differ between the program and its tests is compiled twice, with all that uses it.
 #[test]
 fn the_program_and_its_tests_share_one_build() {
-    let program = dependencies(&["-p", "backstop-server", "-e", "normal,build"], "{p} {f}");
+    let program = dependencies(&["-p", "backstop-server", "-F", "failpoints", "-e", "normal,build"], "{p} {f}");
     let tests = dependencies(&["--workspace", "-e", "normal,build,dev"], "{p} {f}");
     let twice: Vec<_> = program.difference(&tests).collect();
     assert!(twice.is_empty(), "give both the same features, in the root Cargo.toml: {twice:#?}");

@@ -7,6 +7,7 @@
 use super::desk::{Again, Count, Desk, Draft, Ids};
 use super::work::Work;
 use crate::clock::Clocks;
+use crate::failpoint::{Point, hit};
 use crate::perform::Performer;
 use crate::store::{Reply, Store, StoreError, Verdict};
 use crate::timer::Timer;
@@ -94,6 +95,7 @@ impl Batcher {
                     count = queue.recv_many(&mut arrived, room), if room > 0 && !ended => ended = count == 0,
                 }
             }
+            hit(Point::BatchTaken);
             line.waiting.extend(arrived.drain(..).map(|work| Queued { work, runs: 0 }));
             if line.flight.is_none() || line.waiting.len() >= CHUNK {
                 self.decide(&mut line).await;
@@ -122,7 +124,10 @@ impl Batcher {
         let mut again = Vec::new();
         while let Some(mut part) = parts.pop() {
             match self.load(line, &part).await {
-                Ok(Ok(())) if !line.ready.last => again.extend(run(&mut line.desk, &mut line.ready, part)),
+                Ok(Ok(())) if !line.ready.last => {
+                    hit(Point::BatchLoaded);
+                    again.extend(run(&mut line.desk, &mut line.ready, part));
+                }
                 Ok(_) => again.extend(part),
                 // Whoever needs a row that does not read fails alone: the others in halves, in order.
                 Err(StoreError::Corrupt(_)) if part.len() > 1 => {
@@ -174,6 +179,7 @@ impl Batcher {
         if batch.drafts.is_empty() {
             return;
         }
+        hit(Point::BatchDecided);
         metrics::histogram!("backstop_commit_batch_size").record(batch.weight as f64);
         line.desk.turn();
         let (mut units, mut slots) = (Vec::new(), Vec::with_capacity(batch.drafts.len()));
@@ -200,6 +206,7 @@ impl Batcher {
     /// The commit under way has ended.
     fn land(&self, line: &mut Line<'_>, verdicts: Result<Vec<Verdict>, StoreError>) -> Result<(), Undone> {
         let Some(Flight { batch, slots, .. }) = line.flight.take() else { return Ok(()) };
+        hit(Point::BatchCommitted);
         let verdicts = match verdicts {
             Ok(verdicts) => verdicts,
             Err(error) => {
@@ -242,6 +249,7 @@ impl Batcher {
             draft.counts.into_iter().for_each(count);
             queued.work.done(Ok(()));
         }
+        hit(Point::BatchSettled);
     }
 }
 

@@ -3,6 +3,7 @@
 use super::Api;
 use super::request::{Answer, DEVICE_BYTES, Device, Payload, Reply, parse};
 use crate::engine::api::{AckInput, EngineError};
+use crate::failpoint::{Point, hit};
 use crate::problem::Problem;
 use crate::workspace::Workspace;
 use axum::extract::State;
@@ -26,7 +27,10 @@ pub(super) async fn post(State(api): State<Arc<Api>>, device: Device, Payload(bo
     }
     let now = api.clocks.now_ms(device.workspace.id);
     let acks = acks.into_iter().map(|ack| opened(&api, &device.workspace, device.id, ack, now)).collect();
-    match api.engine.acks(&device.workspace, device.id, acks).await {
+    hit(Point::AcksOpened);
+    let recorded = api.engine.acks(&device.workspace, device.id, acks).await;
+    hit(Point::AcksRecorded);
+    match recorded {
         Ok(results) => Ok(Reply::ok(&AckResults { results })),
         // Its key fits and it is gone: it keeps its acks and registers again.
         Err(EngineError::UnknownDevice) => Err(Problem::unauthorized()),

@@ -4,6 +4,7 @@ use super::Api;
 use super::request::{Answer, App, DEVICE_BYTES, Device, Payload, Reply, Segment, device_id, parse};
 use super::validate::{Check, locale};
 use crate::engine::api::{EngineError, Registration};
+use crate::failpoint::{Point, hit};
 use crate::identity::{Claim, prove};
 use crate::problem::Problem;
 use axum::extract::State;
@@ -55,6 +56,7 @@ pub(super) async fn register(
         api.limits.check_device(workspace.id, id)?;
     }
     let id = api.engine.register_device(&workspace, registration).await?;
+    hit(Point::DeviceRegistered);
     let device_key = api.vault.device_key(workspace.id, id);
     Ok(Reply::ok(&DeviceRegistered { device_id: id.to_string(), device_key }))
 }

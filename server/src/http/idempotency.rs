@@ -2,6 +2,7 @@
 
 use super::Api;
 use super::request::{Answer, Reply};
+use crate::failpoint::{Point, hit};
 use crate::problem::{Code, Problem};
 use crate::store::{Key, Row, StoreError, StoredAnswer};
 use crate::vault::{CustomerKey, Vault};
@@ -73,6 +74,7 @@ impl Idempotency {
         let seal = Seal::of(api, workspace, self.about).await?;
         let Some(body) = seal.seal(workspace, &key, &reply.body) else { return Ok(reply) };
         let answer = StoredAnswer { request_hash, status: reply.status.as_u16(), body, at: now };
+        hit(Point::AnswerKept);
         api.store.keep_answer(workspace.id, &key, answer).await?;
         Ok(reply)
     }

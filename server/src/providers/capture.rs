@@ -2,6 +2,7 @@
 
 use super::mail::{Mail, Sender};
 use super::{EmailProvider, EmailSend, Envelope, PushProvider, PushSend, Sending, TextProvider, TextSend, apns, fcm};
+use crate::failpoint::{Point, hit, taken};
 use backstop_domain::followup::Outcome;
 use backstop_wire::PushProvider as PushKind;
 use lettre::Address;
@@ -29,6 +30,16 @@ pub enum Channel {
     Sms,
     /// Emails.
     Email,
+}
+
+impl Channel {
+    fn name(self) -> &'static str {
+        match self {
+            Channel::Push => "push",
+            Channel::Sms => "sms",
+            Channel::Email => "email",
+        }
+    }
 }
 
 /// How a captured provider answers.
@@ -241,6 +252,10 @@ impl Capture {
             Err(error) => return (Outcome::Rejected { error: error.into() }, false),
         };
         let number = lock(&workspace).keep(&send, payload, self.max_per_workspace.unwrap_or_default());
+        taken(send.channel.name(), send.envelope);
+        if send.channel != Channel::Push {
+            hit(Point::CaptureTaken);
+        }
         if behaviour == Behaviour::ReportFailed {
             self.report(&send);
         }

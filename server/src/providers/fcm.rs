@@ -5,6 +5,7 @@ mod reply;
 
 use super::{PushProvider, PushSend, Sending, fit};
 use crate::clock::Clock;
+use crate::failpoint::{Point, hit};
 use account::{AccessTokens, ServiceAccount, TokenError};
 use backstop_domain::followup::Outcome;
 use backstop_wire::{PUSH_KEY, Push};
@@ -166,6 +167,7 @@ impl Fcm {
             bearer.set_sensitive(true);
             let request = post(&self.http, self.send_url.clone(), "application/json", body.to_vec());
             sent.store(true, Ordering::Relaxed);
+            hit(Point::FcmSends);
             let response = match request.header(AUTHORIZATION, bearer).send().await {
                 Ok(response) => response,
                 Err(error) if error.is_connect() => {

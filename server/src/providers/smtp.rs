@@ -3,6 +3,7 @@
 use super::mail::{Mail, Sender};
 use super::{EmailProvider, EmailSend, Sending};
 use crate::clock::Clock;
+use crate::failpoint::{Point, hit};
 use backstop_domain::followup::Outcome;
 use lettre::Address;
 use lettre::transport::smtp::Error;
@@ -312,7 +313,9 @@ async fn hand_over(
     }
     connection.command(Data).await.map_err(introduced)?;
     handing_over.store(true, Ordering::Relaxed);
+    hit(Point::SmtpData);
     connection.message(&bytes).await.map_err(Failure::HandingOver)?;
+    hit(Point::SmtpTaken);
     Ok(())
 }
 

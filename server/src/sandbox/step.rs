@@ -1,6 +1,7 @@
 //! Turning a sandbox clock: from due instant to due instant, each one settled before the next.
 
 use super::Sandbox;
+use crate::failpoint::{Point, hit};
 use crate::problem::{Code, Problem};
 use crate::store::Lane;
 use crate::workspace::Workspace;
@@ -70,7 +71,10 @@ impl Sandbox {
     /// The clock stands there, durably, before anything is decided at that time.
     async fn stand(&self, ws: &Workspace, at: Ms) -> Result<(), Problem> {
         self.0.api.clocks.freeze(ws.id, at);
-        Ok(self.0.api.store.freeze(ws.id, at).await?)
+        hit(Point::ClockMoved);
+        self.0.api.store.freeze(ws.id, at).await?;
+        hit(Point::ClockKept);
+        Ok(())
     }
 
     /// Everything that is due at this instant, and what follows from it at once; answers how many wake-ups changed

@@ -7,6 +7,7 @@
 //! step a WAL that never rests would grow for ever.
 
 use super::writer::{Trust, judge, refused};
+use crate::failpoint::{Point, hit};
 use rusqlite::Connection;
 use rusqlite::config::DbConfig;
 use rusqlite::hooks::Wal;
@@ -147,6 +148,7 @@ impl Checkpointer {
 
     /// What was erased must not stay in the WAL because somebody happened to read.
     fn purge(&self) {
+        hit(Point::CheckpointCutsOff);
         let _ = self.db.busy_timeout(PURGE_WAIT);
         let done = (0..PURGE_TRIES).any(|_| cut_off(&self.db, &self.poison));
         let _ = self.db.busy_timeout(BUSY_WAIT);
@@ -157,10 +159,12 @@ impl Checkpointer {
 
     /// One step, or while the WAL is long as many as it takes until little is left.
     fn copy(&self) {
+        hit(Point::CheckpointCopies);
         let shared = &self.shared;
         for _ in 0..ROUNDS {
             let Some((_, copied)) = checkpoint(&self.db, "PASSIVE", &self.poison) else { return };
             self.write_out();
+            hit(Point::CheckpointCopied);
             shared.copied.store(copied, Ordering::Release);
             let wal = shared.wal.load(Ordering::Acquire);
             if wal < START_OVER_PAGES {
@@ -197,6 +201,7 @@ fn cut_off(db: &Connection, poison: &Poison) -> bool {
 
 /// Copies what is left and lets the next transaction write at the WAL's beginning.
 fn start_over(db: &Connection, poison: &Poison) {
+    hit(Point::CheckpointStartsOver);
     // Nothing is lost if a reader is in the way: the next commit asks again.
     let _ = db.busy_timeout(READER_WAIT);
     checkpoint(db, "RESTART", poison);

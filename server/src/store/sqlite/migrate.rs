@@ -1,5 +1,6 @@
 //! Schema versions: each step once, in one transaction, after a backup copy of what was there.
 
+use crate::failpoint::{Point, hit};
 use rusqlite::backup::Backup;
 use rusqlite::{Connection, TransactionBehavior};
 use std::fs;
@@ -61,6 +62,7 @@ pub(super) fn run(
         tx.pragma_update(None, "application_id", APPLICATION_ID)?;
         found(&tx)?;
     }
+    hit(Point::BootMigrating);
     tx.commit()?;
     // So that the file itself says what it is, even to those who look without the WAL.
     db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;

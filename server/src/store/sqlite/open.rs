@@ -4,6 +4,7 @@ use super::checkpoint::BUSY_WAIT;
 use super::lock::{LockError, ServerLock};
 use super::migrate::{self, APPLICATION_ID, MIGRATIONS};
 use super::writer::refused;
+use crate::failpoint::{Point, hit};
 use crate::vault::Vault;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension as _};
@@ -147,8 +148,10 @@ pub(super) fn open(path: &Path, options: OpenOptions, vault: &Vault) -> Result<O
     }
     // Made before SQLite does, for its owner's eyes alone; SQLite gives the WAL the same mode.
     fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(unusable)?;
+    hit(Point::BootFileMade);
     let mut writer = connect(path, false)?;
     let schema = prepare(&mut writer, path, options, vault)?;
+    hit(Point::BootMigrated);
     Ok(Opened { writer, lock, schema })
 }
 

@@ -7,6 +7,7 @@
 
 use super::checkpoint::{self, Checkpoints};
 use super::put;
+use crate::failpoint::{Point, hit, lies};
 use crate::store::{Op, Row, StoreError, Unit, Verdict, WorkspaceId};
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension as _, ffi};
 use std::collections::HashMap;
@@ -202,6 +203,7 @@ impl Writer {
     }
 
     fn commit(&mut self, jobs: &mut Vec<Box<dyn Job>>) {
+        hit(Point::WriteBegins);
         let poisoned = self.poison.borrow().clone();
         let outcome = match poisoned {
             Some(why) => Err(StoreError::Unavailable(why)),
@@ -212,6 +214,7 @@ impl Writer {
                 for (job, outcome) in jobs.drain(..).zip(outcomes) {
                     job.answer(outcome);
                 }
+                hit(Point::WriteAnswered);
                 self.checkpoints.after_commit(&self.db, erased, &self.poison);
             }
             Err(error) => {
@@ -246,6 +249,7 @@ impl Writer {
         careful: bool,
     ) -> Result<(Vec<Result<(), StoreError>>, bool), Stop> {
         self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        hit(Point::WriteBegun);
         let mut batch = Batch { tx: &self.db, careful, lanes: HashMap::new(), erased: false };
         let mut outcomes = Vec::with_capacity(jobs.len());
         for job in jobs.iter_mut() {
@@ -265,8 +269,16 @@ impl Writer {
             });
         }
         let erased = batch.erased;
+        hit(Point::WriteCommits);
+        if lies(Point::WriteCommits) {
+            self.roll_back();
+            return Ok((outcomes, erased));
+        }
         match self.db.prepare_cached("COMMIT").and_then(|mut commit| commit.execute([])) {
-            Ok(_) => Ok((outcomes, erased)),
+            Ok(_) => {
+                hit(Point::WriteCommitted);
+                Ok((outcomes, erased))
+            }
             Err(error) => {
                 let error = self.failed(&error, true);
                 Ok((jobs.iter().map(|_| Err(error.clone())).collect(), false))

@@ -4,7 +4,7 @@ use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -24,6 +24,9 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
         "--quiet",
         "-p",
         "backstop-server",
+        // As the tests' own dependency on it has them: one build for both.
+        "--features",
+        "failpoints",
         "--bin",
         "backstop",
         "--target-dir",
@@ -43,7 +46,7 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 /// A command of the program in `dir`, without the environment's configuration.
-pub(crate) fn backstop(dir: &TempDir, arguments: &[&str]) -> Command {
+pub fn backstop(dir: &TempDir, arguments: &[&str]) -> Command {
     let mut command = Command::new(&*PROGRAM);
     command.current_dir(dir).args(arguments).stdin(Stdio::null());
     for (name, _) in std::env::vars_os() {
@@ -55,29 +58,29 @@ pub(crate) fn backstop(dir: &TempDir, arguments: &[&str]) -> Command {
 }
 
 /// Runs a command to its end.
-pub(crate) fn run(dir: &TempDir, arguments: &[&str]) -> Output {
+pub fn run(dir: &TempDir, arguments: &[&str]) -> Output {
     backstop(dir, arguments).output().unwrap()
 }
 
 /// Runs a command that must succeed, and answers what it printed.
-pub(crate) fn said(dir: &TempDir, arguments: &[&str]) -> String {
+pub fn said(dir: &TempDir, arguments: &[&str]) -> String {
     let output = run(dir, arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
 }
 
 /// A running `backstop serve`. Killed when dropped.
-pub(crate) struct Server {
+pub struct Server {
     child: Child,
     /// `http://127.0.0.1:PORT`
-    pub(crate) url: String,
+    pub url: String,
     log: Arc<Mutex<Vec<String>>>,
     log_ended: Receiver<()>,
 }
 
 impl Server {
     /// Starts it on a free port of loopback, in `dir`, and waits until it listens; `Err` is what it said instead.
-    pub(crate) fn start(dir: &TempDir, arguments: &[&str], env: &[(&str, &str)]) -> Result<Server, String> {
+    pub fn start(dir: &TempDir, arguments: &[&str], env: &[(&str, &str)]) -> Result<Server, String> {
         let mut command = backstop(dir, &[&["serve"], arguments].concat());
         command.env("BACKSTOP__SERVER__LISTEN", "127.0.0.1:0").envs(env.iter().copied());
         let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
@@ -94,9 +97,16 @@ impl Server {
         });
         let listening =
             |line: &String| serde_json::from_str::<Value>(line).ok()?["address"].as_str().map(str::to_owned);
-        let deadline = || lines.1.recv_timeout(PATIENCE);
         let mut said = Vec::new();
-        while let Ok(line) = deadline() {
+        loop {
+            let line = match lines.1.recv_timeout(PATIENCE) {
+                Ok(line) => line,
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => {
+                    child.kill().unwrap();
+                    break;
+                }
+            };
             if let Some(address) = listening(&line) {
                 return Ok(Server { child, url: format!("http://{address}"), log, log_ended });
             }
@@ -106,33 +116,59 @@ impl Server {
         Err(format!("{}\nexit {}", said.join("\n"), status.code().unwrap_or(-1)))
     }
 
-    /// As a power cut would.
-    pub(crate) fn kill(mut self) {
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// SIGKILL.
+    pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// What the process holds in memory now.
-    pub(crate) fn memory_kib(&self) -> u64 {
+    pub fn memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
         line.trim().trim_end_matches(" kB").parse().unwrap()
     }
 
     /// Sends SIGTERM.
-    pub(crate) fn terminate(&self) {
-        let kill = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+    pub fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Lets it go on after a SIGSTOP.
+    pub fn go_on(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let kill = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
         assert!(kill.success());
     }
 
     /// Waits until it has ended; answers how, and all it logged.
-    pub(crate) fn ended(mut self) -> (ExitStatus, Vec<String>) {
+    pub fn ended(mut self) -> (ExitStatus, Vec<String>) {
         let closed = self.log_ended.recv_timeout(PATIENCE);
-        assert!(matches!(closed, Err(std::sync::mpsc::RecvTimeoutError::Disconnected)), "it does not end");
+        assert!(matches!(closed, Err(RecvTimeoutError::Disconnected)), "it does not end");
         let status = self.child.wait().unwrap();
         let log = std::mem::take(&mut *self.log.lock().unwrap());
         (status, log)
     }
+}
+
+/// Whether a SIGSTOP holds a process.
+pub fn is_stopped(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // After the name in parentheses.
+    stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
 }
 
 impl Drop for Server {
