@@ -27,7 +27,6 @@ mod http_openapi;
 mod http_registry;
 mod http_store_down;
 mod http_support;
-mod kills_server;
 mod providers_bodies;
 mod providers_capture;
 mod providers_email;

@@ -33,7 +33,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("tests/it/hostile_slow.rs", "slow callers wait, and how long others take is measured"),
     ("tests/faults/stall.rs", "waits until mails have come: deadlines pass in real time"),
     ("tests/faults/world.rs", "notes when a mail arrived"),
-    ("tests/it/kills_server.rs", "waits until claims of a killed server have run out"),
+    ("tests/kills/time.rs", "the harness's own clock, beside the servers that it turns"),
     ("tests/it/serve_bounds.rs", "a caller that sends a byte now and then"),
     ("tests/model/main.rs", "how long a search takes is part of what it prints"),
 ];
