@@ -63,6 +63,8 @@ pub struct Timer {
     stopped: AtomicBool,
     ready: AtomicBool,
     places: Arc<Semaphore>,
+    /// Held by the engine from the first look at the time to the commit of what was decided by it.
+    pub(crate) deciding: tokio::sync::Mutex<()>,
 }
 
 /// Held by a wake-up under way, until it is durable or given up.
@@ -87,6 +89,7 @@ impl Timer {
             stopped: AtomicBool::new(false),
             ready: AtomicBool::new(false),
             places: Arc::new(Semaphore::new(UNDER_WAY)),
+            deciding: tokio::sync::Mutex::default(),
         }
     }
 
@@ -248,7 +251,7 @@ async fn sweep(engine: Engine) {
             }
         }
         metrics::gauge!("backstop_pending_followups").set(timer.len() as f64);
-        watch_clock(&engine, &mut stepped);
+        watch_clock(&engine, &mut stepped).await;
     }
 }
 
@@ -310,7 +313,7 @@ async fn awake(engine: &Engine, workspace: WorkspaceId) -> Option<Arc<Workspace>
 
 /// Time as measured does not follow a step of the wall clock while anything is measured by it; the operator must hear
 /// of one.
-fn watch_clock(engine: &Engine, stepped: &mut bool) {
+async fn watch_clock(engine: &Engine, stepped: &mut bool) {
     let clock = engine.clocks().real();
     let offset_ms = clock.wall_offset_ms();
     metrics::gauge!("backstop_wall_clock_offset_seconds").set(offset_ms as f64 / 1000.0);
@@ -319,7 +322,13 @@ fn watch_clock(engine: &Engine, stepped: &mut bool) {
         metrics::counter!("backstop_alarms_total", "alarm" => "wall_clock_step").increment(1);
         tracing::error!(offset_ms, "the wall clock stepped; what is pending goes on by elapsed time");
     }
-    if is_stepped && engine.stats() == (Stats { pending: 0, queued: 0, sending: 0 }) {
+    if is_stepped
+        && engine.stats() == (Stats { pending: 0, queued: 0, sending: 0 })
+        // Nothing is half decided, so what the store knows is all there is: a wake-up may have left the index and not
+        // have reached the engine, or a commit with a deadline in it may be under way.
+        && let Ok(_idle) = engine.timer().deciding.try_lock()
+        && matches!(engine.store().pending_count().await, Ok(0))
+    {
         clock.set_to_wall();
         tracing::info!(offset_ms, "nothing is pending: the clock is set to the wall clock");
     }

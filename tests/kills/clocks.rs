@@ -95,6 +95,8 @@ async fn step(when: When, step_ms: Ms, library: &Path, stalls: &Stalls) {
         Some(point) => {
             assert!(wait_until(5_000, || world.has_acted(point)).await, "{}: not reached", world.name);
             turn(step_ms);
+            // Nothing else is pending while what is due is held.
+            nap_ms(HELD_MS.cast_unsigned()).await;
         }
         None if when == When::OverRestart => {
             world.killed(server);

@@ -76,12 +76,15 @@ impl Batcher {
         let mut line = Line { desk, waiting: Vec::new(), ready: Batch::default(), flight: None };
         let mut arrived: Vec<Box<dyn Work>> = Vec::with_capacity(MAX_BATCH);
         let mut ended = false;
+        let mut deciding = None;
         loop {
             let room = MAX_BATCH.saturating_sub(line.waiting.len());
             if line.flight.is_none() && line.waiting.is_empty() {
+                drop(deciding.take());
                 if ended || queue.recv_many(&mut arrived, room).await == 0 {
                     return;
                 }
+                deciding = Some(self.timer.deciding.lock().await);
             } else if line.flight.is_none() {
                 while arrived.len() < room
                     && let Ok(work) = queue.try_recv()
