@@ -190,6 +190,10 @@ pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcom
 
 /// May have left. Repeated where a repeat is one effect; else a report is awaited and nothing is sent again.
 fn unknown(d: &mut Draft<'_>, channel: Channel) {
+    // The gap that it began moves along and stays its own: a late word that nothing left still ends it.
+    if d.f.gap_at == d.facts.left_at {
+        d.f.gap_at = Some(d.now);
+    }
     d.left = true;
     d.f.leg_mut(channel).left = true;
     if d.policy.idempotent(channel) {

@@ -312,6 +312,21 @@ fn a_definite_failure_ends_the_gap_it_began() {
     assert_eq!(outreach.left_at, Some(T0 - 1), "outreach waits for no gap, and ends none");
 }
 
+/// D8: a node that slept through its claims wakes up and says that neither was sent, one of them after its claim had run
+/// out: nothing left, so nothing is held.
+#[test]
+fn a_claim_that_ran_out_unsent_begins_no_gap() {
+    let mut case = Case::falling_back();
+    case.claimed(10, Channel::Text).claimed(20, Channel::Email);
+    let until = 10 + case.policy.claim_ms;
+    let answered = |channel| Event::FallbackAnswered { channel, attempt: 1, outcome: retry_after(None) };
+    case.at(until - 1, &answered(Channel::Email)).woke(until);
+    assert_eq!(case.left_at, Some(T0 + until), "the text may have left");
+    case.at(until + 1, &answered(Channel::Text));
+    assert_eq!((case.last.returned, case.left_at), (true, None));
+    case.woke(until + 5 * S).claimed(until + 5 * S, Channel::Text).claimed(until + 5 * S + 1, Channel::Email);
+}
+
 /// D8: a follow-up's own text and email never hold each other, whatever became of the other one.
 #[test]
 fn the_two_ways_of_one_followup_do_not_hold_each_other() {
