@@ -196,6 +196,15 @@ fn no_answer_is_lost_by_a_power_cut() {
     });
 }
 
+/// The harness can tell: with `synchronous=NORMAL`, which a test build can be told, answers are lost.
+#[test]
+fn commits_that_do_not_wait_for_the_disk_lose_answers() {
+    alone("power::commits_that_do_not_wait_for_the_disk_lose_answers", || {
+        let losing = cuts(10, |_| vec![("BACKSTOP_MUTANT".to_owned(), "synchronous_normal".to_owned())]);
+        assert!(losing >= 5, "{losing} of 10");
+    });
+}
+
 /// The harness can tell: with a disk that says it has synced and has not, answers are lost.
 #[test]
 fn a_disk_that_lies_loses_answers() {

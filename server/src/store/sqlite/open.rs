@@ -187,7 +187,7 @@ fn set_up(db: &Connection, read_only: bool) -> rusqlite::Result<()> {
     // Readers never wait for the writer, and a commit is one write and one fsync.
     db.pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get::<_, String>(0))?;
     // fsync before each answer: what was answered survives a power cut. NORMAL does not.
-    db.pragma_update(None, "synchronous", "FULL")?;
+    db.pragma_update(None, "synchronous", synchronous())?;
     // On macOS a plain fsync stops at the drive's cache; elsewhere this does nothing.
     db.pragma_update(None, "fullfsync", true)?;
     db.pragma_update(None, "checkpoint_fullfsync", true)?;
@@ -203,6 +203,17 @@ fn set_up(db: &Connection, read_only: bool) -> rusqlite::Result<()> {
     // What is deleted or replaced is overwritten, freed pages too: shredding means nothing while a customer's wrapped
     // key can still be found in the file. Steady work frees few pages, so this costs next to nothing.
     db.pragma_update(None, "secure_delete", true)
+}
+
+#[cfg(not(feature = "failpoints"))]
+const fn synchronous() -> &'static str {
+    "FULL"
+}
+
+/// Wrong on purpose when a test of power cuts asks for it: that test has to notice.
+#[cfg(feature = "failpoints")]
+fn synchronous() -> &'static str {
+    if std::env::var("BACKSTOP_MUTANT").is_ok_and(|name| name == "synchronous_normal") { "NORMAL" } else { "FULL" }
 }
 
 fn take_lock(path: &Path) -> Result<ServerLock, OpenError> {
