@@ -99,7 +99,6 @@ fn a_full_disk_refuses_and_recovers() {
             let fillings = DISKS * FILLINGS;
             println!("-- {fillings} times full: {through:?}");
             assert!(through.unready > 0, "it never said that it was not ready");
-            assert!(through.acks * 2 > fillings, "most acks find room: {through:?}");
         });
     });
 }

@@ -312,8 +312,8 @@ fn a_definite_failure_ends_the_gap_it_began() {
     assert_eq!(outreach.left_at, Some(T0 - 1), "outreach waits for no gap, and ends none");
 }
 
-/// D8: a node that slept through its claims wakes up and says that neither was sent, one of them after its claim had run
-/// out: nothing left, so nothing is held.
+/// D8: a node that slept through its claims wakes up and says that neither was sent, one of them after its claim had
+/// run out: nothing left, so nothing is held.
 #[test]
 fn a_claim_that_ran_out_unsent_begins_no_gap() {
     let mut case = Case::falling_back();
