@@ -1,8 +1,8 @@
 //! Rows that the last batches worked on: what is acked or answered now was written a moment ago.
 //!
-//! Only the loop reads and writes it, and only what is durable comes here. Nothing hangs on its truth: a row that
-//! another node changed has another version in the store, the commit conflicts, and the loop forgets everything and
-//! loads.
+//! Only the loop reads and writes it, and only what is durable comes here. It is true while one server has the store to
+//! itself, as with SQLite. Where others write, too, a decision that writes on a stale row meets a conflict and is made
+//! again, but one that writes nothing meets none: such a store must not be cached for (see ARCHITECTURE.md).
 
 use super::find::{ByKey, Find};
 use crate::store::{Key, Row};
