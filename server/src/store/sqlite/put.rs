@@ -2,7 +2,8 @@
 //!
 //! A version is part of each statement's condition, so that checking and writing are one step. The columns that
 //! change at every step are written by the usual statement; those that are in an index and hardly ever change only
-//! if that one did not match, because an index entry that is written again costs as much as a new one.
+//! if that one did not match, because an index entry that is written again costs as much as a new one. Parameters have
+//! numbers on the hot path: SQLite looks a name up by comparing it with each.
 
 use super::codec::{Word as _, to_json, wake_code};
 use super::load::{messages_of_customer, one as find, trail, trail_of_customer};
@@ -58,24 +59,32 @@ pub(super) fn conversation(tx: &Connection, row: &ConversationRow) -> Result<boo
 }
 
 pub(super) fn message(tx: &Connection, row: &MessageRow) -> Result<bool> {
-    let values = named_params! {
-        ":workspace": row.workspace.0, ":message_id": row.message_id, ":version": row.version,
-        ":customer_id": row.customer_id, ":conversation_id": row.conversation_id, ":seq": row.seq,
-        ":direction": row.direction.word(), ":accepted_at": row.accepted_at, ":followup": row.followup.map(|f| f.0),
-        ":body_hash": row.body_hash, ":answer": row.answer, ":body": row.body,
-    };
+    let values = params![
+        row.workspace.0,
+        row.message_id,
+        row.version,
+        row.customer_id,
+        row.conversation_id,
+        row.seq,
+        row.direction.word(),
+        row.accepted_at,
+        row.followup.map(|f| f.0),
+        row.body_hash,
+        row.answer,
+        row.body,
+    ];
     if row.version == 0 {
         let sql = "INSERT INTO messages (workspace, message_id, version, customer_id, conversation_id, seq, direction,
                        accepted_at, followup, body_hash, answer, body)
-                   VALUES (:workspace, :message_id, :version + 1, :customer_id, :conversation_id, :seq, :direction,
-                       :accepted_at, :followup, :body_hash, :answer, :body)
+                   VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7,
+                       ?8, ?9, ?10, ?11, ?12)
                    ON CONFLICT DO NOTHING";
         return one(tx, sql, values);
     }
-    let sql = "UPDATE messages SET version = :version + 1, customer_id = :customer_id,
-                   conversation_id = :conversation_id, seq = :seq, direction = :direction, accepted_at = :accepted_at,
-                   followup = :followup, body_hash = :body_hash, answer = :answer, body = :body
-               WHERE workspace = :workspace AND message_id = :message_id AND version = :version";
+    let sql = "UPDATE messages SET version = ?3 + 1, customer_id = ?4,
+                   conversation_id = ?5, seq = ?6, direction = ?7, accepted_at = ?8,
+                   followup = ?9, body_hash = ?10, answer = ?11, body = ?12
+               WHERE workspace = ?1 AND message_id = ?2 AND version = ?3";
     one(tx, sql, values)
 }
 
@@ -160,37 +169,50 @@ pub(super) fn device(tx: &Connection, row: &DeviceRow) -> Result<bool> {
         Standing::TokenGone(at) => Some(at),
     };
     let (wire, counted_acks) = (to_json(&row.wire)?, to_json(&row.counted_acks)?);
-    let values = named_params! {
-        ":id": row.id.0, ":workspace": row.workspace.0, ":version": row.version, ":install_id": row.install_id,
-        ":customer_id": row.customer_id, ":platform": row.platform.word(), ":provider": row.provider.word(),
-        ":token": row.token, ":token_hash": row.token_hash, ":topic": row.topic,
-        ":environment": row.environment.as_ref().map(|e| e.word()), ":alerts": row.alerts.word(), ":wire": wire,
-        ":locale": row.locale, ":token_gone_at": token_gone_at, ":registered_at": row.registered_at,
-        ":confirmed_at": row.confirmed_at, ":used_at": row.used_at, ":counted_acks": counted_acks,
-    };
+    let values = params![
+        row.id.0,
+        row.workspace.0,
+        row.version,
+        row.install_id,
+        row.customer_id,
+        row.platform.word(),
+        row.provider.word(),
+        row.token,
+        row.token_hash,
+        row.topic,
+        row.environment.as_ref().map(|e| e.word()),
+        row.alerts.word(),
+        wire,
+        row.locale,
+        token_gone_at,
+        row.registered_at,
+        row.confirmed_at,
+        row.used_at,
+        counted_acks,
+    ];
     if row.version == 0 {
         let sql = "INSERT INTO devices (id, workspace, version, install_id, customer_id, platform, provider, token,
                        token_hash, topic, environment, alerts, wire, locale, token_gone_at, registered_at,
                        confirmed_at, used_at, counted_acks)
-                   VALUES (:id, :workspace, :version + 1, :install_id, :customer_id, :platform, :provider, :token,
-                       :token_hash, :topic, :environment, :alerts, :wire, :locale, :token_gone_at, :registered_at,
-                       :confirmed_at, :used_at, :counted_acks)
+                   VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7, ?8,
+                       ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16,
+                       ?17, ?18, ?19)
                    ON CONFLICT DO NOTHING";
         return one(tx, sql, values);
     }
     // An ack: nothing that is in an index.
-    let usual = "UPDATE devices SET version = :version + 1, platform = :platform, provider = :provider, token = :token,
-                     topic = :topic, environment = :environment, alerts = :alerts, wire = :wire, locale = :locale,
-                     token_gone_at = :token_gone_at, registered_at = :registered_at, confirmed_at = :confirmed_at,
-                     used_at = :used_at, counted_acks = :counted_acks
-                 WHERE id = :id AND workspace = :workspace AND version = :version AND install_id = :install_id
-                     AND customer_id IS :customer_id AND token_hash = :token_hash";
-    let whole = "UPDATE devices SET version = :version + 1, platform = :platform, provider = :provider, token = :token,
-                     topic = :topic, environment = :environment, alerts = :alerts, wire = :wire, locale = :locale,
-                     token_gone_at = :token_gone_at, registered_at = :registered_at, confirmed_at = :confirmed_at,
-                     used_at = :used_at, counted_acks = :counted_acks, install_id = :install_id,
-                     customer_id = :customer_id, token_hash = :token_hash
-                 WHERE id = :id AND workspace = :workspace AND version = :version";
+    let usual = "UPDATE devices SET version = ?3 + 1, platform = ?6, provider = ?7, token = ?8,
+                     topic = ?10, environment = ?11, alerts = ?12, wire = ?13, locale = ?14,
+                     token_gone_at = ?15, registered_at = ?16, confirmed_at = ?17,
+                     used_at = ?18, counted_acks = ?19
+                 WHERE id = ?1 AND workspace = ?2 AND version = ?3 AND install_id = ?4
+                     AND customer_id IS ?5 AND token_hash = ?9";
+    let whole = "UPDATE devices SET version = ?3 + 1, platform = ?6, provider = ?7, token = ?8,
+                     topic = ?10, environment = ?11, alerts = ?12, wire = ?13, locale = ?14,
+                     token_gone_at = ?15, registered_at = ?16, confirmed_at = ?17,
+                     used_at = ?18, counted_acks = ?19, install_id = ?4,
+                     customer_id = ?5, token_hash = ?9
+                 WHERE id = ?1 AND workspace = ?2 AND version = ?3";
     Ok(one(tx, usual, values)? || one(tx, whole, values)?)
 }
 
