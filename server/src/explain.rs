@@ -258,6 +258,8 @@ mod tests {
             confirmed_at: START,
             used_at: START,
             counted_acks: Vec::new(),
+            app: None,
+            carried: false,
         }
     }
 
@@ -286,7 +288,8 @@ mod tests {
             let policy = Policy::sandbox();
             let author = AuthorKind::Agent;
             let reply = Reply { message_id: "m-1".into(), seq: 1, accepted_at: START, author, withdrawn: false };
-            let opened = open(NewReply { kind: None, reply, chosen: None }, &facts(&devices), START, &policy);
+            let opened =
+                open(NewReply { kind: None, reply, chosen: None, apps: None }, &facts(&devices), START, &policy);
             let mut story = Story { state: opened.decision.next.clone(), history: Vec::new(), devices, policy };
             story.keep(opened.decision, START);
             story

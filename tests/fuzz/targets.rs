@@ -164,6 +164,8 @@ fn stored_followup(data: &[u8]) {
         confirmed_at: NOW,
         used_at: NOW,
         counted_acks: Vec::new(),
+        app: None,
+        carried: false,
     }];
     let facts = Facts {
         phone: true,
@@ -187,7 +189,7 @@ fn stored_followup(data: &[u8]) {
 fn events() -> Vec<Event> {
     let mut events = vec![
         Event::Woke,
-        Event::AckedByNewer,
+        Event::AckedByNewer { device: DEVICE },
         Event::DeviceLost { device: DEVICE, why: Reason::TokenGone },
         Event::Seen { through_seq: 1, why: Reason::CustomerRead },
         Event::Withdrawn { seq: 1 },

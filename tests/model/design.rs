@@ -100,6 +100,8 @@ impl Search {
             confirmed_at: START_MS,
             used_at: START_MS,
             counted_acks: Vec::new(),
+            app: None,
+            carried: false,
         };
         (1..).take(self.devices).map(device).collect()
     }

@@ -70,7 +70,7 @@ impl Model {
         let seq = state.store.rows.iter().map(|row| row.state.replies.len() as i64).sum::<i64>() + 1;
         let reply =
             Reply { message_id: format!("m{seq}"), seq, accepted_at: now, author: AuthorKind::Agent, withdrawn: false };
-        let new = NewReply { kind: None, reply, chosen: None };
+        let new = NewReply { kind: None, reply, chosen: None, apps: None };
         let facts = self.facts(&state.store);
         let rows = state.store.rows.iter().enumerate().rev();
         let joined = rows
@@ -174,20 +174,22 @@ impl Model {
         }
         self.apply(state, *row, decision, *decided_at);
         oracle::committed(self, state, *row, &before, event, decision);
-        if matches!(event, Event::Acked { .. }) && decision.acked.is_some_and(|acked| acked.counted) {
-            self.settle_older(state, *row, *decided_at);
+        if decision.acked.is_some_and(|acked| acked.counted) {
+            self.settle_older(state, *row, event, *decided_at);
         }
         true
     }
 
     /// P9: the same commit settles older follow-ups of the conversation.
-    fn settle_older(&self, state: &mut State, row: usize, now: Ms) {
+    fn settle_older(&self, state: &mut State, row: usize, ack: &Event, now: Ms) {
+        let Event::Acked { device, .. } = *ack else { return };
+        let event = Event::AckedByNewer { device };
         for older in 0..row {
             let before = Arc::clone(&state.store.rows[older].state);
-            let decision = decide(&before, &Event::AckedByNewer, &self.facts(&state.store), now, &self.policy);
+            let decision = decide(&before, &event, &self.facts(&state.store), now, &self.policy);
             if decision.changed {
                 self.apply(state, older, &decision, now);
-                oracle::committed(self, state, older, &before, &Event::AckedByNewer, &decision);
+                oracle::committed(self, state, older, &before, &event, &decision);
             }
         }
     }

@@ -136,7 +136,7 @@ fn has_live_holder(state: &State, row: usize, channel: Channel) -> bool {
 
 fn met(model: &Model, before: &Followup, event: &Event, after: &Followup, outcome: Option<PublicState>) {
     match outcome {
-        Some(PublicState::Acked) if *event == Event::AckedByNewer => model.meet(Met::SettledByNewer),
+        Some(PublicState::Acked) if matches!(event, Event::AckedByNewer { .. }) => model.meet(Met::SettledByNewer),
         Some(PublicState::Acked) => model.meet(Met::Acked),
         Some(PublicState::FellBack) => model.meet(Met::FellBack),
         Some(PublicState::Failed) => model.meet(Met::Failed),

@@ -275,7 +275,7 @@ impl<H: Hasher> Seen<'_, H> {
             Event::Claiming(channel) => channel.hash(self.hasher),
             Event::Reported { channel, delivered, .. } => (channel, delivered).hash(self.hasher),
             Event::Woke
-            | Event::AckedByNewer
+            | Event::AckedByNewer { .. }
             | Event::DeviceLost { .. }
             | Event::Seen { .. }
             | Event::Withdrawn { .. }

@@ -27,6 +27,8 @@ pub(crate) fn register(desk: &mut Desk<'_>, device: usize, customer: Option<usiz
         confirmed_at: desk.now,
         used_at: desk.now,
         counted_acks: known.map(|row| row.facts.counted_acks.clone()).unwrap_or_default(),
+        app: None,
+        carried: false,
     };
     let row = DeviceRow { workspace: desk.workspace, customer, token, registered_at, facts };
     desk.put(Key::Device(device), Row::Device(Rc::new(row)));

@@ -172,7 +172,7 @@ fn post(desk: &mut Desk<'_>, scene: &Scene<'_>, posted: &Posted) -> i64 {
     conversation.next_seq += 1;
     let message_id = posted.message.to_string();
     let reply = Reply { message_id, seq, accepted_at: desk.now, author: posted.author, withdrawn: false };
-    let new = NewReply { kind: posted.kind, reply, chosen: posted.chosen.clone() };
+    let new = NewReply { kind: posted.kind, reply, chosen: posted.chosen.clone(), apps: None };
     let (devices, policy, fresh) = (desk.devices(&who), desk.policy(), desk.fresh_id());
     let facts = desk.facts(&who, &devices, &conversation, fresh);
     let joined = open
@@ -294,7 +294,7 @@ fn ack(
         if acked.counted {
             let open = desk.conversation(row.conversation).map(|c| c.open.clone()).unwrap_or_default();
             for older in open.into_iter().filter(|open| *open < id) {
-                desk.judge(older, &Event::AckedByNewer);
+                desk.judge(older, &Event::AckedByNewer { device: device_id(device) });
             }
         }
         let rest = row.state.rest.filter(|(_, from)| covers >= *from);

@@ -4,6 +4,7 @@ use crate::Ms;
 use crate::ids::DeviceId;
 use backstop_wire::{Alerts, PushProvider};
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 /// Tokens not confirmed for this long are dropped (C3; FCM expires them after 270 days).
 pub const TOKEN_DROPPED_MS: Ms = 270 * 86_400_000;
@@ -37,6 +38,10 @@ pub struct DeviceFacts {
     pub used_at: Ms,
     /// Its newest counted acks, oldest first.
     pub counted_acks: Vec<Ms>,
+    /// The app that it is part of, if that is known.
+    pub app: Option<Arc<str>>,
+    /// That app has credentials that reach it; without, it takes those of the deployment (P12).
+    pub carried: bool,
 }
 
 /// Why a push to a device is of no use, known beforehand.
@@ -111,6 +116,8 @@ mod tests {
             confirmed_at: used_at,
             used_at,
             counted_acks: acks.to_vec(),
+            app: None,
+            carried: false,
         }
     }
 

@@ -401,7 +401,7 @@ impl Ack<'_> {
         let open = conversation.map(|c| c.open.as_slice()).unwrap_or_default();
         let older: Vec<FollowupId> = open.iter().copied().filter(|open| *open < row.id).collect();
         for older in older {
-            judge(desk, self.ws, older, &Event::AckedByNewer)?;
+            judge(desk, self.ws, older, &Event::AckedByNewer { device: self.device })?;
         }
         Ok(())
     }

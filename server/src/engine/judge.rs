@@ -88,6 +88,8 @@ pub(crate) fn device_facts(row: &DeviceRow) -> DeviceFacts {
         confirmed_at: row.confirmed_at,
         used_at: row.used_at,
         counted_acks: row.counted_acks.clone(),
+        app: None,
+        carried: false,
     }
 }
 

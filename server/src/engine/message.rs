@@ -112,7 +112,7 @@ impl Post {
         conversation.open = open.iter().map(|row| row.id).collect();
         let reply =
             Reply { message_id: m.message_id.clone(), seq, accepted_at: now, author: m.author_kind, withdrawn: false };
-        let new = NewReply { kind: m.kind, reply, chosen: m.channels.clone() };
+        let new = NewReply { kind: m.kind, reply, chosen: m.channels.clone(), apps: None };
         let id = FollowupId(desk.spare_id());
         let facts = facts(Some(customer), &devices, Some(conversation), now, &self.ws.policy, id);
         let joined = open.iter().rev().find_map(|row| {

@@ -266,6 +266,8 @@ fn device_view(row: DeviceRow, now: Ms) -> DeviceView {
         confirmed_at: row.confirmed_at,
         used_at: row.used_at,
         counted_acks: Vec::new(),
+        app: None,
+        carried: false,
     };
     DeviceView {
         device_id: row.id.to_string(),

@@ -71,7 +71,11 @@ pub(crate) fn acked(d: &mut Draft<'_>, device: DeviceId, covers: u16, grade: Gra
 }
 
 /// P9: platforms keep one notification per app while a phone is offline, so a newer ack settles older pushes.
-pub(crate) fn acked_by_newer(d: &mut Draft<'_>) {
+pub(crate) fn acked_by_newer(d: &mut Draft<'_>, device: DeviceId) {
+    // A phone keeps one notification an app: what came to one app says nothing of what went to others.
+    if d.f.apps.is_some() && d.f.pushes.iter().all(|push| push.device != device) {
+        return;
+    }
     match d.f.stage {
         Stage::Waiting => {
             let all = d.f.count();

@@ -18,7 +18,7 @@ pub fn decide(before: &Followup, event: &Event, facts: &Facts<'_>, now: Ms, poli
         Event::Acked { device, covers, grade, recorded_at, detail } => {
             ack::acked(&mut draft, *device, *covers, *grade, *recorded_at, detail.as_deref());
         }
-        Event::AckedByNewer => ack::acked_by_newer(&mut draft),
+        Event::AckedByNewer { device } => ack::acked_by_newer(&mut draft, *device),
         Event::DeviceLost { device, why } => push::device_lost(&mut draft, *device, *why),
         Event::Claiming(channel) => fallback::claim(&mut draft, *channel),
         Event::FallbackAnswered { channel, attempt, outcome } => {

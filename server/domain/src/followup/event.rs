@@ -17,6 +17,8 @@ pub struct NewReply {
     pub reply: Reply,
     /// Channels the caller chose.
     pub chosen: Option<Vec<Channel>>,
+    /// Apps the caller chose, sorted; all when absent (P1).
+    pub apps: Option<Vec<String>>,
 }
 
 /// What is known around a follow-up when it is judged.
@@ -70,7 +72,10 @@ pub enum Event {
         detail: Option<String>,
     },
     /// A newer push of the conversation was acked (P9).
-    AckedByNewer,
+    AckedByNewer {
+        /// By which device.
+        device: DeviceId,
+    },
     /// A device cannot be reached or seen any more, or is another customer's.
     DeviceLost {
         /// Which.

@@ -82,6 +82,7 @@ pub fn open(new: NewReply, facts: &Facts<'_>, now: Ms, policy: &Policy) -> Opene
         text: Leg::idle(now),
         email: Leg::idle(now),
         chosen: new.chosen,
+        apps: new.apps,
         late_ack_at: None,
         rest: None,
         stopped: false,
@@ -129,15 +130,14 @@ pub fn join(before: &Followup, new: &NewReply, facts: &Facts<'_>, now: Ms, polic
         && before.kind == Kind::Reply
         && before.replies.len() < MAX_REPLIES
         && before.chosen == new.chosen
+        && before.apps == new.apps
         && match before.stage {
             Stage::Watching => true,
             // Once its deadline is due it is as good as decided.
             Stage::Waiting => now < before.deadline_at,
             // With nobody to push to, a follow-up of its own would only queue up behind this one's text and email.
             Stage::FallingBack { hold_until: Some(until), .. } => {
-                now < until
-                    && facts.online_until.is_none()
-                    && !push::reachable(new.chosen.as_deref(), facts, now, policy)
+                now < until && facts.online_until.is_none() && !push::reachable(new, facts, now, policy)
             }
             _ => false,
         };

@@ -2,11 +2,11 @@
 
 use super::state::Channel;
 use crate::Ms;
-use crate::device::UnreadPolicy;
+use crate::device::{DeviceFacts, UnreadPolicy};
 use crate::presence::PresencePolicy;
 use backstop_wire::{Grade, PushProvider};
 
-/// What the deployment can send by.
+/// What the deployment can send by. A workspace's apps may have push credentials of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Services {
     /// An FCM account is configured.
@@ -98,11 +98,13 @@ impl Policy {
         }
     }
 
-    pub(crate) fn carries(&self, provider: PushProvider) -> bool {
-        match provider {
-            PushProvider::Fcm => self.services.fcm,
-            PushProvider::Apns => self.services.apns,
-        }
+    /// P1, P12: by credentials of its app, else by the deployment's.
+    pub(crate) fn carries(&self, device: &DeviceFacts) -> bool {
+        device.carried
+            || match device.provider {
+                PushProvider::Fcm => self.services.fcm,
+                PushProvider::Apns => self.services.apns,
+            }
     }
 
     pub(crate) fn provider_name(&self, channel: Channel) -> Option<String> {

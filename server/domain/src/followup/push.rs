@@ -23,11 +23,13 @@ pub(crate) fn address(d: &mut Draft<'_>) -> Result<(), Reason> {
     let mut gone = 0;
     let mut denied = 0;
     let mut due = Vec::new();
-    for device in d.facts.devices {
+    let mut targets = 0;
+    for device in d.facts.devices.iter().filter(|device| targeted(d.f.apps.as_deref(), device)) {
+        targets += 1;
         match device.live(d.now) {
             Err(NotLive::TokenGone) => gone += 1,
             Err(NotLive::AlertsDenied) => denied += 1,
-            Ok(()) if d.policy.carries(device.provider) => due.push(device),
+            Ok(()) if d.policy.carries(device) => due.push(device),
             Ok(()) => {}
         }
     }
@@ -35,7 +37,7 @@ pub(crate) fn address(d: &mut Draft<'_>) -> Result<(), Reason> {
     let ids: Vec<DeviceId> = due.iter().map(|f| f.id).collect();
     let expires_at = expires_at(d);
     d.effects.extend(sends(&d.f, &ids, expires_at));
-    match (d.f.pushes.iter().any(Push::is_hopeful), d.facts.devices.len()) {
+    match (d.f.pushes.iter().any(Push::is_hopeful), targets) {
         (true, _) => Ok(()),
         (false, 0) => Err(Reason::NoDevice),
         (false, _) if denied > 0 => Err(Reason::AlertsDenied),
@@ -45,9 +47,14 @@ pub(crate) fn address(d: &mut Draft<'_>) -> Result<(), Reason> {
 }
 
 /// Whether anybody is there to push to.
-pub(crate) fn reachable(chosen: Option<&[Channel]>, facts: &Facts<'_>, now: Ms, policy: &Policy) -> bool {
-    NewReply::allows(chosen, Channel::Push)
-        && facts.devices.iter().any(|d| d.live(now).is_ok() && policy.carries(d.provider))
+pub(crate) fn reachable(new: &NewReply, facts: &Facts<'_>, now: Ms, policy: &Policy) -> bool {
+    let due = |d: &DeviceFacts| targeted(new.apps.as_deref(), d) && d.live(now).is_ok() && policy.carries(d);
+    NewReply::allows(new.chosen.as_deref(), Channel::Push) && facts.devices.iter().any(due)
+}
+
+/// P1: whether a device is part of an app that the caller chose.
+fn targeted(apps: Option<&[String]>, device: &DeviceFacts) -> bool {
+    apps.is_none_or(|apps| device.app.as_deref().is_some_and(|own| apps.iter().any(|app| app == own)))
 }
 
 /// P1 for a follow-up that takes over another's replies: no second push where one that shows them all is out.

@@ -89,6 +89,9 @@ pub struct Followup {
     /// Channels the caller chose; all when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Vec<Channel>>,
+    /// Apps the caller chose; all when absent (P1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub apps: Option<Vec<String>>,
     /// The first counted ack after the fallback was decided (P8).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late_ack_at: Option<Ms>,

@@ -176,18 +176,25 @@ fn only_devices_in_use_count() {
 fn a_newer_ack_settles_older_ones() {
     let mut case = Case::pushed(&[A]);
     assert!(case.joins(S));
-    case.at(2 * S, &Event::AckedByNewer);
+    case.at(2 * S, &Event::AckedByNewer { device: A });
     assert_eq!((case.state(), case.reason()), (Some(PublicState::Acked), Reason::AckedByNewer));
     assert!(case.f.rest.is_none());
 
+    let mut elsewhere = Case::pushed(&[A]);
+    elsewhere.f.apps = Some(vec!["shop".into()]);
+    elsewhere.at(S, &Event::AckedByNewer { device: B });
+    assert_eq!(elsewhere.state(), Some(PublicState::AwaitingAck), "P1: another app's push covers nothing of this one");
+    elsewhere.at(S, &Event::AckedByNewer { device: A });
+    assert_eq!(elsewhere.state(), Some(PublicState::Acked));
+
     let mut late = Case::falling_back();
-    late.at(S, &Event::AckedByNewer);
+    late.at(S, &Event::AckedByNewer { device: A });
     assert_eq!((late.state(), late.reason()), (Some(PublicState::FellBack), Reason::AckLate));
 
     let mut watching = Case::around(&[A]);
     watching.online_until = Some(T0 + 9 * S);
     watching.open(T0, reply(1, T0));
-    watching.at(S, &Event::AckedByNewer);
+    watching.at(S, &Event::AckedByNewer { device: A });
     assert_eq!(watching.f.stage, Stage::Watching);
 }
 

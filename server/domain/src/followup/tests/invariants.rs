@@ -162,7 +162,7 @@ impl Family {
             Step::Ack { device, covers, grade } => {
                 Event::Acked { device: *device, covers: *covers, grade: *grade, recorded_at: self.now, detail: None }
             }
-            Step::AckedByNewer => Event::AckedByNewer,
+            Step::AckedByNewer => Event::AckedByNewer { device: A },
             Step::Lost { device, why } => Event::DeviceLost { device: *device, why: *why },
             Step::Claim(channel) => Event::Claiming(*channel),
             Step::Answer { channel, older: o, outcome } => {

@@ -45,12 +45,14 @@ pub(super) fn device(id: DeviceId) -> DeviceFacts {
         confirmed_at: T0,
         used_at: T0,
         counted_acks: Vec::new(),
+        app: None,
+        carried: false,
     }
 }
 
 pub(super) fn reply(seq: i64, accepted_at: Ms) -> NewReply {
     let reply = Reply { message_id: format!("m{seq}"), seq, accepted_at, author: AuthorKind::Agent, withdrawn: false };
-    NewReply { kind: None, reply, chosen: None }
+    NewReply { kind: None, reply, chosen: None, apps: None }
 }
 
 pub(super) fn accepted() -> Outcome {
@@ -284,6 +286,7 @@ fn blank() -> Followup {
         text: Leg::idle(T0),
         email: Leg::idle(T0),
         chosen: None,
+        apps: None,
         late_ack_at: None,
         rest: None,
         stopped: false,

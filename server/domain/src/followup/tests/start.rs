@@ -67,6 +67,38 @@ fn a_half_of_the_push_services_is_enough() {
     assert_eq!(case.pushes(), [(B, 1, 1, 30 * S)]);
 }
 
+/// P12: an app's own credentials carry its devices where the deployment has none.
+#[test]
+fn an_app_s_own_credentials_carry_its_devices() {
+    let mut case = Case::around(&[A, B]);
+    case.policy.services.fcm = false;
+    case.devices[1].carried = true;
+    case.open(T0, reply(1, T0));
+    assert_eq!(case.pushes(), [(B, 1, 1, 30 * S)]);
+}
+
+/// P1, D8: a push goes to the devices of the target apps only; replies with other targets do not join.
+#[test]
+fn a_push_goes_to_the_target_apps() {
+    let to = |apps: &[&str], at| NewReply { apps: Some(apps.iter().map(|a| (*a).into()).collect()), ..reply(1, at) };
+    let of_two_apps = || {
+        let mut case = Case::around(&[A, B]);
+        case.devices[0].app = Some("shop".into());
+        case.devices[1].app = Some("staff".into());
+        case
+    };
+    for (apps, expected) in [(&["shop"][..], vec![A]), (&["staff"], vec![B]), (&["shop", "staff"], vec![A, B])] {
+        let mut case = of_two_apps();
+        case.open(T0, to(apps, T0));
+        assert_eq!(case.pushes().iter().map(|push| push.0).collect::<Vec<_>>(), expected, "{apps:?}");
+        assert!(!case.join(S, reply(2, T0 + S)), "{apps:?}: the reply is for all apps");
+    }
+    let mut nowhere = of_two_apps();
+    nowhere.devices[0].app = None;
+    nowhere.open(T0, to(&["shop"], T0));
+    assert_eq!((nowhere.state(), nowhere.reason()), (Some(PublicState::FallingBack), Reason::NoDevice));
+}
+
 /// D2: a reply that lands while the customer is online watches; unread when they go offline it starts then.
 #[test]
 fn a_reply_to_an_online_customer_watches_until_they_leave() {
