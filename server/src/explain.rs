@@ -187,6 +187,8 @@ fn skipped(skip: Skip) -> &'static str {
         Skip::Purpose => "the contact data serves only answers",
         Skip::NoProvider => "no provider is configured",
         Skip::TooOld => "it was too late for a text",
+        Skip::NoSender => "a chat that the company begins needs a number of its own to come from",
+        Skip::SenderUnregistered => "the number that it would come from is not one of the account's",
     }
 }
 
@@ -273,6 +275,7 @@ mod tests {
             wrote: true,
             left_at: None,
             engaged_at: None,
+            plan: None,
             spare: FollowupId(2),
         }
     }

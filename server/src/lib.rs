@@ -13,6 +13,7 @@ pub mod explain;
 pub mod failpoint;
 pub mod http;
 pub mod identity;
+mod number;
 pub mod perform;
 pub mod problem;
 pub mod providers;

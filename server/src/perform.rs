@@ -5,12 +5,13 @@
 //! right before its first byte.
 
 mod parcel;
+mod text;
 
 use crate::engine::Engine;
 use crate::engine::desk::Handed;
-use crate::engine::outcome::{Claim, PushAnswered};
+use crate::engine::outcome::{Claim, Claimed, PushAnswered};
 use crate::failpoint::{Point, hit};
-use crate::providers::{Providers, PushProvider};
+use crate::providers::{Providers, PushProvider, TextSend};
 use crate::store::{FollowupRow, Row, Store, StoreError};
 use crate::vault::Vault;
 use crate::workspace::{Busy, Workspace};
@@ -40,6 +41,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(12);
 const CLAIM_REST_MS: Ms = 1_000;
 /// With less left of its claim a send is not begun: it would be a late one, of a claim that may be another's by then.
 const MIN_SEND: Duration = Duration::from_secs(2);
+/// Plans of one text, when each is stale by the time it is claimed.
+const MAX_PLANS: usize = 4;
 /// Pause before an outcome that could not be stored is offered again.
 const STORE_RETRY: Duration = Duration::from_millis(200);
 
@@ -233,11 +236,17 @@ async fn fallback_loop(engine: Engine, shop: Shop, mut queue: mpsc::Receiver<Tas
 async fn fall_back(engine: &Engine, shop: &Shop, task: Task) {
     let What::Fallback(channel) = task.what else { return };
     hit(Point::FallbackClaims);
-    let Some(claim) = engine.claim(&task.ws, task.row.id, channel).await else { return };
-    hit(Point::FallbackClaimed);
-    let outcome = match channel {
-        Channel::Email => send_email(engine, shop, &task, claim).await,
-        Channel::Text | Channel::Push => send_text(engine, shop, &task, claim).await,
+    let (claim, outcome) = match channel {
+        Channel::Email => {
+            let Claimed::Yes(claim) = engine.claim(&task.ws, task.row.id, channel, None).await else { return };
+            hit(Point::FallbackClaimed);
+            (claim, send_email(engine, shop, &task, claim).await)
+        }
+        Channel::Text | Channel::Push => {
+            let Some((claim, text)) = claim_text(engine, shop, &task).await else { return };
+            hit(Point::FallbackClaimed);
+            (claim, send_text(engine, shop, &task, claim, text).await)
+        }
     };
     hit(Point::FallbackSent);
     let event = Event::FallbackAnswered { channel, attempt: claim.attempt, outcome };
@@ -260,11 +269,33 @@ fn time_left(engine: &Engine, task: &Task, claim: Claim) -> Result<Duration, Out
     if left < MIN_SEND { Err(later("claim_nearly_over")) } else { Ok(left) }
 }
 
-async fn send_text(engine: &Engine, shop: &Shop, task: &Task, claim: Claim) -> Outcome {
+/// A text is planned before it is claimed, so that the claim is judged by what it costs; what happens meanwhile makes
+/// the plan stale. One that cannot be put together is claimed all the same: its leg ends with the reason.
+async fn claim_text(engine: &Engine, shop: &Shop, task: &Task) -> Option<(Claim, Result<TextSend, Outcome>)> {
+    for _ in 0..MAX_PLANS {
+        let (planned, text) = match text::plan(engine, shop, &task.ws, &task.row).await {
+            Ok((planned, text)) => (Some(planned), Ok(text)),
+            Err(error) => (None, Err(error)),
+        };
+        match engine.claim(&task.ws, task.row.id, Channel::Text, planned).await {
+            Claimed::Yes(claim) => return Some((claim, text)),
+            Claimed::No => return None,
+            Claimed::Stale => {}
+        }
+    }
+    // It is offered again.
+    None
+}
+
+async fn send_text(
+    engine: &Engine,
+    shop: &Shop,
+    task: &Task,
+    claim: Claim,
+    text: Result<TextSend, Outcome>,
+) -> Outcome {
     let Some(provider) = &shop.providers.text else { return Outcome::Rejected { error: "no_provider".into() } };
-    let at = engine.clocks().now_ms(task.ws.id);
-    let parcel = parcel::text(shop, &task.ws, &task.row, claim.attempt, at).await;
-    match parcel.and_then(|send| Ok((send, time_left(engine, task, claim)?))) {
+    match text.and_then(|send| Ok((send, time_left(engine, task, claim)?))) {
         Ok((send, left)) => {
             let outcome = tokio::time::timeout(left, provider.send(&send)).await;
             counted(provider.name(), outcome.unwrap_or_else(|_| timed_out()))

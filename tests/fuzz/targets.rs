@@ -176,6 +176,7 @@ fn stored_followup(data: &[u8]) {
         wrote: true,
         left_at: Some(NOW - 1_000),
         engaged_at: None,
+        plan: None,
         spare: FollowupId(9),
     };
     let _ = wake(&stored);

@@ -42,6 +42,7 @@ pub(crate) fn text_send(followup_id: &str, to: &str) -> TextSend {
     TextSend {
         envelope: envelope("acme", followup_id, &format!("{followup_id}/sms/1")),
         to: to.into(),
+        from: Some("+12025550100".into()),
         text: "Acme: Your parcel is on its way. https://acme.example/c/1".into(),
     }
 }

@@ -44,6 +44,7 @@ impl Model {
             wrote: true,
             left_at: store.left_at,
             engaged_at: None,
+            plan: None,
             spare: FollowupId(store.rows.len() as i64 + 1),
         }
     }

@@ -170,6 +170,7 @@ impl<'a> Desk<'a> {
             wrote: conversation.wrote,
             left_at: conversation.left_at,
             engaged_at: who.engaged_at,
+            plan: None,
             spare: FollowupId(spare),
         }
     }

@@ -6,6 +6,7 @@ pub mod device;
 pub mod followup;
 pub mod ids;
 pub mod presence;
+pub mod text;
 
 /// Milliseconds since 1970, UTC, by the workspace's clock.
 pub type Ms = i64;

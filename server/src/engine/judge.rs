@@ -10,6 +10,7 @@ use backstop_domain::followup::{
     self, Acked, Alarm, Decision, Effect, Event, Facts, Followup, Note, Reason, Stage, Wake,
 };
 use backstop_domain::ids::FollowupId;
+use backstop_domain::text::TextPlan;
 use std::sync::Arc;
 
 /// Judges one event of one follow-up and stages what comes of it. `Ok(None)` = there is no such follow-up.
@@ -18,6 +19,17 @@ pub(crate) fn judge(
     ws: &Arc<Workspace>,
     id: FollowupId,
     event: &Event,
+) -> Result<Option<Judged>, Again> {
+    judge_text(desk, ws, id, event, None)
+}
+
+/// The same, knowing what the text would be that asks to leave.
+pub(crate) fn judge_text(
+    desk: &mut Desk<'_>,
+    ws: &Arc<Workspace>,
+    id: FollowupId,
+    event: &Event,
+    plan: Option<&TextPlan>,
 ) -> Result<Option<Judged>, Again> {
     let now = desk.now(ws.id);
     let Some(row) = desk.hold(Find::Followup(ws.id, id))? else { return Ok(None) };
@@ -35,7 +47,7 @@ pub(crate) fn judge(
         devices.push(device_facts(row));
     }
     let spare = FollowupId(desk.spare_id());
-    let facts = facts(customer, &devices, conversation, now, &ws.policy, spare);
+    let facts = Facts { plan, ..facts(customer, &devices, conversation, now, &ws.policy, spare) };
     let decision = followup::decide(&row.state, event, &facts, now, &ws.policy);
     let judged = Judged { acked: decision.acked, sends: sends(&decision.effects), changed: decision.changed };
     if let Event::Woke = event
@@ -111,6 +123,7 @@ pub(crate) fn facts<'a>(
         wrote: conversation.is_some_and(|c| c.wrote_at.is_some()),
         left_at: conversation.and_then(|c| c.left_at),
         engaged_at: customer.and_then(|c| c.engaged_at),
+        plan: None,
         spare,
     }
 }

@@ -31,7 +31,7 @@ use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Event};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_wire::AckOutcome;
-use outcome::Claim;
+use outcome::{Claimed, Planned};
 use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot, watch};
 use work::{Ask, Work};
@@ -295,10 +295,18 @@ impl Engine {
         answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("shutting down".into())))
     }
 
-    pub(crate) async fn claim(&self, ws: &Arc<Workspace>, id: FollowupId, channel: Channel) -> Option<Claim> {
+    /// Asks for a channel; a text comes with what it would be.
+    pub(crate) async fn claim(
+        &self,
+        ws: &Arc<Workspace>,
+        id: FollowupId,
+        channel: Channel,
+        planned: Option<Planned>,
+    ) -> Claimed {
         let (to, answer) = oneshot::channel();
-        self.push(Box::new(outcome::Claiming { ws: Arc::clone(ws), id, channel, claim: None, to })).await;
-        answer.await.ok().flatten()
+        let ws = Arc::clone(ws);
+        self.push(Box::new(outcome::Claiming { ws, id, channel, planned, answer: Claimed::No, to })).await;
+        answer.await.unwrap_or(Claimed::No)
     }
 
     pub(crate) async fn push_answered(&self, answered: outcome::PushAnswered) {

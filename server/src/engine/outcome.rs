@@ -3,7 +3,7 @@
 use super::desk::{Again, Desk};
 use super::device::lose;
 use super::find::Find;
-use super::judge::judge;
+use super::judge::{judge, judge_text};
 use super::work::{Rank, Work, want_followup, want_open};
 use crate::perform::UnderWay;
 use crate::store::{DeviceRow, Row, StoreError};
@@ -13,6 +13,7 @@ use backstop_domain::Ms;
 use backstop_domain::device::Standing;
 use backstop_domain::followup::{Channel, Event, LegStatus, Outcome, Reason};
 use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::text::TextPlan;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -133,8 +134,30 @@ pub(super) struct Claiming {
     pub(super) ws: Arc<Workspace>,
     pub(super) id: FollowupId,
     pub(super) channel: Channel,
-    pub(super) claim: Option<Claim>,
-    pub(super) to: oneshot::Sender<Option<Claim>>,
+    pub(super) planned: Option<Planned>,
+    pub(super) answer: Claimed,
+    pub(super) to: oneshot::Sender<Claimed>,
+}
+
+/// A text that is ready to leave, and what it was made of: it is claimed only while that holds.
+#[derive(Clone)]
+pub(crate) struct Planned {
+    pub(crate) plan: TextPlan,
+    /// Which try it would be.
+    pub(crate) attempt: u32,
+    /// The customer's contact data as it was read, sealed.
+    pub(crate) contact: Option<Vec<u8>>,
+}
+
+/// What became of asking for a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Claimed {
+    /// Durably claimed.
+    Yes(Claim),
+    /// It is not to be sent, or not now, or not by this hand.
+    No,
+    /// What it was planned on has changed: plan it again.
+    Stale,
 }
 
 /// A durable claim.
@@ -156,18 +179,35 @@ impl Work for Claiming {
     }
 
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
-        let judged = judge(desk, &self.ws, self.id, &Event::Claiming(self.channel))?;
+        if self.is_stale(desk)? {
+            self.answer = Claimed::Stale;
+            return Ok(());
+        }
+        let plan = self.planned.as_ref().map(|planned| &planned.plan);
+        let judged = judge_text(desk, &self.ws, self.id, &Event::Claiming(self.channel), plan)?;
         let attempt = judged.and_then(|judged| judged.sends);
         let status = desk.followup(self.ws.id, self.id)?.map(|row| row.state.leg(self.channel).status);
-        self.claim = match (attempt, status) {
-            (Some(attempt), Some(LegStatus::Claimed(until))) => Some(Claim { attempt, until }),
-            _ => None,
+        self.answer = match (attempt, status) {
+            (Some(attempt), Some(LegStatus::Claimed(until))) => Claimed::Yes(Claim { attempt, until }),
+            _ => Claimed::No,
         };
         Ok(())
     }
 
     fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        let _ = self.to.send(self.claim.filter(|_| result.is_ok()));
+        let _ = self.to.send(if result.is_ok() { self.answer } else { Claimed::No });
+    }
+}
+
+impl Claiming {
+    fn is_stale(&self, desk: &Desk<'_>) -> Result<bool, Again> {
+        let Some(planned) = &self.planned else { return Ok(false) };
+        let Some(row) = desk.followup(self.ws.id, self.id)? else { return Ok(false) };
+        let customer = desk.customer(self.ws.id, &row.customer_id)?;
+        let leg = row.state.leg(self.channel);
+        Ok(!planned.plan.shows(&row.state)
+            || planned.attempt != leg.attempt.saturating_add(1)
+            || customer.is_none_or(|customer| customer.contact != planned.contact))
     }
 }
 

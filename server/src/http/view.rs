@@ -229,7 +229,7 @@ fn leg(channel: &'static str, leg: &Leg) -> Option<DeliveryView> {
         provider_id: not_empty(&leg.provider_id),
         device_id: None,
         status,
-        segments: None,
+        segments: leg.segments.map(u32::from),
         price: None,
         at: to_rfc3339(leg.at),
         error: why.map(str::to_owned).or_else(|| leg.error.clone()),

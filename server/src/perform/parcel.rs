@@ -4,7 +4,7 @@ use super::{Shop, Task, What};
 use crate::engine::api::{Contact, MessageBody};
 use crate::engine::customer::open_contact;
 use crate::engine::find::{ByKey, Find};
-use crate::providers::{EmailReply, EmailSend, Envelope, PushSend, TextSend};
+use crate::providers::{EmailReply, EmailSend, Envelope, PushSend};
 use crate::store::{CustomerRow, FollowupRow, Key, MessageRow, Row, StoreError, WorkspaceId};
 use crate::vault::{CustomerKey, Vault};
 use crate::workspace::Workspace;
@@ -13,12 +13,9 @@ use backstop_domain::followup::{Outcome, Reply};
 use backstop_domain::ids::DeviceId;
 use backstop_wire::{WIRE_VERSION, time::to_rfc3339};
 use std::sync::Arc;
-use unicode_segmentation::UnicodeSegmentation as _;
 
 /// How long a receipt can be acked.
 const RECEIPT_LIFE_MS: Ms = 7 * 86_400_000;
-/// The longest text, in characters, until the planner counts segments.
-const MAX_TEXT_CHARS: usize = 1_000;
 
 /// Rows at hand: those that came with the effect, and those that were loaded.
 struct Rows<'a> {
@@ -109,31 +106,6 @@ fn pushed_at(row: &FollowupRow, device: DeviceId) -> Ms {
     row.state.pushes.iter().find(|push| push.device == device).map_or(row.state.started_at, |push| push.at)
 }
 
-/// The text of a follow-up: who answered what, and where to go on.
-pub(super) async fn text(
-    shop: &Shop,
-    ws: &Arc<Workspace>,
-    row: &FollowupRow,
-    attempt: u32,
-    at: Ms,
-) -> Result<TextSend, Outcome> {
-    let (_, contact, content) = content_of(shop, ws, row).await?;
-    let to = contact.phone.ok_or_else(|| gone("no_phone"))?;
-    let mut lines: Vec<String> = content
-        .bodies
-        .iter()
-        .map(|(_, body)| body.author.as_ref().map_or_else(|| body.text.clone(), |a| format!("{a}: {}", body.text)))
-        .collect();
-    if lines.is_empty() {
-        return Err(gone("content_gone"));
-    }
-    lines.insert(0, format!("[{}]", company(ws)));
-    let text = cut(&lines.join("\n"), MAX_TEXT_CHARS);
-    let text = content.link().map_or_else(|| text.clone(), |link| format!("{text}\n{link}"));
-    let envelope = Envelope { effect_key: format!("{}:sms", row.id), attempt, at_ms: at, ..envelope(ws, row) };
-    Ok(TextSend { envelope, to, text })
-}
-
 /// The email of a follow-up: every reply the customer has not seen.
 pub(super) async fn email(
     shop: &Shop,
@@ -142,7 +114,7 @@ pub(super) async fn email(
     attempt: u32,
     at: Ms,
 ) -> Result<EmailSend, Outcome> {
-    let (customer, contact, content) = content_of(shop, ws, row).await?;
+    let Fresh { customer, contact, content, .. } = fresh(shop, ws, row).await?;
     let to = contact.email.ok_or_else(|| gone("no_email"))?;
     let link = content.link();
     let replies: Vec<EmailReply> = content
@@ -161,12 +133,15 @@ pub(super) async fn email(
     Ok(EmailSend { envelope, to, to_name: contact.name, company: company(ws), locale: customer.locale, replies, link })
 }
 
-async fn content_of(
-    shop: &Shop,
-    ws: &Arc<Workspace>,
-    row: &FollowupRow,
-) -> Result<(CustomerRow, Contact, Content), Outcome> {
-    // The row as it is now: replies may have been read or taken back since it was offered.
+/// What a text or email is made of, as it is now: replies may have been read or taken back since it was offered.
+pub(super) struct Fresh {
+    pub(super) row: FollowupRow,
+    pub(super) customer: CustomerRow,
+    pub(super) contact: Contact,
+    pub(super) content: Content,
+}
+
+pub(super) async fn fresh(shop: &Shop, ws: &Arc<Workspace>, row: &FollowupRow) -> Result<Fresh, Outcome> {
     let key = Key::Followup(ws.id, row.id);
     let fresh = load(shop, vec![key.clone()]).await.map_err(|error| later(&error))?;
     let row = fresh.get(&key).and_then(Row::as_followup).ok_or_else(|| gone("followup_gone"))?;
@@ -177,11 +152,12 @@ async fn content_of(
     let key = unwrap(&shop.vault, &customer)?;
     let contact = open_contact(&key, &customer).map_err(|_| gone("contact_unreadable"))?;
     let content = Content::open(&shop.vault, ws.id, row, &rows)?;
-    Ok((customer, contact, content))
+    Ok(Fresh { row: row.clone(), customer, contact, content })
 }
 
-struct Content {
-    bodies: Vec<(Reply, MessageBody)>,
+/// The replies the customer has not seen, opened.
+pub(super) struct Content {
+    pub(super) bodies: Vec<(Reply, MessageBody)>,
 }
 
 impl Content {
@@ -196,7 +172,7 @@ impl Content {
     }
 
     /// Where the conversation goes on: the newest link wins.
-    fn link(&self) -> Option<String> {
+    pub(super) fn link(&self) -> Option<String> {
         self.bodies.iter().rev().find_map(|(_, body)| body.link.clone())
     }
 }
@@ -230,7 +206,7 @@ async fn load(shop: &Shop, mut keys: Vec<Key>) -> Result<ByKey<Row>, StoreError>
     Ok(keys.into_iter().zip(rows).filter_map(|(key, row)| Some((key, row?))).collect())
 }
 
-fn envelope(ws: &Workspace, row: &FollowupRow) -> Envelope {
+pub(super) fn envelope(ws: &Workspace, row: &FollowupRow) -> Envelope {
     Envelope {
         workspace: ws.name.clone(),
         followup_id: row.id.to_string(),
@@ -240,33 +216,15 @@ fn envelope(ws: &Workspace, row: &FollowupRow) -> Envelope {
     }
 }
 
-fn company(ws: &Workspace) -> String {
+pub(super) fn company(ws: &Workspace) -> String {
     ws.settings.company_name.clone().unwrap_or_else(|| ws.name.clone())
 }
 
 /// What cannot be put together is refused for good; nothing left the house.
-fn gone(what: &str) -> Outcome {
+pub(super) fn gone(what: &str) -> Outcome {
     Outcome::Rejected { error: what.to_owned() }
 }
 
 fn later(_: &StoreError) -> Outcome {
     Outcome::RetryAfter { after_ms: None, error: "store_unavailable".into() }
-}
-
-/// The first `max` characters, cut between graphemes.
-fn cut(text: &str, max: usize) -> String {
-    if text.chars().count() <= max {
-        return text.to_owned();
-    }
-    let mut out = String::new();
-    let mut chars = 0;
-    for grapheme in text.graphemes(true) {
-        chars += grapheme.chars().count();
-        if chars >= max {
-            break;
-        }
-        out.push_str(grapheme);
-    }
-    out.push('…');
-    out
 }

@@ -4,6 +4,7 @@ use super::mail::{Mail, Sender};
 use super::{EmailProvider, EmailSend, Envelope, PushProvider, PushSend, Sending, TextProvider, TextSend, apns, fcm};
 use crate::failpoint::{Point, hit, taken};
 use backstop_domain::followup::Outcome;
+use backstop_domain::text::Senders;
 use backstop_wire::PushProvider as PushKind;
 use lettre::Address;
 use serde::{Deserialize, Serialize};
@@ -78,7 +79,7 @@ pub struct Captured {
     pub effect_key: String,
     /// The latest attempt.
     pub attempt: u32,
-    /// Push: the exact request body. Text: `{text}`. Email: `{from, to, subject, text, html, headers}`.
+    /// Push: the exact request body. Text: `{text, from}`. Email: `{from, to, subject, text, html, headers}`.
     pub payload: Value,
     /// RFC 3339, by the workspace's clock.
     pub at: String,
@@ -418,9 +419,14 @@ impl TextProvider for Capture {
         false
     }
 
+    /// One number, of the range that is kept for stories.
+    fn senders(&self) -> Senders {
+        Senders { shared: Some("+12025550100".into()), ..Senders::default() }
+    }
+
     fn send<'a>(&'a self, text: &'a TextSend) -> Sending<'a> {
         let send = Attempt { channel: Channel::Sms, envelope: &text.envelope, to: &text.to, device_id: None };
-        let (outcome, _) = self.take(send, || Ok(json!({ "text": text.text })));
+        let (outcome, _) = self.take(send, || Ok(json!({ "text": text.text, "from": text.from })));
         Box::pin(std::future::ready(outcome))
     }
 }

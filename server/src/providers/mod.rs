@@ -8,6 +8,7 @@ mod mail;
 pub mod smtp;
 
 use backstop_domain::followup::{Outcome, Services, TextService};
+use backstop_domain::text::Senders;
 use backstop_wire::{Environment, Push};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -51,6 +52,8 @@ pub struct TextSend {
     pub envelope: Envelope,
     /// E.164.
     pub to: String,
+    /// The number it comes from; `None` = the account picks one (T6).
+    pub from: Option<String>,
     /// The whole text.
     pub text: String,
 }
@@ -100,6 +103,10 @@ pub trait TextProvider: Send + Sync + 'static {
     fn name(&self) -> &'static str;
     /// Whether a repeat under the same effect key is one effect at the vendor.
     fn idempotent(&self) -> bool;
+    /// The account's default number, and those it may send from (T6).
+    fn senders(&self) -> Senders {
+        Senders::default()
+    }
     /// Sends once.
     fn send<'a>(&'a self, text: &'a TextSend) -> Sending<'a>;
 }

@@ -6,6 +6,7 @@ use crate::Ms;
 use crate::customer::ContactSource;
 use crate::device::DeviceFacts;
 use crate::ids::{DeviceId, FollowupId};
+use crate::text::TextPlan;
 use backstop_wire::Grade;
 
 /// An agent's reply as accepted.
@@ -40,6 +41,8 @@ pub struct Facts<'a> {
     pub left_at: Option<Ms>,
     /// The customer's last sign of life (P6).
     pub engaged_at: Option<Ms>,
+    /// The text that asks to be claimed; `None` = it is not planned, since there is nothing that could leave.
+    pub plan: Option<&'a TextPlan>,
     /// An unused id, should replies live on as a follow-up of their own.
     pub spare: FollowupId,
 }

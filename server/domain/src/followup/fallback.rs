@@ -128,7 +128,12 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
     if d.f.kind == Kind::Reply && d.facts.left_at == Some(now) && d.f.gap_at != Some(now) {
         return;
     }
-    if let Err(skip) = route(d, channel) {
+    let plan = d.facts.plan.filter(|_| channel == Channel::Text);
+    if plan.is_some_and(|plan| !plan.shows(&d.f)) {
+        return;
+    }
+    let refusal = plan.and_then(|plan| plan.refusal(d.f.kind));
+    if let Err(skip) = route(d, channel).and(refusal.map_or(Ok(()), Err)) {
         if skip == Skip::TooOld {
             d.effects.push(Effect::Alarm(Alarm::Overdue));
         }
@@ -142,6 +147,7 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
     let leg = d.f.leg_mut(channel);
     leg.attempt = leg.attempt.saturating_add(1);
     leg.provider = provider;
+    leg.segments = plan.map(|plan| plan.segments);
     let attempt = leg.attempt;
     set(d, channel, LegStatus::Claimed(until));
     if let Stage::FallingBack { hold_until, .. } = &mut d.f.stage {

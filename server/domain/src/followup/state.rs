@@ -243,6 +243,9 @@ pub struct Leg {
     /// The vendor's code for the last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+    /// Parts of the newest try, for a text (T4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub segments: Option<u16>,
 }
 
 /// How a text or email stands.
@@ -291,6 +294,10 @@ pub enum Skip {
     NoProvider,
     /// Too late for a text (P13).
     TooOld,
+    /// Outreach has no number of the workspace's own to come from (T6).
+    NoSender,
+    /// The number it would come from is not one of the account's (T6).
+    SenderUnregistered,
 }
 
 /// The closed list of reasons (S7).
@@ -408,6 +415,8 @@ impl Skip {
             Skip::Purpose => "purpose",
             Skip::NoProvider => "no_provider",
             Skip::TooOld => "too_old",
+            Skip::NoSender => "no_sender",
+            Skip::SenderUnregistered => "sender_unregistered",
         }
     }
 }
@@ -565,7 +574,16 @@ impl Push {
 
 impl Leg {
     pub(crate) fn idle(at: Ms) -> Leg {
-        Leg { status: LegStatus::Idle, attempt: 0, left: false, at, provider: None, provider_id: None, error: None }
+        Leg {
+            status: LegStatus::Idle,
+            attempt: 0,
+            left: false,
+            at,
+            provider: None,
+            provider_id: None,
+            error: None,
+            segments: None,
+        }
     }
 
     /// Whether its bytes have begun to leave: they left, may have left, or may be leaving now.

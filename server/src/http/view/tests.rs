@@ -27,6 +27,7 @@ fn state(stage: &Stage, push: Option<&Push>, text: LegStatus, email: LegStatus) 
         provider_id: Some(String::new()),
         left: true,
         error: None,
+        segments: None,
     };
     serde_json::json!({
         "v": 1, "kind": "reply", "started_at": 1_000, "deadline_at": 31_000, "stage": stage,

@@ -5,12 +5,14 @@ mod fallback;
 mod invariants;
 mod replies;
 mod start;
+mod text;
 
 use super::*;
 use crate::Ms;
 use crate::customer::ContactSource;
 use crate::device::{DeviceFacts, Standing};
 use crate::ids::{DeviceId, FollowupId};
+use crate::text::TextPlan;
 use backstop_wire::{Alerts, Grade, PushProvider};
 
 pub(super) const S: Ms = 1_000;
@@ -123,6 +125,7 @@ impl Case {
             wrote: self.wrote,
             left_at: self.left_at,
             engaged_at: self.engaged_at,
+            plan: None,
             spare: FollowupId(77),
         }
     }
@@ -153,6 +156,13 @@ impl Case {
         let decision = decide(&self.f, event, &self.facts(), T0 + after_ms, &self.policy);
         let again = decide(&decision.next, event, &self.facts(), T0 + after_ms, &self.policy);
         assert_eq!(again.next, decision.next, "the same event again changed something");
+        self.take(decision)
+    }
+
+    /// A hand asks to send a text that would be this.
+    pub(super) fn claiming(&mut self, after_ms: Ms, plan: &TextPlan) -> &mut Case {
+        let facts = Facts { plan: Some(plan), ..self.facts() };
+        let decision = decide(&self.f, &Event::Claiming(Channel::Text), &facts, T0 + after_ms, &self.policy);
         self.take(decision)
     }
 

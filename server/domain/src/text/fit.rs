@@ -1,0 +1,97 @@
+//! Makes a text fit its route: characters that save a part are replaced, and what is too long is cut (T4, T5).
+
+use super::count::{Encoding, Size, count};
+use super::gsm::{look_alike, septets};
+use unicode_segmentation::UnicodeSegmentation as _;
+
+/// A text as it leaves.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Fitted {
+    /// All of it.
+    pub text: String,
+    /// What it takes.
+    pub size: Size,
+    /// Whether its end was cut off.
+    pub is_cut: bool,
+}
+
+/// `head` followed by `ending` in at most `max_segments` parts: `head` is cut between graphemes where it must be, the
+/// ending (opt-out line, link) never is.
+pub fn fit(head: &str, ending: &str, max_segments: u16) -> Fitted {
+    let whole = [head, ending].concat();
+    let size = count(&whole);
+    if size.encoding == Encoding::Ucs2
+        && let (Some(plain_head), Some(plain_ending)) = (plain(head), plain(ending))
+    {
+        let fitted = fit_as_is(&plain_head, &plain_ending, max_segments);
+        // Only where it saves a part, or keeps words that would be cut off: nobody likes straight quotes.
+        if fitted.size.segments < size.segments {
+            return fitted;
+        }
+    }
+    if size.segments <= max_segments {
+        return Fitted { text: whole, size, is_cut: false };
+    }
+    cut(head, ending, size.encoding, max_segments)
+}
+
+fn fit_as_is(head: &str, ending: &str, max_segments: u16) -> Fitted {
+    let text = [head, ending].concat();
+    let size = count(&text);
+    if size.segments <= max_segments {
+        return Fitted { text, size, is_cut: false };
+    }
+    cut(head, ending, size.encoding, max_segments)
+}
+
+/// The longest beginning of `head` that fits with a mark of what is missing.
+fn cut(head: &str, ending: &str, encoding: Encoding, max_segments: u16) -> Fitted {
+    let mark = match encoding {
+        Encoding::Gsm7 => "...",
+        Encoding::Ucs2 => "…",
+    };
+    let room = match max_segments {
+        0 | 1 => encoding.alone(),
+        parts => u32::from(parts) * encoding.joined(),
+    };
+    let units = |text: &str| text.chars().map(|c| units(c, encoding)).sum::<u32>();
+    let taken = units(mark) + units(ending);
+    // Where it may end, as far as units alone allow; what parts leave empty takes the last few away again.
+    let mut ends = vec![0];
+    let mut used = taken;
+    for (at, grapheme) in head.grapheme_indices(true) {
+        used += units(grapheme);
+        if used > room {
+            break;
+        }
+        ends.push(at + grapheme.len());
+    }
+    let cut_at = |end: usize| {
+        let text = [head[..end].trim_end(), mark, ending].concat();
+        let size = count(&text);
+        Fitted { text, size, is_cut: true }
+    };
+    let fitting = ends.iter().rev().map(|end| cut_at(*end)).find(|fitted| fitted.size.segments <= max_segments);
+    // An ending that is too long by itself leaves as it is: a link that is cut leads nowhere.
+    fitting.unwrap_or_else(|| cut_at(0))
+}
+
+fn units(c: char, encoding: Encoding) -> u32 {
+    match encoding {
+        Encoding::Gsm7 => u32::from(septets(c)),
+        Encoding::Ucs2 => c.len_utf16() as u32,
+    }
+}
+
+/// The text in GSM 03.38 alone, if that changes only how it looks.
+fn plain(text: &str) -> Option<String> {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if septets(c) > 0 {
+            plain.push(c);
+        } else {
+            plain.push_str(look_alike(c)?);
+        }
+    }
+    Some(plain)
+}
