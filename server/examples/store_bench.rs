@@ -424,6 +424,7 @@ fn followup(ws: WorkspaceId, n: usize) -> FollowupRow {
         covers: 1,
         attempt: 1,
         at,
+        elsewhere: None,
         provider_id: None,
         error: None,
         acks: vec![],

@@ -103,6 +103,9 @@ fn answered(channel: &str, answer: &str, because: &str, code: &str) -> String {
         (_, "failed") => format!("{}nothing else can be sent{because}{code}.", occasion("push")),
         (_, "accepted") => format!("The {channel} provider took the {channel}; whether it arrives is not known yet."),
         (_, "token_gone") => format!("The push provider said that the token is dead{code}."),
+        (_, "wrong_environment") => {
+            format!("APNs does not know the token in this environment{code}: the push went to the other one at once.")
+        }
         (_, "rejected") => format!("The {channel} provider refused the {channel}{code}."),
         (_, "retry_after") => format!("The {channel} provider asked to try again later{code}."),
         (_, "unknown") => format!("The {channel} provider did not answer: the {channel} may have left{code}."),

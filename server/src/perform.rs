@@ -195,7 +195,8 @@ async fn push_loop(engine: Engine, shop: Shop, mut queue: mpsc::Receiver<Task>) 
 async fn push(engine: &Engine, providers: &Providers, task: Task, parcel: Result<parcel::Push, Outcome>) {
     let Task { ws, row, what, under_way, .. } = task;
     let What::Push { device, attempt, expires_at, .. } = what else { return };
-    let token_hash = parcel.as_ref().ok().map(|parcel| parcel.token_hash);
+    let (token_hash, elsewhere) =
+        parcel.as_ref().map_or((None, None), |parcel| (Some(parcel.token_hash), parcel.elsewhere));
     let outcome = match (parcel, provider_of(providers, &row, device)) {
         // P10: it waited too long for a hand, and text and email are on their way.
         _ if engine.clocks().now_ms(ws.id) >= expires_at => later("expired_before_sent"),
@@ -209,7 +210,8 @@ async fn push(engine: &Engine, providers: &Providers, task: Task, parcel: Result
         (_, None) => Outcome::Rejected { error: "no_push_credentials".into() },
     };
     let id = row.id;
-    engine.push_answered(PushAnswered { ws, id, device, attempt, outcome, token_hash, _under_way: under_way }).await;
+    let answered = PushAnswered { ws, id, device, attempt, outcome, token_hash, elsewhere, _under_way: under_way };
+    engine.push_answered(answered).await;
 }
 
 fn provider_of(providers: &Providers, row: &FollowupRow, device: DeviceId) -> Option<Arc<dyn PushProvider>> {

@@ -32,6 +32,16 @@ pub enum Environment {
     Sandbox,
 }
 
+impl Environment {
+    /// The one that this one is not.
+    pub fn other(self) -> Environment {
+        match self {
+            Environment::Production => Environment::Sandbox,
+            Environment::Sandbox => Environment::Production,
+        }
+    }
+}
+
 /// Whether the system lets the app show notifications.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

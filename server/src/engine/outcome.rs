@@ -14,6 +14,7 @@ use backstop_domain::device::Standing;
 use backstop_domain::followup::{Channel, Event, LegStatus, Outcome, Reason};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_domain::text::TextPlan;
+use backstop_wire::Environment;
 use std::sync::Arc;
 use tokio::sync::oneshot;
 
@@ -58,6 +59,8 @@ pub(crate) struct PushAnswered {
     pub(crate) outcome: Outcome,
     /// Hash of the token it went to; `None` = it went nowhere.
     pub(crate) token_hash: Option<[u8; 32]>,
+    /// The APNs environment it went to instead of the registered one (C3).
+    pub(crate) elsewhere: Option<Environment>,
     /// Under way until it is durable.
     pub(crate) _under_way: UnderWay,
 }
@@ -70,7 +73,7 @@ impl Work for PushAnswered {
         if let Some((rest, _)) = row.as_ref().and_then(|row| row.as_followup()).and_then(|row| row.state.rest) {
             want_followup(desk, ws, rest);
         }
-        if let Outcome::TokenGone { .. } = self.outcome {
+        if self.tells_of_token() {
             let row = desk.want(Find::Device(ws, self.device));
             let of = row.as_ref().and_then(|row| row.as_device()).and_then(|device| device.customer_id.as_deref());
             if let Some(customer_id) = of {
@@ -81,9 +84,9 @@ impl Work for PushAnswered {
 
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
         let ws = self.ws.id;
-        let mut outcome = self.outcome.clone();
+        let mut outcome = self.judged(desk)?;
         let mut buried = None;
-        if let Outcome::TokenGone { since_ms, error } = &self.outcome
+        if let Outcome::TokenGone { since_ms, error } = &outcome
             && let Some(row) = desk.device(ws, self.device)?.cloned()
         {
             // A provider that does not say since when speaks of the token as it was pushed to.
@@ -102,6 +105,7 @@ impl Work for PushAnswered {
         if let Some((rest, _)) = rest {
             judge(desk, &self.ws, rest, &event)?;
         }
+        self.remember_environment(desk)?;
         // After the follow-up itself, so that its delivery keeps the provider's own word.
         buried.map_or(Ok(()), |row| self.bury(desk, row))
     }
@@ -114,6 +118,30 @@ impl Work for PushAnswered {
 }
 
 impl PushAnswered {
+    /// Whether more may follow from it than for the follow-up: the device is dead, or lives in the other environment.
+    fn tells_of_token(&self) -> bool {
+        self.elsewhere.is_some() || matches!(self.outcome, Outcome::TokenGone { .. })
+    }
+
+    /// What the answer means after what was tried before.
+    fn judged(&self, desk: &mut Desk<'_>) -> Result<Outcome, Again> {
+        let row = desk.followup(self.ws.id, self.id)?;
+        let push = row.and_then(|row| row.state.pushes.iter().find(|push| push.device == self.device));
+        let newest = push.filter(|push| push.attempt == self.attempt);
+        Ok(newest.map_or_else(|| self.outcome.clone(), |push| push.judged(&self.outcome).into_owned()))
+    }
+
+    /// C3: the environment that took a token is the token's, and the next push goes there first.
+    fn remember_environment(&self, desk: &mut Desk<'_>) -> Result<(), Again> {
+        let (Some(environment), Outcome::Accepted { .. }) = (self.elsewhere, &self.outcome) else { return Ok(()) };
+        let Some(row) = desk.device(self.ws.id, self.device)? else { return Ok(()) };
+        if Some(row.token_hash) == self.token_hash && row.environment != Some(environment) {
+            let row = DeviceRow { environment: Some(environment), ..row.clone() };
+            desk.put(Row::Device(row));
+        }
+        Ok(())
+    }
+
     /// C3: a dead token is pushed to no more, and nobody waits for it.
     fn bury(&self, desk: &mut Desk<'_>, row: DeviceRow) -> Result<(), Again> {
         if row.standing != Standing::Registered {

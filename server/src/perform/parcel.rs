@@ -9,9 +9,9 @@ use crate::store::{CustomerRow, FollowupRow, Key, MessageRow, Row, StoreError, W
 use crate::vault::{CustomerKey, Vault};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
-use backstop_domain::followup::{Outcome, Reply};
+use backstop_domain::followup::{Outcome, Push as PushState, Reply};
 use backstop_domain::ids::DeviceId;
-use backstop_wire::{WIRE_VERSION, time::to_rfc3339};
+use backstop_wire::{Environment, WIRE_VERSION, time::to_rfc3339};
 use std::sync::Arc;
 
 /// How long a receipt can be acked.
@@ -35,6 +35,8 @@ impl Rows<'_> {
 pub(super) struct Push {
     pub(super) send: PushSend,
     pub(super) token_hash: [u8; 32],
+    /// The APNs environment it goes to instead of the registered one.
+    pub(super) elsewhere: Option<Environment>,
 }
 
 /// One parcel a task, or the outcome that stands in for it.
@@ -75,17 +77,18 @@ fn push(vault: &Vault, task: &Task, rows: &Rows<'_>) -> Result<Push, Outcome> {
     let at = row.state.started_at;
     let receipt = vault.receipt(ws.id, row.id, device, covers, at.max(expires_at) + RECEIPT_LIFE_MS);
     let body: Vec<&str> = shown.iter().map(|body| body.text.as_str()).collect();
+    let elsewhere = pushed(row, device).and_then(|push| push.elsewhere);
     let send = PushSend {
         envelope: Envelope {
             effect_key: format!("{}:push:{device_name}:{covers}", row.id),
             attempt,
-            at_ms: pushed_at(row, device),
+            at_ms: pushed(row, device).map_or(row.state.started_at, |push| push.at),
             ..envelope(ws, row)
         },
         device_id: device_name,
         token,
         topic: target.topic.clone(),
-        environment: target.environment,
+        environment: elsewhere.or(target.environment),
         push: backstop_wire::Push {
             v: WIRE_VERSION,
             followup_id: row.id.to_string(),
@@ -99,11 +102,11 @@ fn push(vault: &Vault, task: &Task, rows: &Rows<'_>) -> Result<Push, Outcome> {
         },
         expires_at_ms: expires_at,
     };
-    Ok(Push { send, token_hash: target.token_hash })
+    Ok(Push { send, token_hash: target.token_hash, elsewhere })
 }
 
-fn pushed_at(row: &FollowupRow, device: DeviceId) -> Ms {
-    row.state.pushes.iter().find(|push| push.device == device).map_or(row.state.started_at, |push| push.at)
+fn pushed(row: &FollowupRow, device: DeviceId) -> Option<&PushState> {
+    row.state.pushes.iter().find(|push| push.device == device)
 }
 
 /// The email of a follow-up: every reply the customer has not seen.

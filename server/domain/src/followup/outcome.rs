@@ -1,5 +1,6 @@
-//! The five answers a provider can give, in our words; a vendor's own words end in its file.
+//! The answers a provider can give, in our words; a vendor's own words end in its file.
 
+use backstop_wire::Environment;
 use serde::{Deserialize, Serialize};
 
 /// What one attempt to send came to.
@@ -15,6 +16,13 @@ pub enum Outcome {
     TokenGone {
         /// Since when, by the provider's word (APNs 410 `timestamp`); `None` = dead now.
         since_ms: Option<i64>,
+        /// The vendor's code.
+        error: String,
+    },
+    /// Push only: the token is none of this APNs environment; it may be one of the other (C3).
+    WrongEnvironment {
+        /// The one that refused it.
+        tried: Environment,
         /// The vendor's code.
         error: String,
     },
@@ -43,6 +51,7 @@ impl Outcome {
         match self {
             Outcome::Accepted { .. } => "accepted",
             Outcome::TokenGone { .. } => "token_gone",
+            Outcome::WrongEnvironment { .. } => "wrong_environment",
             Outcome::Rejected { .. } => "rejected",
             Outcome::RetryAfter { .. } => "retry_after",
             Outcome::Unknown { .. } => "unknown",
@@ -54,6 +63,7 @@ impl Outcome {
         match self {
             Outcome::Accepted { .. } => None,
             Outcome::TokenGone { error, .. }
+            | Outcome::WrongEnvironment { error, .. }
             | Outcome::Rejected { error }
             | Outcome::RetryAfter { error, .. }
             | Outcome::Unknown { error } => Some(error),

@@ -79,6 +79,7 @@ fn claim(d: &mut Draft<'_>, device: &DeviceFacts) -> bool {
             push.attempt = push.attempt.saturating_add(1);
             push.status = status;
             push.at = at;
+            push.elsewhere = None;
         }
         None => d.f.pushes.push(Push {
             device: device.id,
@@ -87,6 +88,7 @@ fn claim(d: &mut Draft<'_>, device: &DeviceFacts) -> bool {
             covers,
             attempt: 1,
             at,
+            elsewhere: None,
             provider_id: None,
             error: None,
             acks: Vec::new(),
@@ -144,7 +146,18 @@ pub(crate) fn answered(d: &mut Draft<'_>, device: DeviceId, attempt: u32, outcom
     }
     push.at = now;
     push.error = outcome.error().map(str::to_owned);
+    let outcome = push.judged(outcome);
+    let outcome = outcome.as_ref();
+    let mut again = None;
     push.status = match outcome {
+        // C3: the other environment is tried at once, and once.
+        Outcome::WrongEnvironment { tried, .. } if d.f.stage == Stage::Waiting => {
+            push.elsewhere = Some(tried.other());
+            push.attempt = push.attempt.saturating_add(1);
+            again = Some(device);
+            PushStatus::Claimed(now + d.policy.claim_ms)
+        }
+        Outcome::WrongEnvironment { .. } => PushStatus::Stopped,
         Outcome::Accepted { .. } => PushStatus::Accepted,
         Outcome::TokenGone { .. } => PushStatus::TokenGone,
         Outcome::Rejected { .. } => PushStatus::Refused,
@@ -160,6 +173,10 @@ pub(crate) fn answered(d: &mut Draft<'_>, device: DeviceId, attempt: u32, outcom
         super::decide::stop_pushes(&mut d.f);
     }
     d.note("push", outcome.label(), Reason::Nothing, outcome.error());
+    if again.is_some() {
+        let expires_at = expires_at(d);
+        d.effects.extend(sends(&d.f, again.as_slice(), expires_at));
+    }
     fall_back_if_hopeless(d, "push", None);
 }
 

@@ -3,8 +3,9 @@
 use super::outcome::Outcome;
 use crate::Ms;
 use crate::ids::{DeviceId, FollowupId};
-use backstop_wire::{Grade, PushProvider};
+use backstop_wire::{Environment, Grade, PushProvider};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// The most replies that fold into one follow-up (D8); the next one starts its own.
 pub const MAX_REPLIES: usize = 100;
@@ -183,6 +184,9 @@ pub struct Push {
     pub attempt: u32,
     /// When its status last changed.
     pub at: Ms,
+    /// The APNs environment it goes to since the registered one refused its token (C3).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub elsewhere: Option<Environment>,
     /// The provider's id of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<String>,
@@ -554,6 +558,16 @@ impl Push {
         let best = push.acks.iter().map(|(_, grade)| *grade).max();
         push.acked = best.zip(self.acked).map(|(grade, (_, recorded_at, at))| (grade, recorded_at, at));
         Some(push)
+    }
+
+    /// What a provider's answer to its newest try means: a token that both APNs environments refuse is dead (C3).
+    pub fn judged<'a>(&self, outcome: &'a Outcome) -> Cow<'a, Outcome> {
+        match outcome {
+            Outcome::WrongEnvironment { error, .. } if self.elsewhere.is_some() => {
+                Cow::Owned(Outcome::TokenGone { since_ms: None, error: error.clone() })
+            }
+            _ => Cow::Borrowed(outcome),
+        }
     }
 
     /// Whether an ack may still come of it that ends the wait.

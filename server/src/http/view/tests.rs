@@ -44,6 +44,7 @@ fn a_push(status: PushStatus) -> Push {
         covers: 2,
         attempt: 1,
         at: 1_001,
+        elsewhere: None,
         provider_id: Some("projects/x/1".into()),
         error: None,
         acks: Vec::new(),

@@ -48,6 +48,58 @@ fn known_dead_is_not_waited_for() {
     }
 }
 
+/// C3, P5: a token that is none of one APNs environment goes to the other at once, and once.
+#[test]
+fn c3_the_other_environment_is_tried_at_once_and_once() {
+    use Environment::{Production, Sandbox};
+    let mut case = Case::around(&[A]);
+    case.open(T0, reply(1, T0));
+    case.push_answered(100, A, wrong_environment(Production));
+    assert_eq!(case.pushes(), [(A, 1, 1, 30 * S), (A, 2, 1, 30 * S)]);
+    assert_eq!(case.push(A).elsewhere, Some(Sandbox));
+    assert_eq!(case.wake(), Some((100 + 15 * S, WakeReason::ClaimExpiry)));
+    let mut taken = Case { f: case.f.clone(), ..Case::around(&[A]) };
+    taken.push_answered(200, A, accepted());
+    assert_eq!(taken.state(), Some(PublicState::AwaitingAck));
+    // Busy for a moment: it goes to the same one again.
+    case.push_answered(200, A, retry_after(None));
+    case.woke(10 * S);
+    assert_eq!((case.push(A).elsewhere, case.push(A).attempt), (Some(Sandbox), 3));
+    case.push_answered(11 * S, A, wrong_environment(Sandbox));
+    assert_eq!((case.state(), case.reason()), (Some(PublicState::FallingBack), Reason::TokenGone));
+    assert_eq!((case.pushes().len(), case.offers()), (3, vec![TEXT, EMAIL]));
+}
+
+/// C3, D8: a reply that joins goes where the device is registered by then, which is where the token was taken.
+#[test]
+fn c3_a_new_version_begins_with_the_registered_environment() {
+    let mut case = Case::around(&[A]);
+    case.open(T0, reply(1, T0));
+    case.push_answered(100, A, wrong_environment(Environment::Sandbox));
+    case.push_answered(200, A, accepted());
+    assert_eq!(case.push(A).elsewhere, Some(Environment::Production));
+    assert!(case.joins(S));
+    assert_eq!(case.push(A).elsewhere, None);
+}
+
+/// C3, P3: nothing is waited for beyond the deadline, and nothing leaves after it.
+#[test]
+fn c3_the_other_environment_delays_no_fallback() {
+    let mut case = Case::around(&[A]);
+    case.open(T0, reply(1, T0));
+    case.push_answered(29 * S, A, wrong_environment(Environment::Production));
+    case.woke(30 * S);
+    assert_eq!((case.state(), case.reason()), (Some(PublicState::FallingBack), Reason::NoAck));
+    let pushes = case.pushes().len();
+    case.push_answered(31 * S, A, accepted());
+    assert_eq!(case.pushes().len(), pushes);
+    let mut late = Case::around(&[A]);
+    late.open(T0, reply(1, T0));
+    late.woke(30 * S);
+    late.push_answered(31 * S, A, wrong_environment(Environment::Production));
+    assert_eq!((late.push(A).status, late.pushes().len()), (PushStatus::Stopped, 1));
+}
+
 /// P5: rate-limited up to the deadline is waited for and sent again.
 #[test]
 fn rate_limited_within_the_deadline_goes_again() {

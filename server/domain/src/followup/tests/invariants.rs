@@ -38,6 +38,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         Just(rejected()),
         Just(token_gone()),
         Just(unknown()),
+        prop_oneof![Just(Environment::Production), Just(Environment::Sandbox)].prop_map(wrong_environment),
         prop_oneof![Just(None), (0..40 * S).prop_map(Some), Just(Some(Ms::MAX))].prop_map(retry_after),
     ]
 }
@@ -263,6 +264,10 @@ impl Family {
                     let push = decision.next.pushes.iter().find(|p| p.device == *device).expect("it is in the state");
                     assert!(push.attempt == *attempt && matches!(push.status, PushStatus::Claimed(_)));
                     assert_eq!(decision.next.stage, Stage::Waiting);
+                    // C3: a push that went to the other environment came back for good when that refused it, too.
+                    let known = before.pushes.iter().find(|p| p.device == *device).filter(|p| p.elsewhere.is_some());
+                    let refused = matches!(event, Event::PushAnswered { outcome: Outcome::WrongEnvironment { .. }, .. });
+                    assert!(!refused || known.is_none(), "a third environment");
                 }
                 Effect::Offer(channel) => {
                     assert!(matches!(decision.next.leg(*channel).status, LegStatus::Queued(_)));

@@ -13,7 +13,7 @@ use crate::customer::ContactSource;
 use crate::device::{DeviceFacts, Standing};
 use crate::ids::{DeviceId, FollowupId};
 use crate::text::TextPlan;
-use backstop_wire::{Alerts, Grade, PushProvider};
+use backstop_wire::{Alerts, Environment, Grade, PushProvider};
 
 pub(super) const S: Ms = 1_000;
 pub(super) const T0: Ms = 1_795_370_400_000;
@@ -67,6 +67,10 @@ pub(super) fn rejected() -> Outcome {
 
 pub(super) fn token_gone() -> Outcome {
     Outcome::TokenGone { since_ms: None, error: "UNREGISTERED".into() }
+}
+
+pub(super) fn wrong_environment(tried: Environment) -> Outcome {
+    Outcome::WrongEnvironment { tried, error: "BadDeviceToken".into() }
 }
 
 pub(super) fn retry_after(after_ms: Option<Ms>) -> Outcome {
