@@ -8,6 +8,7 @@ use crate::engine::{Engine, Parts};
 use crate::failpoint::{self, Point, hit};
 use crate::http::{self, Api, Limits};
 use crate::providers::Providers;
+use crate::providers::apns::{Apns, ApnsConfigError};
 use crate::providers::capture::Capture;
 use crate::providers::fcm::{Fcm, FcmConfigError};
 use crate::providers::smtp::{Smtp, SmtpConfigError};
@@ -87,6 +88,9 @@ pub enum AppError {
     /// The database.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// `[apns]`
+    #[error(transparent)]
+    Apns(#[from] ApnsConfigError),
     /// `[fcm]`
     #[error(transparent)]
     Fcm(#[from] FcmConfigError),
@@ -162,6 +166,9 @@ pub fn accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Providers, Ap
     let mut providers = Providers::default();
     if let Some(fcm) = &config.fcm {
         providers.fcm = Some(Arc::new(Fcm::from_config(fcm, Arc::clone(clock))?));
+    }
+    if let Some(apns) = &config.apns {
+        providers.apns = Some(Arc::new(Apns::from_config(apns, Arc::clone(clock))?));
     }
     if let Some(smtp) = &config.providers.smtp {
         providers.email = Some(Arc::new(Smtp::from_config(smtp, Arc::clone(clock))?));

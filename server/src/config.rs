@@ -3,6 +3,7 @@
 //! `config.default.toml` is the one list of keys: it is the lowest layer, the documentation, and what an unknown key is
 //! measured against. Each problem says where it comes from, which key, and what to do.
 
+use crate::providers::apns::ApnsConfig;
 use crate::providers::fcm::FcmConfig;
 use crate::providers::smtp::SmtpConfig;
 use figment::providers::{Format, Toml};
@@ -20,7 +21,7 @@ const ENV_PREFIX: &str = "BACKSTOP__";
 /// A provider that answers later than the engine waits would be asked again.
 const MAX_SEND_MS: u64 = 11_000;
 /// Sections that mean something by being there: their defaults count only beside a key that somebody set.
-const ACCOUNTS: &[&[&str]] = &[&["fcm"], &["providers", "smtp"]];
+const ACCOUNTS: &[&[&str]] = &[&["apns"], &["fcm"], &["providers", "smtp"]];
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Deserialize)]
@@ -35,6 +36,9 @@ pub struct Config {
     /// `[fcm]`, if anybody set a key of it.
     #[serde(default)]
     pub fcm: Option<FcmConfig>,
+    /// `[apns]`, if anybody set a key of it.
+    #[serde(default)]
+    pub apns: Option<ApnsConfig>,
     /// `[providers.…]`
     #[serde(default)]
     pub providers: Accounts,
@@ -244,6 +248,7 @@ impl Config {
         }
         let readers = self.store.read_connections;
         for (key, timeout_ms) in [
+            ("apns.timeout_ms", self.apns.as_ref().map(|apns| apns.timeout_ms)),
             ("fcm.timeout_ms", self.fcm.as_ref().map(|fcm| fcm.timeout_ms)),
             ("providers.smtp.timeout_ms", self.providers.smtp.as_ref().map(|smtp| smtp.timeout_ms)),
         ] {

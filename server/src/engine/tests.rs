@@ -5,7 +5,7 @@ use super::work::Work;
 use super::*;
 use crate::clock::Clock;
 use crate::engine::api::MessageBody;
-use crate::providers::{PushProvider, PushSend, Sending};
+use crate::providers::{Checking, PushProvider, PushSend, Sending};
 use crate::registry::{Created, Deployment};
 use crate::store::{Key, OpenOptions, Row, SqliteStore};
 use backstop_domain::device::Standing;
@@ -215,6 +215,10 @@ impl PushProvider for Slow {
             self.answer.notified().await;
             Outcome::TokenGone { since_ms: None, error: "UNREGISTERED".into() }
         })
+    }
+
+    fn check(&self) -> Checking<'_> {
+        unreachable!("nobody asks")
     }
 }
 

@@ -1,7 +1,8 @@
 //! Providers that keep what they are given instead of sending it: for the sandbox, the demo, tests and the benchmark.
 
 use super::mail::{Mail, Sender};
-use super::{EmailProvider, EmailSend, Envelope, PushProvider, PushSend, Sending, TextProvider, TextSend, apns, fcm};
+use super::{Checked, Checking, EmailProvider, EmailSend, Envelope, PushProvider, PushSend, Sending, TextProvider};
+use super::{TextSend, apns, fcm};
 use crate::failpoint::{Point, hit, taken};
 use backstop_domain::followup::Outcome;
 use backstop_domain::text::Senders;
@@ -406,6 +407,11 @@ impl PushProvider for CapturePush {
             }
         }
         Box::pin(std::future::ready(outcome))
+    }
+
+    fn check(&self) -> Checking<'_> {
+        let message = "pushes are captured: nothing leaves the house".into();
+        Box::pin(std::future::ready(Ok(Checked { message, vendor_ahead_ms: None })))
     }
 }
 

@@ -3,17 +3,21 @@
 mod account;
 mod reply;
 
-use super::{PushProvider, PushSend, Sending, fit};
+use super::transport::{self, Lanes, read_bounded};
+use super::{CheckError, Checked, Checking, PushProvider, PushSend, Sending, fit};
 use crate::clock::Clock;
 use crate::failpoint::{Point, hit};
 use account::{AccessTokens, ServiceAccount, TokenError};
 use backstop_domain::followup::Outcome;
 use backstop_wire::{PUSH_KEY, Push};
 use fcm::{AndroidConfig, AndroidMessagePriority, FirebaseMap, IntoFirebaseMap, MessageBody, Receiver};
+use governor::clock::{Clock as _, DefaultClock};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use reply::Reply;
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,12 +25,12 @@ use std::time::Duration;
 
 /// The longest life Google allows a message.
 const MAX_TTL_S: i64 = 28 * 24 * 3600;
-/// An answer is read this far; Google's are a few hundred bytes.
-const MAX_REPLY_BYTES: usize = 64 * 1024;
-/// How long a connection may take at most. It ends before the whole time-out does: while connecting, nothing was sent.
-const CONNECT_TIMEOUT_MS: u64 = 5_000;
 /// How often a busy connection is asked for a sign of life, and how long it may take to give one.
 const KEEP_ALIVE_MS: u64 = 5_000;
+/// Connections to FCM, each with its own token server's beside it.
+const CONNECTIONS: usize = 2;
+/// A check is addressed to a topic that nobody subscribes to, and only judged.
+const CHECK_TOPIC: &str = "backstop-check";
 
 /// `[fcm]`: the deployment's default account.
 #[derive(Clone, Deserialize)]
@@ -40,6 +44,8 @@ pub struct FcmConfig {
     pub base_url: String,
     /// For one push, its access token included.
     pub timeout_ms: u64,
+    /// Pushes a minute that leave at most; what is beyond is not sent.
+    pub max_per_minute: u32,
 }
 
 impl Default for FcmConfig {
@@ -49,6 +55,7 @@ impl Default for FcmConfig {
             service_account: None,
             base_url: "https://fcm.googleapis.com".into(),
             timeout_ms: 10_000,
+            max_per_minute: 600_000,
         }
     }
 }
@@ -109,6 +116,9 @@ pub enum FcmConfigError {
     /// Out of range.
     #[error("[fcm] timeout_ms must be 100 to 60000")]
     Timeout,
+    /// Out of range.
+    #[error("[fcm] max_per_minute must be at least 10")]
+    Rate,
     /// TLS roots or the like.
     #[error("[fcm] the HTTPS client cannot start ({0}): check the machine's certificates and proxy settings")]
     Client(#[source] reqwest::Error),
@@ -116,7 +126,9 @@ pub enum FcmConfigError {
 
 /// Sends by FCM as one Firebase project.
 pub struct Fcm {
-    http: reqwest::Client,
+    lanes: Lanes,
+    budget: DefaultDirectRateLimiter,
+    project_id: String,
     send_url: reqwest::Url,
     tokens: AccessTokens,
     clock: Arc<dyn Clock>,
@@ -126,34 +138,31 @@ pub struct Fcm {
 impl Fcm {
     /// Checks all of `config`, but does not connect. No section at all is a valid set-up, half of one is not (P12).
     pub fn from_config(config: &FcmConfig, clock: Arc<dyn Clock>) -> Result<Fcm, FcmConfigError> {
-        let base = account::checked_url(&config.base_url)
-            .filter(|url| url.path() == "/" && url.query().is_none() && url.fragment().is_none())
-            .ok_or(FcmConfigError::BaseUrl)?;
+        let base = transport::checked_host(&config.base_url).ok_or(FcmConfigError::BaseUrl)?;
         if !(100..=60_000).contains(&config.timeout_ms) {
             return Err(FcmConfigError::Timeout);
         }
+        let budget = budget(config.max_per_minute).ok_or(FcmConfigError::Rate)?;
         let account = ServiceAccount::read(config)?;
-        let send_url = base
-            .join(&format!("/v1/projects/{}/messages:send", account.project_id))
-            .map_err(|_| FcmConfigError::BaseUrl)?;
-        let mut http = reqwest::Client::builder()
-            .user_agent(concat!("backstop/", env!("CARGO_PKG_VERSION")))
-            .redirect(reqwest::redirect::Policy::none())
+        let project_id = account.project_id.clone();
+        let send_url =
+            base.join(&format!("/v1/projects/{project_id}/messages:send")).map_err(|_| FcmConfigError::BaseUrl)?;
+        let timeout_ms = config.timeout_ms;
+        let build = move || {
             // A path that died without a word is noticed before every push of ten seconds has timed out on it.
-            .http2_keep_alive_interval(Duration::from_millis(KEEP_ALIVE_MS))
-            .http2_keep_alive_timeout(Duration::from_millis(KEEP_ALIVE_MS))
-            .connect_timeout(Duration::from_millis((config.timeout_ms / 2).min(CONNECT_TIMEOUT_MS)));
-        if base.host_str().is_some_and(account::is_loopback) {
-            http = http.no_proxy();
-        }
-        let http = http.build().map_err(FcmConfigError::Client)?;
-        let tokens = AccessTokens::new(account, http.clone(), clock.clone());
-        Ok(Fcm { http, send_url, tokens, clock, timeout: Duration::from_millis(config.timeout_ms) })
+            transport::builder(&base, timeout_ms)
+                .http2_keep_alive_interval(Duration::from_millis(KEEP_ALIVE_MS))
+                .http2_keep_alive_timeout(Duration::from_millis(KEEP_ALIVE_MS))
+                .build()
+        };
+        let tokens = AccessTokens::new(account, build().map_err(FcmConfigError::Client)?, clock.clone());
+        let lanes = Lanes::new("fcm", CONNECTIONS, build).map_err(FcmConfigError::Client)?;
+        Ok(Fcm { lanes, budget, project_id, send_url, tokens, clock, timeout: Duration::from_millis(timeout_ms) })
     }
 
     /// One send; once more under a fresh access token when Google says that ours has gone stale. `sent` tells whether
     /// a message may have left, for whoever gives up waiting.
-    async fn deliver(&self, body: &[u8], sent: &AtomicBool) -> Outcome {
+    async fn deliver(&self, http: &reqwest::Client, body: &[u8], sent: &AtomicBool) -> Outcome {
         let mut fresh = false;
         loop {
             let token = match self.tokens.get().await {
@@ -165,7 +174,7 @@ impl Fcm {
             };
             let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.bearer)).expect("checked when it came");
             bearer.set_sensitive(true);
-            let request = post(&self.http, self.send_url.clone(), "application/json", body.to_vec());
+            let request = post(http, self.send_url.clone(), "application/json", body.to_vec());
             sent.store(true, Ordering::Relaxed);
             hit(Point::FcmSends);
             let response = match request.header(AUTHORIZATION, bearer).send().await {
@@ -175,15 +184,10 @@ impl Fcm {
                 }
                 Err(_) => return Outcome::Unknown { error: "connection_lost".into() },
             };
-            let retry_after = response.headers().get(RETRY_AFTER).cloned();
+            let retry_after = transport::retry_after(response.headers());
             let status = response.status().as_u16();
             let body = read_bounded(response).await;
-            let reply = Reply {
-                status,
-                retry_after: retry_after.as_ref().and_then(|value| value.to_str().ok()),
-                body: &body,
-                now_ms: self.clock.now_ms(),
-            };
+            let reply = Reply { status, retry_after: retry_after.as_deref(), body: &body, now_ms: self.clock.now_ms() };
             if fresh || !reply.is_stale_token() {
                 return reply.outcome();
             }
@@ -202,15 +206,81 @@ impl PushProvider for Fcm {
     fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {
         Box::pin(async move {
             let Some(body) = body(push) else { return Outcome::Rejected { error: "payload_too_large".into() } };
-            let body = body.to_string().into_bytes();
-            let sent = AtomicBool::new(false);
-            let outcome = tokio::time::timeout(self.timeout, self.deliver(&body, &sent)).await;
-            outcome.unwrap_or_else(|_| match sent.load(Ordering::Relaxed) {
-                true => Outcome::Unknown { error: "timeout".into() },
-                false => Outcome::RetryAfter { after_ms: None, error: "oauth_timeout".into() },
-            })
+            if let Err(early) = self.budget.check() {
+                let wait = early.wait_time_from(DefaultClock::default().now());
+                let after_ms = i64::try_from(wait.as_millis()).ok();
+                return Outcome::RetryAfter { after_ms, error: "rate_budget".into() };
+            }
+            self.sent(&body.to_string().into_bytes()).await
         })
     }
+
+    fn check(&self) -> Checking<'_> {
+        Box::pin(self.probe())
+    }
+}
+
+impl Fcm {
+    async fn sent(&self, body: &[u8]) -> Outcome {
+        let lane = self.lanes.pick();
+        let sent = AtomicBool::new(false);
+        match tokio::time::timeout(self.timeout, self.deliver(&lane.client, body, &sent)).await {
+            Ok(outcome) => {
+                lane.answered();
+                outcome
+            }
+            Err(_) if sent.load(Ordering::Relaxed) => {
+                lane.timed_out();
+                Outcome::Unknown { error: "timeout".into() }
+            }
+            Err(_) => Outcome::RetryAfter { after_ms: None, error: "oauth_timeout".into() },
+        }
+    }
+
+    /// Has Google judge a message (`validate_only`) that would go to nobody.
+    async fn probe(&self) -> Result<Checked, CheckError> {
+        let message = MessageBody::new(Receiver::topic(CHECK_TOPIC)).android(AndroidConfig::new().ttl(1));
+        let body = json!({ "validate_only": true, "message": message }).to_string();
+        let project = &self.project_id;
+        let error = match self.sent(body.as_bytes()).await {
+            Outcome::Accepted { .. } => {
+                let message = format!("FCM takes the service account of project {project}");
+                return Ok(Checked { message, vendor_ahead_ms: self.tokens.vendor_ahead_ms() });
+            }
+            Outcome::Rejected { error } | Outcome::TokenGone { error, .. } => {
+                return Err(refusal(project, &error, self.tokens.vendor_ahead_ms()));
+            }
+            Outcome::RetryAfter { error, .. }
+            | Outcome::Unknown { error }
+            | Outcome::WrongEnvironment { error, .. } => error,
+        };
+        let mend = "let this machine reach fcm.googleapis.com and oauth2.googleapis.com on port 443, and try again";
+        Err(CheckError::unreachable(format!("FCM could not be asked ({error})"), mend))
+    }
+}
+
+fn refusal(project: &str, error: &str, vendor_ahead_ms: Option<i64>) -> CheckError {
+    if let Some(clock) = transport::clock_is_off(vendor_ahead_ms) {
+        return CheckError::refused(format!("Google refuses our log-in: {clock}"), "set the clock, best by NTP");
+    }
+    let mend = match error {
+        "oauth_invalid_grant" => "the key was deleted or its account disabled: make a new key for the service account",
+        error if error.starts_with("oauth_") => "download a new key file of the service account from Google",
+        "PERMISSION_DENIED" | "SENDER_ID_MISMATCH" => {
+            "give the service account the role Firebase Cloud Messaging API Admin in this project"
+        }
+        "UNAUTHENTICATED" => "the account is not known to this project: use the project's own service account",
+        "NOT_FOUND" => "there is no such project: download the key file from the project that the app is in",
+        _ => "switch on the Firebase Cloud Messaging API for the project, and look at the service account's roles",
+    };
+    CheckError::refused(format!("FCM refuses the service account of project {project} ({error})"), mend)
+}
+
+/// Google counts by the minute: a tenth of it may leave at once, the rest evenly.
+fn budget(max_per_minute: u32) -> Option<DefaultDirectRateLimiter> {
+    let at_once = NonZeroU32::new(max_per_minute / 10)?;
+    let evenly = NonZeroU32::new(max_per_minute - max_per_minute / 10)?;
+    Some(RateLimiter::direct(Quota::per_minute(evenly).allow_burst(at_once)))
 }
 
 fn post(
@@ -220,16 +290,6 @@ fn post(
     body: impl Into<reqwest::Body>,
 ) -> reqwest::RequestBuilder {
     http.post(url).header(CONTENT_TYPE, content_type).body(body)
-}
-
-/// As much of the body as came, up to a bound: the status is the vendor's word already.
-async fn read_bounded(mut response: reqwest::Response) -> Vec<u8> {
-    let mut body = Vec::new();
-    while body.len() < MAX_REPLY_BYTES {
-        let Ok(Some(chunk)) = response.chunk().await else { break };
-        body.extend_from_slice(&chunk[..chunk.len().min(MAX_REPLY_BYTES - body.len())]);
-    }
-    body
 }
 
 /// What an answer means, and whether a fresh access token may help. For `tests/fuzz`.

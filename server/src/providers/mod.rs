@@ -1,11 +1,15 @@
-//! Everything that leaves the house: one vendor per file, all answering in the domain's five words.
+//! Everything that leaves the house: one vendor per file, all answering in the domain's words.
 
 pub mod apns;
 pub mod capture;
+mod check;
 pub mod fcm;
 mod fit;
 mod mail;
 pub mod smtp;
+mod transport;
+
+pub use check::{CheckError, Checked, Checking, Fault};
 
 use backstop_domain::followup::{Outcome, Services, TextService};
 use backstop_domain::text::Senders;
@@ -38,7 +42,7 @@ pub struct PushSend {
     pub token: String,
     /// APNs topic.
     pub topic: Option<String>,
-    /// APNs environment.
+    /// The APNs environment it goes to; `None` = the credential's own.
     pub environment: Option<Environment>,
     /// What the app receives; its text is cut by the provider file so that the request fits 4,096 bytes.
     pub push: Push,
@@ -95,6 +99,8 @@ pub trait PushProvider: Send + Sync + 'static {
     fn name(&self) -> &'static str;
     /// Sends once; never retries by itself.
     fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a>;
+    /// Asks the vendor whether it takes the credentials, without a push to anybody.
+    fn check(&self) -> Checking<'_>;
 }
 
 /// Carries texts.

@@ -179,7 +179,9 @@ pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcom
             set(d, channel, LegStatus::Accepted);
             d.left = true;
         }
-        Outcome::TokenGone { .. } | Outcome::WrongEnvironment { .. } | Outcome::Rejected { .. } => set(d, channel, LegStatus::Failed),
+        Outcome::TokenGone { .. } | Outcome::WrongEnvironment { .. } | Outcome::Rejected { .. } => {
+            set(d, channel, LegStatus::Failed)
+        }
         Outcome::RetryAfter { after_ms, .. } => {
             // Never repeated while unknown, so this word is about its only open try.
             leg.left &= idempotent;

@@ -1,12 +1,12 @@
 //! The Google service account that sends: read and checked at start, turned into access tokens as they are needed.
 
-use super::{FcmConfig, FcmConfigError, post, read_bounded};
+use super::{FcmConfig, FcmConfigError, post};
 use crate::clock::Clock;
+use crate::providers::transport::{self, checked_url, read_bounded};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::{Deserialize, Serialize};
-use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use tokio::sync::Mutex;
 
 const SCOPE: &str = "https://www.googleapis.com/auth/firebase.messaging";
@@ -116,18 +116,6 @@ impl ServiceAccount {
     }
 }
 
-/// `https`, or `http` to this very machine: a token must not cross a network in the clear.
-pub(super) fn checked_url(url: &str) -> Option<reqwest::Url> {
-    let url = reqwest::Url::parse(url).ok()?;
-    let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url.host_str()?));
-    (safe && url.username().is_empty() && url.password().is_none()).then_some(url)
-}
-
-pub(super) fn is_loopback(host: &str) -> bool {
-    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
-    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
-}
-
 /// An access token, and which of those obtained it is.
 #[derive(Clone)]
 pub(super) struct AccessToken {
@@ -153,12 +141,19 @@ pub(super) struct AccessTokens {
     /// Requests answered so far, well or ill.
     answered: AtomicU64,
     latest: Mutex<Result<AccessToken, TokenError>>,
+    /// Google's clock minus ours by its last answer; `i64::MIN` = it never told.
+    ahead_ms: AtomicI64,
 }
 
 impl AccessTokens {
     pub(super) fn new(account: ServiceAccount, http: reqwest::Client, clock: Arc<dyn Clock>) -> AccessTokens {
         let latest = Mutex::new(Err(TokenError::Unavailable("oauth_not_asked")));
-        AccessTokens { account, http, clock, answered: AtomicU64::new(0), latest }
+        AccessTokens { account, http, clock, answered: AtomicU64::new(0), latest, ahead_ms: AtomicI64::new(i64::MIN) }
+    }
+
+    /// Google's clock minus ours, by its last answer to a log-in.
+    pub(super) fn vendor_ahead_ms(&self) -> Option<i64> {
+        Some(self.ahead_ms.load(Ordering::Relaxed)).filter(|ms| *ms != i64::MIN)
     }
 
     /// A token that is good for a while. Whoever comes while it is being fetched waits for that fetch and shares what
@@ -185,16 +180,32 @@ impl AccessTokens {
         }
     }
 
+    /// Google compares with its own wall clock.
+    fn wall_ms(&self) -> i64 {
+        self.clock.now_ms() + self.clock.wall_offset_ms()
+    }
+
     async fn fetch(&self, number: u64) -> Result<AccessToken, TokenError> {
         let now_ms = self.clock.now_ms();
-        let assertion = self.account.assertion(now_ms).map_err(|_| TokenError::Refused("oauth_key"))?;
+        let assertion = self.account.assertion(self.wall_ms()).map_err(|_| TokenError::Refused("oauth_key"))?;
         // The assertion is base64url and dots: nothing to escape.
         let form = format!("grant_type=urn%3Aietf%3Aparams%3Aoauth%3Agrant-type%3Ajwt-bearer&assertion={assertion}");
         let request = post(&self.http, self.account.token_uri.clone(), "application/x-www-form-urlencoded", form);
         let response = request.send().await.map_err(|_| TokenError::Unavailable("oauth_unreachable"))?;
         let status = response.status().as_u16();
+        if let Some(ahead_ms) = transport::vendor_ahead_ms(response.headers(), self.wall_ms()) {
+            self.ahead_ms.store(ahead_ms, Ordering::Relaxed);
+        }
         let body = read_bounded(response).await;
-        token_of(status, &body, number, now_ms)
+        match token_of(status, &body, number, now_ms) {
+            // Google says the same of a clock that is off as of a deleted key.
+            Err(TokenError::Refused("oauth_invalid_grant"))
+                if transport::clock_is_off(self.vendor_ahead_ms()).is_some() =>
+            {
+                Err(TokenError::Refused("oauth_clock_is_off"))
+            }
+            result => result,
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! What FCM's answers mean in our words.
 
+use crate::providers::transport;
 use backstop_domain::followup::Outcome;
 use fcm::{ErrorCode, FcmError};
-use jiff::fmt::rfc2822::DateTimeParser;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -10,8 +10,6 @@ const BAD_REQUEST_TYPE: &str = "type.googleapis.com/google.rpc.BadRequest";
 /// Google's floors for answers without `Retry-After`.
 const QUOTA_WAIT_MS: i64 = 60_000;
 const TROUBLE_WAIT_MS: i64 = 10_000;
-/// No header makes us wait longer.
-const MAX_WAIT_MS: i64 = 86_400_000;
 
 /// One answer of `messages:send`, its body cut where we stopped reading.
 pub(super) struct Reply<'a> {
@@ -69,12 +67,7 @@ impl Reply<'_> {
     }
 
     fn wait_ms(&self, default_ms: i64) -> i64 {
-        let Some(text) = self.retry_after.map(str::trim) else { return default_ms };
-        let asked_ms = match text.parse::<u32>() {
-            Ok(seconds) => Some(i64::from(seconds) * 1000),
-            Err(_) => DateTimeParser::new().parse_timestamp(text).ok().map(|at| at.as_millisecond() - self.now_ms),
-        };
-        asked_ms.map_or(default_ms, |ms| ms.clamp(0, MAX_WAIT_MS))
+        transport::wait_ms(self.retry_after, self.now_ms).unwrap_or(default_ms)
     }
 }
 

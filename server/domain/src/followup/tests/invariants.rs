@@ -266,7 +266,8 @@ impl Family {
                     assert_eq!(decision.next.stage, Stage::Waiting);
                     // C3: a push that went to the other environment came back for good when that refused it, too.
                     let known = before.pushes.iter().find(|p| p.device == *device).filter(|p| p.elsewhere.is_some());
-                    let refused = matches!(event, Event::PushAnswered { outcome: Outcome::WrongEnvironment { .. }, .. });
+                    let refused =
+                        matches!(event, Event::PushAnswered { outcome: Outcome::WrongEnvironment { .. }, .. });
                     assert!(!refused || known.is_none(), "a third environment");
                 }
                 Effect::Offer(channel) => {
