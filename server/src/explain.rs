@@ -3,6 +3,7 @@
 use crate::store::{FollowupRow, HistoryEntry};
 use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Followup, Kind, Leg, LegStatus, Push, PushStatus, Reason, Skip, Stage};
+use backstop_domain::limits::Scope;
 use backstop_wire::time::to_rfc3339;
 use backstop_wire::{Grade, PushProvider};
 
@@ -192,6 +193,16 @@ fn skipped(skip: Skip) -> &'static str {
         Skip::TooOld => "it was too late for a text",
         Skip::NoSender => "a chat that the company begins needs a number of its own to come from",
         Skip::SenderUnregistered => "the number that it would come from is not one of the account's",
+        Skip::Capped(Scope::Number) => "as many texts as may left to this number already",
+        Skip::Capped(Scope::Prefix) => "as many texts as may left to numbers like this one already",
+        Skip::Capped(Scope::Customer) => "as many texts as may left to this customer already",
+        Skip::Capped(Scope::Conversation) => "as many texts as may left in this conversation already",
+        Skip::Capped(Scope::Workspace) => "as many texts as may left from this workspace already",
+        Skip::CountryOff => "texts to the country of this number are switched off",
+        Skip::PriceTooHigh => "it would cost more than the workspace pays for a text",
+        Skip::PriceUnknown => "what it costs is not known, and the workspace has set a maximum price",
+        Skip::PremiumNumber => "its number is one whose owner is paid for what is sent there",
+        Skip::UnassignedNumber => "nobody can have its number",
     }
 }
 
@@ -279,6 +290,7 @@ mod tests {
             left_at: None,
             engaged_at: None,
             plan: None,
+            counters: None,
             spare: FollowupId(2),
         }
     }

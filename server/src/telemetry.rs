@@ -33,6 +33,8 @@ pub const COMMIT_ERRORS: &str = "backstop_commit_errors_total";
 pub const EFFECTS_POSTPONED: &str = "backstop_effects_postponed_total";
 /// What somebody should look at, by `alarm`.
 pub const ALARMS: &str = "backstop_alarms_total";
+/// Texts that were stopped before they cost anything, by `reason`.
+pub const TEXT_STOPS: &str = "backstop_text_stops_total";
 /// How far the wall clock has stepped away from the server's.
 pub const CLOCK_OFFSET: &str = "backstop_wall_clock_offset_seconds";
 /// Panics; each is a bug.
@@ -129,6 +131,7 @@ fn describe() {
     describe_counter!(HTTP_TIMEOUTS, "Connections closed on a caller that was too slow, by phase.");
     describe_counter!(ALARMS, "What somebody should look at, by name.");
     describe_gauge!(CLOCK_OFFSET, Unit::Seconds, "How far the wall clock has stepped away from the server's.");
+    describe_counter!(TEXT_STOPS, "Texts stopped before they cost anything, by reason.");
     describe_counter!(PANICS, "Panics; each is a bug.");
 }
 

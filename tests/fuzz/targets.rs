@@ -177,6 +177,7 @@ fn stored_followup(data: &[u8]) {
         left_at: Some(NOW - 1_000),
         engaged_at: None,
         plan: None,
+        counters: None,
         spare: FollowupId(9),
     };
     let _ = wake(&stored);

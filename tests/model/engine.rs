@@ -45,6 +45,7 @@ impl Model {
             left_at: store.left_at,
             engaged_at: None,
             plan: None,
+            counters: None,
             spare: FollowupId(store.rows.len() as i64 + 1),
         }
     }

@@ -171,6 +171,7 @@ impl<'a> Desk<'a> {
             left_at: conversation.left_at,
             engaged_at: who.engaged_at,
             plan: None,
+            counters: None,
             spare: FollowupId(spare),
         }
     }

@@ -5,6 +5,7 @@ pub mod customer;
 pub mod device;
 pub mod followup;
 pub mod ids;
+pub mod limits;
 pub mod presence;
 pub mod text;
 

@@ -10,8 +10,10 @@ use crate::clock::Clocks;
 use crate::failpoint::{Point, hit};
 use crate::perform::Performer;
 use crate::store::{Reply, Store, StoreError, Verdict};
+use crate::telemetry::TEXT_STOPS;
 use crate::timer::Timer;
 use crate::vault::Vault;
+use backstop_domain::limits::Filled;
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -329,6 +331,32 @@ fn count(count: Count) {
         Count::Alarm(alarm) => {
             tracing::error!(alarm, "a text was too old to be sent; email only");
             metrics::counter!("backstop_alarms_total", "alarm" => alarm).increment(1);
+        }
+        Count::Filled(workspace, Filled { window, percent }) => {
+            let (workspace, window) = (workspace.0, window.as_str());
+            let alarm = match percent {
+                100 => {
+                    tracing::error!(
+                        workspace,
+                        window,
+                        "the texts of a workspace are at their cap: no more leave in it"
+                    );
+                    "text_cap_100"
+                }
+                80 => {
+                    tracing::warn!(workspace, window, "the texts of a workspace are at 80 % of their cap");
+                    "text_cap_80"
+                }
+                _ => {
+                    tracing::warn!(workspace, window, "the texts of a workspace are at 50 % of their cap");
+                    "text_cap_50"
+                }
+            };
+            metrics::counter!("backstop_alarms_total", "alarm" => alarm).increment(1);
+        }
+        Count::TextStop(followup, reason) => {
+            tracing::warn!(%followup, reason, "a text was stopped before it left; email still goes");
+            metrics::counter!(TEXT_STOPS, "reason" => reason).increment(1);
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::followup::{Effect, Wake};
 use backstop_domain::ids::{DeviceId, FollowupId, next_id};
+use backstop_domain::limits::Filled;
 use std::hash::{BuildHasher as _, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -61,6 +62,10 @@ pub(crate) enum Count {
     LatenessMs(Ms),
     AckLatencyMs(Ms),
     Alarm(&'static str),
+    /// A workspace has come this close to a cap (S4).
+    Filled(WorkspaceId, Filled),
+    /// A text was stopped before it cost anything (S4).
+    TextStop(FollowupId, &'static str),
 }
 
 /// A row as somebody left it; `None` = there is none.

@@ -7,7 +7,7 @@ use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::device::DeviceFacts;
 use backstop_domain::followup::{
-    self, Acked, Alarm, Decision, Effect, Event, Facts, Followup, Note, Reason, Stage, Wake,
+    self, Acked, Alarm, Decision, Effect, Event, Facts, Followup, LegStatus, Note, Reason, Stage, Wake,
 };
 use backstop_domain::ids::FollowupId;
 use backstop_domain::text::TextPlan;
@@ -124,6 +124,7 @@ pub(crate) fn facts<'a>(
         left_at: conversation.and_then(|c| c.left_at),
         engaged_at: customer.and_then(|c| c.engaged_at),
         plan: None,
+        counters: None,
         spare,
     }
 }
@@ -201,6 +202,7 @@ fn hand(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: &FollowupRow, effects: Ve
     for effect in effects {
         match effect {
             Effect::Alarm(Alarm::Overdue) => desk.draft.counts.push(Count::Alarm("overdue_text")),
+            Effect::Alarm(Alarm::Filled(filled)) => desk.draft.counts.push(Count::Filled(ws.id, filled)),
             effect => {
                 let (row, around) = (Arc::clone(&row), Arc::clone(&around));
                 let handed = Handed { workspace: Arc::clone(ws), row, effect, around };
@@ -222,6 +224,11 @@ pub(crate) fn entry(note: &Note, at: Ms) -> HistoryEntry {
 
 fn count(desk: &mut Desk<'_>, before: &FollowupRow, decision: &Decision, now: Ms) {
     let was = before.state.public_state();
+    if let (false, LegStatus::Skipped(skip)) = (before.state.text.status.is_skipped(), decision.next.text.status)
+        && skip.is_stop()
+    {
+        desk.draft.counts.push(Count::TextStop(before.id, skip.as_str()));
+    }
     let is = decision.next.public_state();
     if let Some(is) = is.filter(|is| is.is_outcome() && was != Some(*is)) {
         desk.draft.counts.push(Count::Outcome(is.as_str()));

@@ -8,6 +8,7 @@ use super::policy::Policy;
 use super::push;
 use super::state::{Ended, Followup, LegStatus, PushStatus, Reason, Stage};
 use crate::Ms;
+use crate::limits::Counters;
 
 /// Judges one event. Total: whatever does not fit the stage is a note or nothing.
 pub fn decide(before: &Followup, event: &Event, facts: &Facts<'_>, now: Ms, policy: &Policy) -> Decision {
@@ -45,6 +46,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) rest: Option<Box<Rest>>,
     pub(crate) left: bool,
     pub(crate) returned: bool,
+    pub(crate) counters: Option<Box<Counters>>,
     pub(crate) acked: Option<Acked>,
 }
 
@@ -60,6 +62,7 @@ impl<'a> Draft<'a> {
             rest: None,
             left: false,
             returned: false,
+            counters: None,
             acked: None,
         }
     }
@@ -79,6 +82,7 @@ impl<'a> Draft<'a> {
             rest: self.rest,
             left: self.left,
             returned: self.returned,
+            counters: self.counters,
             acked: self.acked,
         }
     }

@@ -4,6 +4,7 @@ use super::ack::Acked;
 use super::state::{Channel, Followup, Reason};
 use crate::Ms;
 use crate::ids::{DeviceId, FollowupId};
+use crate::limits::{Counters, Filled};
 use serde::{Deserialize, Serialize};
 
 /// Something for the shell to do after the commit. All of them can be derived again from the state at `wake`.
@@ -38,6 +39,8 @@ pub enum Effect {
 pub enum Alarm {
     /// A text was not sent because it was too old (P13).
     Overdue,
+    /// The workspace has come this close to a cap of its texts (S4).
+    Filled(Filled),
 }
 
 /// When to judge again, and what for.
@@ -116,6 +119,8 @@ pub struct Decision {
     pub left: bool,
     /// What was to leave certainly did not: the conversation's gap is over (D8).
     pub returned: bool,
+    /// What the caps count from now on, if it changes (S4).
+    pub counters: Option<Box<Counters>>,
     /// The answer to an ack event.
     pub acked: Option<Acked>,
 }

@@ -6,6 +6,7 @@ use crate::Ms;
 use crate::customer::ContactSource;
 use crate::device::DeviceFacts;
 use crate::ids::{DeviceId, FollowupId};
+use crate::limits::Counters;
 use crate::text::TextPlan;
 use backstop_wire::Grade;
 
@@ -43,6 +44,8 @@ pub struct Facts<'a> {
     pub engaged_at: Option<Ms>,
     /// The text that asks to be claimed; `None` = it is not planned, since there is nothing that could leave.
     pub plan: Option<&'a TextPlan>,
+    /// What the caps have counted where this text goes (S4); `None` = nobody knows, and nothing is counted.
+    pub counters: Option<Counters>,
     /// An unused id, should replies live on as a follow-up of their own.
     pub spare: FollowupId,
 }

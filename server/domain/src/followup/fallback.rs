@@ -133,7 +133,7 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
         return;
     }
     let refusal = plan.and_then(|plan| plan.refusal(d.f.kind));
-    if let Err(skip) = route(d, channel).and(refusal.map_or(Ok(()), Err)) {
+    if let Err(skip) = route(d, channel).and(refusal.map_or(Ok(()), Err)).and_then(|()| spend(d, channel)) {
         if skip == Skip::TooOld {
             d.effects.push(Effect::Alarm(Alarm::Overdue));
         }
@@ -164,6 +164,29 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
     d.note("claim", if channel == Channel::Email { "send_email" } else { "send_text" }, why, None);
 }
 
+/// S4: the last word before a text costs something. A repeat under the key of a try that was counted is one text.
+fn spend(d: &mut Draft<'_>, channel: Channel) -> Result<(), Skip> {
+    let (Channel::Text, Some(plan)) = (channel, d.facts.plan) else { return Ok(()) };
+    let limits = &d.policy.limits;
+    limits.allow(plan, d.now)?;
+    let (None, Some(counters)) = (d.f.text.counted_at, d.facts.counters) else { return Ok(()) };
+    let (counters, filled) = counters.take(&limits.caps, d.now)?;
+    d.f.text.counted_at = Some(d.now);
+    d.counters = Some(Box::new(counters));
+    d.effects.extend(filled.into_iter().map(|filled| Effect::Alarm(Alarm::Filled(filled))));
+    Ok(())
+}
+
+/// S4: what was counted certainly did not leave. Where the counters are not known it stays counted, and the next try
+/// is not counted again.
+fn give_back(d: &mut Draft<'_>, channel: Channel) {
+    let (Channel::Text, Some(counters), Some(at)) = (channel, d.facts.counters, d.f.text.counted_at) else { return };
+    if !d.f.text.left {
+        d.f.text.counted_at = None;
+        d.counters = Some(Box::new(counters.give_back(at)));
+    }
+}
+
 /// A text or email provider answered.
 pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcome: &Outcome) {
     let idempotent = d.policy.idempotent(channel);
@@ -180,11 +203,13 @@ pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcom
             d.left = true;
         }
         Outcome::TokenGone { .. } | Outcome::WrongEnvironment { .. } | Outcome::Rejected { .. } => {
-            set(d, channel, LegStatus::Failed)
+            give_back(d, channel);
+            set(d, channel, LegStatus::Failed);
         }
         Outcome::RetryAfter { after_ms, .. } => {
             // Never repeated while unknown, so this word is about its only open try.
             leg.left &= idempotent;
+            give_back(d, channel);
             again(d, channel, after_ms.unwrap_or(0));
         }
         Outcome::Unknown { .. } => unknown(d, channel),

@@ -3,6 +3,7 @@
 use super::state::Channel;
 use crate::Ms;
 use crate::device::{DeviceFacts, UnreadPolicy};
+use crate::limits::Limits;
 use crate::presence::PresencePolicy;
 use backstop_wire::{Grade, PushProvider};
 
@@ -60,6 +61,8 @@ pub struct Policy {
     pub channels: Channels,
     /// P12.
     pub services: Services,
+    /// S4.
+    pub limits: Limits,
     /// How long one claimed attempt may take, above every provider time-out.
     pub claim_ms: Ms,
     /// After this a queued channel that nobody claimed is offered again.
@@ -90,6 +93,7 @@ impl Policy {
                 text: Some(TextService { name: "capture".into(), idempotent: false }),
                 email: Some("capture".into()),
             },
+            limits: Limits::none(),
             claim_ms: 15_000,
             offer_ms: 5_000,
             retry_base_ms: 1_000,

@@ -3,6 +3,7 @@
 use super::outcome::Outcome;
 use crate::Ms;
 use crate::ids::{DeviceId, FollowupId};
+use crate::limits::Scope;
 use backstop_wire::{Environment, Grade, PushProvider};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -236,6 +237,9 @@ pub struct Leg {
     /// One of them was accepted or may have been.
     #[serde(default, skip_serializing_if = "is_false")]
     pub left: bool,
+    /// When its newest try was counted by the caps (S4); none = no try of it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub counted_at: Option<Ms>,
     /// When its status last changed.
     pub at: Ms,
     /// The provider's name.
@@ -302,6 +306,18 @@ pub enum Skip {
     NoSender,
     /// The number it would come from is not one of the account's (T6).
     SenderUnregistered,
+    /// As many texts left as may (S4).
+    Capped(Scope),
+    /// Texts to the number's country are off (S4).
+    CountryOff,
+    /// It would cost more than a text may (S4).
+    PriceTooHigh,
+    /// What it costs is not known, and a text may not cost anything (S4).
+    PriceUnknown,
+    /// Its owner is paid for what is sent there (S4).
+    PremiumNumber,
+    /// Nobody can have the number (S4).
+    UnassignedNumber,
 }
 
 /// The closed list of reasons (S7).
@@ -409,6 +425,27 @@ impl Reason {
 }
 
 impl Skip {
+    /// Whether it is a hard stop before money (S4, T6): the operator hears of each.
+    pub fn is_stop(self) -> bool {
+        match self {
+            Skip::Capped(_)
+            | Skip::CountryOff
+            | Skip::PriceTooHigh
+            | Skip::PriceUnknown
+            | Skip::PremiumNumber
+            | Skip::UnassignedNumber
+            | Skip::NoSender
+            | Skip::SenderUnregistered => true,
+            Skip::SwitchedOff
+            | Skip::NoContact
+            | Skip::NotChosen
+            | Skip::BotAuthor
+            | Skip::Purpose
+            | Skip::NoProvider
+            | Skip::TooOld => false,
+        }
+    }
+
     /// The word of the API.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -421,6 +458,16 @@ impl Skip {
             Skip::TooOld => "too_old",
             Skip::NoSender => "no_sender",
             Skip::SenderUnregistered => "sender_unregistered",
+            Skip::Capped(Scope::Number) => "capped:number",
+            Skip::Capped(Scope::Prefix) => "capped:prefix",
+            Skip::Capped(Scope::Customer) => "capped:customer",
+            Skip::Capped(Scope::Conversation) => "capped:conversation",
+            Skip::Capped(Scope::Workspace) => "capped:workspace",
+            Skip::CountryOff => "country_off",
+            Skip::PriceTooHigh => "price_too_high",
+            Skip::PriceUnknown => "price_unknown",
+            Skip::PremiumNumber => "premium_number",
+            Skip::UnassignedNumber => "unassigned_number",
         }
     }
 }
@@ -592,6 +639,7 @@ impl Leg {
             status: LegStatus::Idle,
             attempt: 0,
             left: false,
+            counted_at: None,
             at,
             provider: None,
             provider_id: None,
@@ -626,6 +674,11 @@ impl Leg {
 }
 
 impl LegStatus {
+    /// Whether there is no such way out.
+    pub fn is_skipped(self) -> bool {
+        matches!(self, LegStatus::Skipped(_))
+    }
+
     /// Whether something will still happen to it by itself.
     pub fn is_moving(self) -> bool {
         matches!(self, LegStatus::Queued(_) | LegStatus::Claimed(_) | LegStatus::Retry(_) | LegStatus::Unknown(_))

@@ -26,6 +26,7 @@ fn state(stage: &Stage, push: Option<&Push>, text: LegStatus, email: LegStatus) 
         provider: Some("capture".into()),
         provider_id: Some(String::new()),
         left: true,
+        counted_at: None,
         error: None,
         segments: None,
     };

@@ -274,7 +274,7 @@ impl Family {
                     assert!(matches!(decision.next.leg(*channel).status, LegStatus::Queued(_)));
                     assert!(matches!(decision.next.stage, Stage::FallingBack { .. } | Stage::FellBack { .. }), "P8");
                 }
-                Effect::Alarm(Alarm::Overdue) => {}
+                Effect::Alarm(_) => {}
             }
         }
     }

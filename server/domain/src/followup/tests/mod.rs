@@ -3,6 +3,7 @@
 mod ack;
 mod fallback;
 mod invariants;
+mod limits;
 mod replies;
 mod start;
 mod text;
@@ -12,6 +13,7 @@ use crate::Ms;
 use crate::customer::ContactSource;
 use crate::device::{DeviceFacts, Standing};
 use crate::ids::{DeviceId, FollowupId};
+use crate::limits::Counters;
 use crate::text::TextPlan;
 use backstop_wire::{Alerts, Environment, Grade, PushProvider};
 
@@ -31,6 +33,8 @@ pub(super) struct Case {
     pub(super) wrote: bool,
     pub(super) left_at: Option<Ms>,
     pub(super) engaged_at: Option<Ms>,
+    pub(super) plan: Option<TextPlan>,
+    pub(super) counters: Option<Counters>,
     pub(super) f: Followup,
     /// Everything that was to be done so far.
     pub(super) effects: Vec<Effect>,
@@ -95,6 +99,8 @@ impl Case {
             wrote: true,
             left_at: None,
             engaged_at: None,
+            plan: None,
+            counters: None,
             last: unchanged(&blank),
             f: blank,
             effects: Vec::new(),
@@ -129,7 +135,8 @@ impl Case {
             wrote: self.wrote,
             left_at: self.left_at,
             engaged_at: self.engaged_at,
-            plan: None,
+            plan: self.plan.as_ref(),
+            counters: self.counters,
             spare: FollowupId(77),
         }
     }
@@ -178,6 +185,9 @@ impl Case {
         }
         if decision.returned {
             self.left_at = None;
+        }
+        if let Some(counters) = &decision.counters {
+            self.counters = Some(**counters);
         }
         self.last = decision;
         self
@@ -283,6 +293,7 @@ pub(super) fn unchanged(f: &Followup) -> Decision {
         rest: None,
         left: false,
         returned: false,
+        counters: None,
         acked: None,
     }
 }
