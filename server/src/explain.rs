@@ -175,6 +175,7 @@ fn leg_sentence(channel: Channel, leg: &Leg) -> Option<String> {
         LegStatus::Accepted => "was taken by the provider",
         LegStatus::Delivered => "was delivered",
         LegStatus::Unknown(_) => "may have left; a report is awaited",
+        LegStatus::Asking(_) => "may have left; the provider is asked for it",
         LegStatus::Unresolved => "may have left; nobody will ever say",
         LegStatus::Failed => "failed for good",
         LegStatus::Stopped => "was stopped before it left",
@@ -203,6 +204,7 @@ fn skipped(skip: Skip) -> &'static str {
         Skip::PriceUnknown => "what it costs is not known, and the workspace has set a maximum price",
         Skip::PremiumNumber => "its number is one whose owner is paid for what is sent there",
         Skip::UnassignedNumber => "nobody can have its number",
+        Skip::OptedOut => "the number opted out of texts",
     }
 }
 
@@ -291,6 +293,7 @@ mod tests {
             engaged_at: None,
             plan: None,
             counters: None,
+            opted_out: false,
             spare: FollowupId(2),
         }
     }

@@ -11,12 +11,12 @@ use crate::engine::Engine;
 use crate::engine::desk::Handed;
 use crate::engine::outcome::{Claim, Claimed, PushAnswered};
 use crate::failpoint::{Point, hit};
-use crate::providers::{Providers, PushProvider, TextSend};
+use crate::providers::{Providers, PushProvider, TextQuery, TextSend};
 use crate::store::{FollowupRow, Row, Store, StoreError};
 use crate::vault::Vault;
 use crate::workspace::{Busy, Workspace};
 use backstop_domain::Ms;
-use backstop_domain::followup::{Channel, Effect, Event, Outcome};
+use backstop_domain::followup::{Channel, Effect, Event, Found, Mark, Outcome};
 use backstop_domain::ids::DeviceId;
 use backstop_wire::PushProvider as Via;
 use std::future::poll_fn;
@@ -74,6 +74,7 @@ struct Task {
 enum What {
     Push { device: DeviceId, attempt: u32, covers: u16, expires_at: Ms },
     Fallback(Channel),
+    Ask { attempt: u32, inquiry: u8, since: Ms, mark: Mark },
 }
 
 /// Held until what came of an effect is durable: who drains and who waits for a workspace to settle see it.
@@ -126,8 +127,9 @@ impl Performer {
             }
             Effect::Offer(Channel::Email) => (&self.emails, What::Fallback(Channel::Email)),
             Effect::Offer(channel) => (&self.texts, What::Fallback(channel)),
-            // A claim's send is performed by the hand that claimed it.
-            Effect::Send { .. } | Effect::Alarm(_) => return,
+            Effect::Ask { attempt, inquiry, since, mark } => (&self.texts, What::Ask { attempt, inquiry, since, mark }),
+            // A claim's send is performed by the hand that claimed it, the others by the commit itself.
+            Effect::Send { .. } | Effect::Suppress | Effect::Alarm(_) => return,
         };
         self.load.sending.fetch_add(1, Ordering::AcqRel);
         let under_way = UnderWay { _busy: workspace.activity.begin(), _count: Count(Arc::clone(&self.load)) };
@@ -229,30 +231,41 @@ async fn fallback_loop(engine: Engine, shop: Shop, mut queue: mpsc::Receiver<Tas
         let Some(task) = queue.recv().await else { return };
         let (engine, shop) = (engine.clone(), shop.clone());
         tokio::spawn(async move {
-            fall_back(&engine, &shop, task).await;
+            match task.what {
+                What::Fallback(channel) => fall_back(&engine, &shop, &task, channel).await,
+                What::Ask { attempt, inquiry, since, mark } => {
+                    let found = inquire(&engine, &shop, &task, since, mark).await;
+                    tell(&engine, &task, Event::Asked { attempt, inquiry, found }).await;
+                }
+                What::Push { .. } => {}
+            }
             drop(permit);
         });
     }
 }
 
-async fn fall_back(engine: &Engine, shop: &Shop, task: Task) {
-    let What::Fallback(channel) = task.what else { return };
+async fn fall_back(engine: &Engine, shop: &Shop, task: &Task, channel: Channel) {
     hit(Point::FallbackClaims);
-    let (claim, outcome) = match channel {
+    let event = match channel {
         Channel::Email => {
             let Claimed::Yes(claim) = engine.claim(&task.ws, task.row.id, channel, None).await else { return };
             hit(Point::FallbackClaimed);
-            (claim, send_email(engine, shop, &task, claim).await)
+            let outcome = send_email(engine, shop, task, claim).await;
+            Event::FallbackAnswered { channel, attempt: claim.attempt, outcome }
         }
         Channel::Text | Channel::Push => {
-            let Some((claim, text)) = claim_text(engine, shop, &task).await else { return };
+            let Some((claim, text)) = claim_text(engine, shop, task).await else { return };
             hit(Point::FallbackClaimed);
-            (claim, send_text(engine, shop, &task, claim, text).await)
+            send_text(engine, shop, task, claim, text).await
         }
     };
     hit(Point::FallbackSent);
-    let event = Event::FallbackAnswered { channel, attempt: claim.attempt, outcome };
-    // Nobody else knows it: it is offered until it is stored.
+    tell(engine, task, event).await;
+    hit(Point::FallbackStored);
+}
+
+/// Nobody else knows it: it is offered until it is stored.
+async fn tell(engine: &Engine, task: &Task, event: Event) {
     while let Err(error) = engine.said(&task.ws, task.row.id, event.clone()).await {
         tracing::error!(followup = %task.row.id, %error, "an outcome waits for the store");
         // A row that does not read takes no outcome, and this hand is needed elsewhere.
@@ -261,7 +274,6 @@ async fn fall_back(engine: &Engine, shop: &Shop, task: Task) {
         }
         pause(STORE_RETRY).await;
     }
-    hit(Point::FallbackStored);
 }
 
 /// How long a send may take to end within its claim; `Err` = what stands in for it, since too little is left.
@@ -289,21 +301,51 @@ async fn claim_text(engine: &Engine, shop: &Shop, task: &Task) -> Option<(Claim,
     None
 }
 
-async fn send_text(
-    engine: &Engine,
-    shop: &Shop,
-    task: &Task,
-    claim: Claim,
-    text: Result<TextSend, Outcome>,
-) -> Outcome {
-    let Some(provider) = &shop.providers.text else { return Outcome::Rejected { error: "no_provider".into() } };
-    match text.and_then(|send| Ok((send, time_left(engine, task, claim)?))) {
-        Ok((send, left)) => {
-            let outcome = tokio::time::timeout(left, provider.send(&send)).await;
-            counted(provider.name(), outcome.unwrap_or_else(|_| timed_out()))
+async fn send_text(engine: &Engine, shop: &Shop, task: &Task, claim: Claim, text: Result<TextSend, Outcome>) -> Event {
+    let attempt = claim.attempt;
+    let answered = |outcome| Event::FallbackAnswered { channel: Channel::Text, attempt, outcome };
+    let Some(provider) = &shop.providers.text else {
+        return answered(Outcome::Rejected { error: "no_provider".into() });
+    };
+    let (send, left) = match text.and_then(|send| Ok((send, time_left(engine, task, claim)?))) {
+        Ok(ready) => ready,
+        Err(error) => return answered(error),
+    };
+    let outcome = tokio::time::timeout(left, provider.send(&send)).await;
+    match counted(provider.name(), outcome.unwrap_or_else(|_| timed_out())) {
+        Outcome::Unknown { error } if provider.can_find() => {
+            let mark = |text: &str| shop.vault.mark(task.ws.id, text);
+            Event::MayHaveLeft { attempt, error, mark: Mark { number: mark(&send.to), body: mark(&plain(&send.text)) } }
         }
-        Err(error) => error,
+        outcome => answered(outcome),
     }
+}
+
+/// A text as it is told from others: a provider may be free with spaces and line breaks.
+fn plain(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Asks the provider for a text that may have left.
+async fn inquire(engine: &Engine, shop: &Shop, task: &Task, since: Ms, mark: Mark) -> Found {
+    let (vault, ws) = (&shop.vault, task.ws.id);
+    let Some(provider) = &shop.providers.text else { return Found::Unclear };
+    // Another number by now says nothing of what went to the one before.
+    let Some(to) = parcel::number(shop, &task.row).await.filter(|to| vault.mark(ws, to) == mark.number) else {
+        return Found::Unclear;
+    };
+    let is_it = |text: &str| vault.mark(ws, &plain(text)) == mark.body;
+    let query = TextQuery { to: &to, age_ms: engine.clocks().now_ms(ws) - since, is_it: &is_it };
+    let Some(finding) = provider.find(&query) else { return Found::Unclear };
+    let found = tokio::time::timeout(SEND_TIMEOUT, finding).await.unwrap_or(Found::Unclear);
+    let label = match &found {
+        Found::Taken { .. } | Found::Delivered { .. } | Found::Failed { .. } => "found",
+        Found::Absent => "absent",
+        Found::Unclear => "unclear",
+    };
+    metrics::counter!("backstop_provider_inquiries_total", "provider" => provider.name(), "found" => label)
+        .increment(1);
+    found
 }
 
 async fn send_email(engine: &Engine, shop: &Shop, task: &Task, claim: Claim) -> Outcome {

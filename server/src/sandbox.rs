@@ -17,7 +17,7 @@ use crate::providers::capture::{Capture, CapturedPush, Channel, Report};
 use crate::store::{Key, Row, StoreError};
 use crate::workspace::Workspace;
 use axum::Router;
-use backstop_domain::followup::{self, LegStatus};
+use backstop_domain::followup::{self, Event, LegStatus};
 use backstop_domain::ids::FollowupId;
 use phones::Yard;
 use std::collections::HashMap;
@@ -121,7 +121,14 @@ fn failed(inner: &Weak<Inner>, report: Report) {
     tokio::spawn(async move {
         if let Ok(Some(ws)) = inner.api.registry.by_id(yard.workspace).await {
             answered(&inner, &ws, id, channel).await;
-            if let Err(error) = inner.api.engine.reported(&ws, id, channel, false, Some(report.error)).await {
+            let failure = Event::Reported {
+                channel,
+                attempt: report.attempt,
+                delivered: false,
+                provider_id: None,
+                error: Some(report.error),
+            };
+            if let Err(error) = inner.api.engine.reported(&ws, id, failure).await {
                 tracing::warn!(followup = %id, %error, "a captured failure report was not stored");
             }
         }

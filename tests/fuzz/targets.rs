@@ -4,7 +4,9 @@ use backstop_core::PushClient;
 use backstop_domain::Ms;
 use backstop_domain::customer::ContactSource;
 use backstop_domain::device::{DeviceFacts, Standing};
-use backstop_domain::followup::{Channel, Event, Facts, Followup, Outcome, Policy, Reason, decide, wake};
+use backstop_domain::followup::{
+    Channel, Event, Facts, Followup, Found, Mark, Outcome, Policy, Reason, decide, wake,
+};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_server::http::fuzzing;
 use backstop_server::identity::{Claim, customer_hash, prove};
@@ -178,6 +180,7 @@ fn stored_followup(data: &[u8]) {
         engaged_at: None,
         plan: None,
         counters: None,
+        opted_out: false,
         spare: FollowupId(9),
     };
     let _ = wake(&stored);
@@ -204,9 +207,15 @@ fn events() -> Vec<Event> {
     let later = || Outcome::RetryAfter { after_ms: None, error: "busy".into() };
     for channel in [Channel::Text, Channel::Email] {
         events.push(Event::Claiming(channel));
-        events.push(Event::Reported { channel, delivered: false, error: None });
+        for delivered in [false, true] {
+            events.push(Event::Reported { channel, attempt: 1, delivered, provider_id: None, error: None });
+        }
         events.push(Event::FallbackAnswered { channel, attempt: 1, outcome: unknown() });
         events.push(Event::FallbackAnswered { channel, attempt: 1, outcome: later() });
+    }
+    events.push(Event::MayHaveLeft { attempt: 1, error: "timeout".into(), mark: Mark { number: 1, body: 1 } });
+    for found in [Found::Absent, Found::Taken { provider_id: None }] {
+        events.push(Event::Asked { attempt: 1, inquiry: 2, found });
     }
     events.push(Event::PushAnswered { device: DEVICE, attempt: 1, outcome: unknown() });
     events.push(Event::PushAnswered { device: DEVICE, attempt: 1, outcome: later() });

@@ -86,6 +86,7 @@ impl Search {
             retry_base_ms: TICK_MS,
             retry_max_ms: TICK_MS,
             report_wait_ms: TICK_MS,
+            ask_after_ms: TICK_MS,
             services,
             ..sandbox
         }

@@ -46,6 +46,7 @@ impl Model {
             engaged_at: None,
             plan: None,
             counters: None,
+            opted_out: false,
             spare: FollowupId(store.rows.len() as i64 + 1),
         }
     }
@@ -246,7 +247,8 @@ pub(crate) fn hand(node: &mut Node, row: usize, next: &Followup, effects: &[Effe
                 let (device, attempt, covers) = (*device, *attempt, *covers);
                 Hand::Push { row, device, attempt, covers, expires_at: *expires_at, until }
             }
-            Effect::Alarm(_) => continue,
+            // Its text provider cannot be asked.
+            Effect::Ask { .. } | Effect::Suppress | Effect::Alarm(_) => continue,
         };
         if !node.hands.contains(&hand) {
             node.hands.push(hand);

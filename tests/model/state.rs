@@ -3,7 +3,7 @@
 use crate::design::Budget;
 use crate::oracle::Broken;
 use backstop_domain::Ms;
-use backstop_domain::followup::{Channel, Decision, Event, Followup, Leg, LegStatus, PublicState, Push, PushStatus};
+use backstop_domain::followup::{Channel, Decision, Event, Followup, Inquiry, Leg, LegStatus, PublicState, Push, PushStatus};
 use backstop_domain::followup::{Stage, Wake, WakeReason};
 use backstop_domain::ids::DeviceId;
 use backstop_wire::Grade;
@@ -260,6 +260,9 @@ impl<H: Hasher> Seen<'_, H> {
         if let LegStatus::Queued(at) | LegStatus::Claimed(at) | LegStatus::Retry(at) | LegStatus::Unknown(at) = status {
             ahead(*at, self.now).hash(self.hasher);
         }
+        if let LegStatus::Asking(Inquiry { at, until, asked, absent, since: _, mark: _ }) = status {
+            (ahead(*at, self.now), ahead(*until, self.now), asked, absent).hash(self.hasher);
+        }
     }
 
     fn event(&mut self, event: &Event) {
@@ -273,7 +276,9 @@ impl<H: Hasher> Seen<'_, H> {
             }
             Event::Acked { device, covers, grade, .. } => (device, covers, rank(*grade)).hash(self.hasher),
             Event::Claiming(channel) => channel.hash(self.hasher),
-            Event::Reported { channel, delivered, .. } => (channel, delivered).hash(self.hasher),
+            Event::Reported { channel, attempt, delivered, .. } => (channel, attempt, delivered).hash(self.hasher),
+            Event::MayHaveLeft { attempt, .. } => attempt.hash(self.hasher),
+            Event::Asked { attempt, inquiry, found } => (attempt, inquiry, discriminant(found)).hash(self.hasher),
             Event::Woke
             | Event::AckedByNewer { .. }
             | Event::DeviceLost { .. }

@@ -191,7 +191,7 @@ impl Model {
             for delivered in [true, false] {
                 let free = delivered || state.left.faults > 0;
                 if world.report.map_or(free, |said| said == delivered) {
-                    events.push(Event::Reported { channel: Channel::Text, delivered, error: None });
+                    events.push(reported(state, row, delivered));
                 }
             }
         }
@@ -375,6 +375,12 @@ fn check(state: &mut State, node: usize, at: usize) -> Option<()> {
         state.nodes[node].hands.remove(at);
     }
     Some(())
+}
+
+/// The report of the newest try.
+fn reported(state: &State, row: usize, delivered: bool) -> Event {
+    let attempt = state.store.rows[row].state.text.attempt;
+    Event::Reported { channel: Channel::Text, attempt, delivered, provider_id: None, error: None }
 }
 
 /// Takes out of the node's memory what the event came from; `false` = it came from elsewhere.

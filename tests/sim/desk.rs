@@ -172,6 +172,7 @@ impl<'a> Desk<'a> {
             engaged_at: who.engaged_at,
             plan: None,
             counters: None,
+            opted_out: false,
             spare: FollowupId(spare),
         }
     }

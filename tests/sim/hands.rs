@@ -10,7 +10,7 @@ use crate::provider::{self, Fate, Mood};
 use crate::work::{Receipt, Work};
 use crate::world::{Action, MINUTE, Send, World};
 use backstop_domain::Ms;
-use backstop_domain::followup::{Channel, Effect, Outcome};
+use backstop_domain::followup::{Channel, Effect, Found, Outcome};
 
 /// Kept of a claim for storing the outcome.
 const CLAIM_REST_MS: Ms = 1_000;
@@ -22,6 +22,7 @@ const MIN_SEND_MS: Ms = 2_000;
 pub(crate) enum Task {
     Push { followup: i64, device: usize, attempt: u32, covers: u16, expires_at: Ms },
     Fallback { followup: i64, channel: Channel },
+    Ask { followup: i64, attempt: u32, inquiry: u8 },
 }
 
 impl World {
@@ -32,8 +33,9 @@ impl World {
                 Task::Push { followup, device, attempt, covers, expires_at }
             }
             Effect::Offer(channel) => Task::Fallback { followup, channel },
-            // A claim's send is performed by the hand that claimed it.
-            Effect::Send { .. } => return,
+            Effect::Ask { attempt, inquiry, .. } => Task::Ask { followup, attempt, inquiry },
+            // A claim's send is performed by the hand that claimed it; no number opts out here.
+            Effect::Send { .. } | Effect::Suppress => return,
             Effect::Alarm(_) => return self.oracle.reach("alarm"),
         };
         if self.mishap(30) {
@@ -51,6 +53,10 @@ impl World {
         match task {
             Task::Push { followup, device, attempt, covers, expires_at } => {
                 self.push(node, epoch, Receipt { followup, device, covers }, attempt, expires_at)
+            }
+            Task::Ask { followup, attempt, inquiry } => {
+                self.ask(node, epoch, followup, attempt, inquiry);
+                Ok(())
             }
             Task::Fallback { followup, channel } => {
                 let Some(row) = self.store.followup(followup) else { return Ok(()) };
@@ -155,7 +161,7 @@ impl World {
         let (taken, label) = (fate.taken_after_ms.is_some(), fate.outcome.label());
         self.say(format_args!("send {channel:?} {followup} (try {attempt}): taken {taken}, says {label}"));
         if let Some(after_ms) = fate.taken_after_ms {
-            self.at(self.now + after_ms, Action::Taken { followup, channel });
+            self.at(self.now + after_ms, Action::Taken { followup, channel, attempt });
         }
         self.outcome(node, epoch, send, fate.outcome, fate.after_ms);
         Ok(())
@@ -174,22 +180,57 @@ impl World {
         if self.is(Mutant::BlindResend) && matches!(outcome, Outcome::Unknown { .. }) {
             outcome = Outcome::RetryAfter { after_ms: None, error: "timeout".into() };
         }
-        let work = Work::Said { followup, channel, attempt, outcome };
+        let work = match outcome {
+            Outcome::Unknown { .. } if channel == Channel::Text && self.asks[workspace] => {
+                Work::MayHaveLeft { followup, attempt }
+            }
+            outcome => Work::Said { followup, channel, attempt, outcome },
+        };
         let job = Box::new(Job::new(workspace, work, From::Hand));
         self.at(self.now + after_ms, Action::Enqueue { node, epoch, job });
     }
 
+    /// The provider is asked for a text that may have left: it knows what it took so far, if it answers.
+    fn ask(&mut self, node: usize, epoch: u32, followup: i64, attempt: u32, inquiry: u8) {
+        let Some(workspace) = self.store.followup(followup).map(|row| row.workspace) else { return };
+        self.oracle.reach("asked");
+        let is_there = self.texts.contains(&(followup, attempt));
+        let found = match is_there {
+            _ if self.mishap(1_000) => Found::Unclear,
+            true => Found::Taken { provider_id: Some("p".into()) },
+            false => Found::Absent,
+        };
+        if found == Found::Absent {
+            self.oracle.absent(followup, attempt, inquiry);
+        } else if is_there {
+            self.oracle.reach("found by asking");
+        }
+        let work = match found {
+            Found::Absent if self.is(Mutant::AskedOnce) => {
+                let outcome = Outcome::RetryAfter { after_ms: None, error: "not_found".into() };
+                Work::Said { followup, channel: Channel::Text, attempt, outcome }
+            }
+            found => Work::Asked { followup, attempt, inquiry, found },
+        };
+        let job = Box::new(Job::new(workspace, work, From::Nobody));
+        let after_ms = self.rng.between(20, 12_000);
+        self.at(self.now + after_ms, Action::Enqueue { node, epoch, job });
+    }
+
     /// A provider takes it: from here on the customer will see it. Later it may report, or not, or twice.
-    pub(crate) fn taken(&mut self, followup: i64, channel: Channel) -> Verdict {
+    pub(crate) fn taken(&mut self, followup: i64, channel: Channel, attempt: u32) -> Verdict {
         let Some(row) = self.store.followup(followup) else {
             return Err(format!("{followup} was sent and is not stored"));
         };
         let workspace = row.workspace;
         let policy = &self.policies[workspace];
         self.oracle.accepted(row, followup, channel, policy)?;
+        if channel == Channel::Text {
+            self.texts.insert((followup, attempt));
+        }
         for (after_ms, delivered) in provider::reports(&mut self.rng) {
             self.oracle.reach("report");
-            let work = Box::new(Work::Reported { followup, channel, delivered });
+            let work = Box::new(Work::Reported { followup, channel, attempt, delivered });
             self.at(self.now + after_ms, Action::Deliver { workspace, work });
         }
         Ok(())

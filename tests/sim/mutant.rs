@@ -11,6 +11,8 @@ pub(crate) enum Mutant {
     DeadlinesFirst,
     /// Takes a text that may have left for one that did not.
     BlindResend,
+    /// Takes a text that its provider does not find for one that did not leave, at the first look.
+    AskedOnce,
     /// Takes an expired claim for one whose bytes never left: a lease.
     LeaseOnly,
     /// Writes rows whatever their version.
@@ -59,11 +61,12 @@ pub(crate) enum Mutant {
     OverdueForgotten,
 }
 
-pub(crate) const MUTANTS: [Mutant; 27] = [
+pub(crate) const MUTANTS: [Mutant; 28] = [
     Mutant::ClaimAfterSend,
     Mutant::AckAfterDecision,
     Mutant::DeadlinesFirst,
     Mutant::BlindResend,
+    Mutant::AskedOnce,
     Mutant::LeaseOnly,
     Mutant::NoVersions,
     Mutant::BuildsOnAir,

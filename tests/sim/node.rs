@@ -138,8 +138,8 @@ impl World {
         if !self.is_alive(node, epoch) {
             return;
         }
-        if let (From::Hand, Work::Said { followup, channel, attempt, .. }) = (job.from, &job.work) {
-            self.oracle.heard(*followup, *channel, *attempt, node);
+        if let (From::Hand, Some((followup, channel, attempt))) = (job.from, job.work.outcome_of()) {
+            self.oracle.heard(followup, channel, attempt, node);
         }
         self.nodes[node].queue.push(job);
         self.rouse(node);
@@ -442,9 +442,9 @@ impl World {
 
     /// Nobody else knows an outcome: it is offered until it is stored.
     fn stored_or_again(&mut self, node: usize, job: Job, stored: bool) {
-        let Work::Said { followup, channel, attempt, .. } = &job.work else { return };
+        let Some((followup, channel, attempt)) = job.work.outcome_of() else { return };
         if stored {
-            self.oracle.outcome_stored(*followup, *channel, *attempt);
+            self.oracle.outcome_stored(followup, channel, attempt);
         } else if !self.is(Mutant::OutcomeDropped) {
             self.oracle.reach("outcome offered again");
             let epoch = self.nodes[node].epoch;

@@ -56,6 +56,8 @@ struct Leg {
     taken: u32,
     /// Tries of which a definite failure is known.
     definite: BTreeSet<u32>,
+    /// The try that its provider first did not find, and at which question.
+    absent: Option<(u32, u8)>,
     /// The `Retry-After` of its newest try, if a provider named one.
     asked: Option<(u32, Ms)>,
     /// The same once the server has heard it.
@@ -186,6 +188,20 @@ impl Oracle {
     /// This try certainly did not leave.
     pub(crate) fn definite(&mut self, id: i64, channel: Channel, attempt: u32) {
         self.leg(id, channel).definite.insert(attempt);
+    }
+
+    /// Its provider knows nothing of this try: twice, and it certainly did not leave. That it takes none of it later is
+    /// judged by what customers get.
+    pub(crate) fn absent(&mut self, id: i64, attempt: u32, inquiry: u8) {
+        let leg = self.leg(id, Channel::Text);
+        match leg.absent {
+            Some((of, first)) if of == attempt && first < inquiry => {
+                leg.definite.insert(attempt);
+                self.reach("not found twice");
+            }
+            Some((of, _)) if of == attempt => {}
+            _ => leg.absent = Some((attempt, inquiry)),
+        }
     }
 
     /// A provider names the time of the next try.

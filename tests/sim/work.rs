@@ -5,7 +5,8 @@ use crate::mutant::Mutant;
 use crate::store::{ConversationRow, CustomerRow, FollowupRow, Key, MessageRow, Row};
 use backstop_domain::Ms;
 use backstop_domain::followup::{
-    self, AckVerdict, AuthorKind, Channel, Effect, Event, Kind, LegStatus, NewReply, Outcome, Reason, Reply,
+    self, AckVerdict, AuthorKind, Channel, Effect, Event, Found, Kind, LegStatus, Mark, NewReply, Outcome, Reason,
+    Reply,
 };
 use backstop_domain::ids::DeviceId;
 use backstop_domain::presence::Presence;
@@ -45,7 +46,9 @@ pub(crate) enum Work {
     PushAnswered { followup: i64, device: usize, attempt: u32, token: u64, outcome: Outcome },
     Claiming { followup: i64, channel: Channel },
     Said { followup: i64, channel: Channel, attempt: u32, outcome: Outcome },
-    Reported { followup: i64, channel: Channel, delivered: bool },
+    MayHaveLeft { followup: i64, attempt: u32 },
+    Asked { followup: i64, attempt: u32, inquiry: u8, found: Found },
+    Reported { followup: i64, channel: Channel, attempt: u32, delivered: bool },
 }
 
 /// What a piece of work came to, for whoever waits.
@@ -85,6 +88,15 @@ impl Work {
         }
     }
 
+    /// Of which send it tells what became of it.
+    pub(crate) fn outcome_of(&self) -> Option<(i64, Channel, u32)> {
+        match self {
+            Work::Said { followup, channel, attempt, .. } => Some((*followup, *channel, *attempt)),
+            Work::MayHaveLeft { followup, attempt } => Some((*followup, Channel::Text, *attempt)),
+            _ => None,
+        }
+    }
+
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Work::Post(_) => "post",
@@ -100,6 +112,8 @@ impl Work {
             Work::PushAnswered { .. } => "push answered",
             Work::Claiming { .. } => "claiming",
             Work::Said { .. } => "said",
+            Work::MayHaveLeft { .. } => "may have left",
+            Work::Asked { .. } => "asked",
             Work::Reported { .. } => "reported",
         }
     }
@@ -134,9 +148,17 @@ impl Work {
                 let event = Event::FallbackAnswered { channel: *channel, attempt: *attempt, outcome: outcome.clone() };
                 desk.judge(*followup, &event);
             }
-            Work::Reported { followup, channel, delivered } => {
-                let report = Event::Reported { channel: *channel, delivered: *delivered, error: None };
-                desk.judge(*followup, &report);
+            Work::MayHaveLeft { followup, attempt } => {
+                let mark = Mark { number: 1, body: 1 };
+                desk.judge(*followup, &Event::MayHaveLeft { attempt: *attempt, error: "timeout".into(), mark });
+            }
+            Work::Asked { followup, attempt, inquiry, found } => {
+                let event = Event::Asked { attempt: *attempt, inquiry: *inquiry, found: found.clone() };
+                desk.judge(*followup, &event);
+            }
+            Work::Reported { followup, channel, attempt, delivered } => {
+                let (channel, attempt, delivered) = (*channel, *attempt, *delivered);
+                desk.judge(*followup, &Event::Reported { channel, attempt, delivered, provider_id: None, error: None });
             }
         }
         answered
@@ -334,7 +356,7 @@ fn claim(desk: &mut Desk<'_>, id: i64, channel: Channel) -> Option<(u32, Ms)> {
     let judged = desk.judge(id, &Event::Claiming(channel))?;
     let attempt = judged.effects.iter().find_map(|effect| match effect {
         Effect::Send { attempt, .. } => Some(*attempt),
-        Effect::SendPush { .. } | Effect::Offer(_) | Effect::Alarm(_) => None,
+        _ => None,
     })?;
     match desk.followup(id)?.state.leg(channel).status {
         LegStatus::Claimed(until) => Some((attempt, until)),

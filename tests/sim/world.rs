@@ -12,7 +12,7 @@ use crate::trace::Trace;
 use crate::work::{Receipt, Work, blank_customer};
 use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Policy, TextService};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 pub(crate) const EPOCH_MS: Ms = 1_795_370_400_000;
@@ -32,7 +32,7 @@ pub(crate) enum Action {
     Hand { node: usize, epoch: u32, task: Task },
     Enqueue { node: usize, epoch: u32, job: Box<Job> },
     Send { node: usize, epoch: u32, send: Send },
-    Taken { followup: i64, channel: Channel },
+    Taken { followup: i64, channel: Channel, attempt: u32 },
     Sweep,
     Restart { node: usize },
     Resume,
@@ -97,6 +97,10 @@ pub(crate) struct World {
     pub(crate) nodes: Vec<Node>,
     pub(crate) phones: Vec<Phone>,
     pub(crate) policies: Vec<Policy>,
+    /// Workspaces whose text provider can be asked for what it took.
+    pub(crate) asks: Vec<bool>,
+    /// Texts that their provider took: follow-up, try.
+    pub(crate) texts: BTreeSet<(i64, u32)>,
     pub(crate) workspace_of: Vec<usize>,
     pub(crate) customer_of: Vec<usize>,
     pub(crate) conversations_of: Vec<Vec<usize>>,
@@ -130,6 +134,8 @@ impl World {
             nodes: Vec::new(),
             phones: Vec::new(),
             policies: Vec::new(),
+            asks: Vec::new(),
+            texts: BTreeSet::new(),
             workspace_of: Vec::new(),
             customer_of: Vec::new(),
             conversations_of: Vec::new(),
@@ -155,6 +161,8 @@ impl World {
         for _ in 0..self.rng.between(1, 4) {
             let policy = self.policy();
             self.policies.push(policy);
+            let asks = self.rng.chance(600);
+            self.asks.push(asks);
             self.messages.push(0);
         }
         let policy_count = self.policies.len();
@@ -318,7 +326,7 @@ impl World {
             Action::Hand { node, epoch, task } => return self.hand(node, epoch, task),
             Action::Enqueue { node, epoch, job } => self.enqueue(node, epoch, *job),
             Action::Send { node, epoch, send } => return self.send(node, epoch, send),
-            Action::Taken { followup, channel } => return self.taken(followup, channel),
+            Action::Taken { followup, channel, attempt } => return self.taken(followup, channel, attempt),
             Action::Sweep => self.sweep(),
             Action::Restart { node } => self.restart(node),
             Action::Resume => self.resume(),

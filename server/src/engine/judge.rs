@@ -72,7 +72,7 @@ pub(crate) struct Judged {
 fn sends(effects: &[Effect]) -> Option<u32> {
     effects.iter().find_map(|effect| match effect {
         Effect::Send { attempt, .. } => Some(*attempt),
-        Effect::SendPush { .. } | Effect::Offer(_) | Effect::Alarm(_) => None,
+        Effect::SendPush { .. } | Effect::Offer(_) | Effect::Ask { .. } | Effect::Suppress | Effect::Alarm(_) => None,
     })
 }
 
@@ -125,6 +125,7 @@ pub(crate) fn facts<'a>(
         engaged_at: customer.and_then(|c| c.engaged_at),
         plan: None,
         counters: None,
+        opted_out: false,
         spare,
     }
 }
@@ -201,6 +202,8 @@ fn hand(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: &FollowupRow, effects: Ve
     let row = Arc::new(row.clone());
     for effect in effects {
         match effect {
+            // Staged with the decision itself.
+            Effect::Suppress => {}
             Effect::Alarm(Alarm::Overdue) => desk.draft.counts.push(Count::Alarm("overdue_text")),
             Effect::Alarm(Alarm::Filled(filled)) => desk.draft.counts.push(Count::Filled(ws.id, filled)),
             effect => {

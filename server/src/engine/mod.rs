@@ -278,15 +278,8 @@ impl Engine {
     }
 
     /// A provider's later word about a text or email.
-    pub async fn reported(
-        &self,
-        ws: &Arc<Workspace>,
-        id: FollowupId,
-        channel: Channel,
-        delivered: bool,
-        error: Option<String>,
-    ) -> Result<(), EngineError> {
-        Ok(self.said(ws, id, Event::Reported { channel, delivered, error }).await?)
+    pub async fn reported(&self, ws: &Arc<Workspace>, id: FollowupId, word: Event) -> Result<(), EngineError> {
+        Ok(self.said(ws, id, word).await?)
     }
 
     pub(crate) async fn said(&self, ws: &Arc<Workspace>, id: FollowupId, event: Event) -> Result<(), StoreError> {

@@ -219,7 +219,7 @@ fn leg(channel: &'static str, leg: &Leg) -> Option<DeliveryView> {
         LegStatus::Claimed(_) => ("claimed", None),
         LegStatus::Accepted => ("accepted", None),
         LegStatus::Delivered => ("delivered", None),
-        LegStatus::Unknown(_) | LegStatus::Unresolved => ("unknown", None),
+        LegStatus::Unknown(_) | LegStatus::Asking(_) | LegStatus::Unresolved => ("unknown", None),
         LegStatus::Failed => ("failed", None),
         LegStatus::Stopped => ("stopped", None),
     };

@@ -109,6 +109,14 @@ fn pushed(row: &FollowupRow, device: DeviceId) -> Option<&PushState> {
     row.state.pushes.iter().find(|push| push.device == device)
 }
 
+/// The customer's number as it is now.
+pub(super) async fn number(shop: &Shop, row: &FollowupRow) -> Option<String> {
+    let key = Key::Customer(row.workspace, row.customer_id.clone());
+    let rows = load(shop, vec![key.clone()]).await.ok()?;
+    let customer = rows.get(&key).and_then(Row::as_customer)?;
+    open_contact(&unwrap(&shop.vault, customer).ok()?, customer).ok()?.phone
+}
+
 /// The email of a follow-up: every reply the customer has not seen.
 pub(super) async fn email(
     shop: &Shop,

@@ -11,7 +11,7 @@ mod transport;
 
 pub use check::{CheckError, Checked, Checking, Fault};
 
-use backstop_domain::followup::{Outcome, Services, TextService};
+use backstop_domain::followup::{Found, Outcome, Services, TextService};
 use backstop_domain::text::Senders;
 use backstop_wire::{Environment, Push};
 use std::pin::Pin;
@@ -62,6 +62,16 @@ pub struct TextSend {
     pub text: String,
 }
 
+/// A text that may have left, as it is asked for.
+pub struct TextQuery<'a> {
+    /// E.164.
+    pub to: &'a str,
+    /// It was sent at most this long ago.
+    pub age_ms: i64,
+    /// Whether this is the whole text.
+    pub is_it: &'a (dyn Fn(&str) -> bool + Send + Sync),
+}
+
 /// One reply in an email.
 pub struct EmailReply {
     /// Who answered.
@@ -90,6 +100,8 @@ pub struct EmailSend {
     pub link: Option<String>,
 }
 
+/// The answer of [`TextProvider::find`].
+pub type Finding<'a> = Pin<Box<dyn Future<Output = Found> + Send + 'a>>;
 /// The answer of [`PushProvider::send`] and its kin.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
@@ -115,6 +127,14 @@ pub trait TextProvider: Send + Sync + 'static {
     }
     /// Sends once.
     fn send<'a>(&'a self, text: &'a TextSend) -> Sending<'a>;
+    /// Asks once what it knows of a text that may have left; `None` = it cannot be asked.
+    fn find<'a>(&'a self, _: &'a TextQuery<'a>) -> Option<Finding<'a>> {
+        None
+    }
+    /// Whether [`TextProvider::find`] answers.
+    fn can_find(&self) -> bool {
+        false
+    }
 }
 
 /// Carries emails.

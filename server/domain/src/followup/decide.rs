@@ -25,8 +25,12 @@ pub fn decide(before: &Followup, event: &Event, facts: &Facts<'_>, now: Ms, poli
         Event::FallbackAnswered { channel, attempt, outcome } => {
             fallback::answered(&mut draft, *channel, *attempt, outcome);
         }
-        Event::Reported { channel, delivered, error } => {
-            fallback::reported(&mut draft, *channel, *delivered, error.as_deref());
+        Event::MayHaveLeft { attempt, error, mark } => fallback::may_have_left(&mut draft, *attempt, error, *mark),
+        Event::Asked { attempt, inquiry, found } => fallback::asked(&mut draft, *attempt, *inquiry, found),
+        Event::Reported { channel, attempt, delivered, provider_id, error } => {
+            let fate =
+                fallback::Fate { delivered: *delivered, provider_id: provider_id.as_deref(), error: error.as_deref() };
+            fallback::reported(&mut draft, *channel, *attempt, &fate);
         }
         Event::Seen { through_seq, why } => seen(&mut draft, *through_seq, *why),
         Event::Withdrawn { seq } => withdrawn(&mut draft, *seq),
@@ -119,6 +123,8 @@ pub(crate) fn wake_of(f: &Followup) -> Option<Wake> {
                 (LegStatus::Claimed(at), _) => wake(at, WakeReason::ClaimExpiry),
                 (LegStatus::Retry(at), _) => wake(at, WakeReason::Retry),
                 (LegStatus::Unknown(at), _) => wake(at, WakeReason::Report),
+                (LegStatus::Asking(inquiry), _) if inquiry.at < inquiry.until => wake(inquiry.at, WakeReason::Inquiry),
+                (LegStatus::Asking(inquiry), _) => wake(inquiry.until, WakeReason::Report),
                 _ => None,
             };
             [of_leg(f.text.status), of_leg(f.email.status)].into_iter().flatten().min_by_key(|w| w.at)

@@ -1,7 +1,7 @@
 //! What must be done, and when to look again.
 
 use super::ack::Acked;
-use super::state::{Channel, Followup, Reason};
+use super::state::{Channel, Followup, Mark, Reason};
 use crate::Ms;
 use crate::ids::{DeviceId, FollowupId};
 use crate::limits::{Counters, Filled};
@@ -30,6 +30,19 @@ pub enum Effect {
         /// Which try.
         attempt: u32,
     },
+    /// Ask the provider what became of a text that may have left, then come back with [`super::Event::Asked`].
+    Ask {
+        /// Which try.
+        attempt: u32,
+        /// The how manieth time.
+        inquiry: u8,
+        /// It left after this, if it left.
+        since: Ms,
+        /// What it is found by.
+        mark: Mark,
+    },
+    /// The number that this text went to opted out: keep it from all texts of the workspace (T7).
+    Suppress,
     /// Tell the operator.
     Alarm(Alarm),
 }
@@ -70,6 +83,8 @@ pub enum WakeReason {
     RepeatGap,
     /// A report was awaited until then.
     Report,
+    /// The provider is asked then what became of a text.
+    Inquiry,
 }
 
 /// One line for the history (S7).

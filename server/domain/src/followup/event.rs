@@ -1,7 +1,7 @@
 //! What can happen to a follow-up, and what is known when it does.
 
-use super::outcome::Outcome;
-use super::state::{AuthorKind, Channel, Kind, Reason, Reply};
+use super::outcome::{Found, Outcome};
+use super::state::{AuthorKind, Channel, Kind, Mark, Reason, Reply};
 use crate::Ms;
 use crate::customer::ContactSource;
 use crate::device::DeviceFacts;
@@ -46,6 +46,8 @@ pub struct Facts<'a> {
     pub plan: Option<&'a TextPlan>,
     /// What the caps have counted where this text goes (S4); `None` = nobody knows, and nothing is counted.
     pub counters: Option<Counters>,
+    /// The number opted out of the workspace's texts, as far as it is known here: always when a text is claimed (T7).
+    pub opted_out: bool,
     /// An unused id, should replies live on as a follow-up of their own.
     pub spare: FollowupId,
 }
@@ -100,12 +102,34 @@ pub enum Event {
         /// What.
         outcome: Outcome,
     },
+    /// A text may have left, and its provider can be asked for it.
+    MayHaveLeft {
+        /// Which try.
+        attempt: u32,
+        /// What was seen.
+        error: String,
+        /// What it is found by.
+        mark: Mark,
+    },
+    /// The provider said what it knows of a text that may have left.
+    Asked {
+        /// Which try.
+        attempt: u32,
+        /// The how manieth time it was asked.
+        inquiry: u8,
+        /// What it knows.
+        found: Found,
+    },
     /// A provider reported later what became of it.
     Reported {
         /// Which way.
         channel: Channel,
+        /// Which try.
+        attempt: u32,
         /// Whether it was delivered.
         delivered: bool,
+        /// The vendor's id of it.
+        provider_id: Option<String>,
         /// The vendor's code.
         error: Option<String>,
     },

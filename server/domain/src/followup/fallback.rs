@@ -3,8 +3,8 @@
 use super::decide::{Draft, stop_pushes};
 use super::effect::{Alarm, Effect};
 use super::event::NewReply;
-use super::outcome::Outcome;
-use super::state::{AuthorKind, Channel, Ended, Kind, LegStatus, Reason, Skip, Stage};
+use super::outcome::{Found, OPTED_OUT, Outcome};
+use super::state::{AuthorKind, Channel, Ended, Inquiry, Kind, LegStatus, Mark, Reason, Skip, Stage};
 use crate::Ms;
 use crate::customer::ContactSource;
 
@@ -67,6 +67,8 @@ pub(crate) fn route(d: &Draft<'_>, channel: Channel) -> Result<(), Skip> {
         Err(Skip::SwitchedOff)
     } else if !known {
         Err(Skip::NoContact)
+    } else if channel == Channel::Text && facts.opted_out {
+        Err(Skip::OptedOut)
     } else if f.kind == Kind::Outreach && facts.source == ContactSource::FollowUp {
         Err(Skip::Purpose)
     } else if channel == Channel::Text && !policy.channels.bot_text && f.unseen().all(|r| r.author == AuthorKind::Bot) {
@@ -191,10 +193,14 @@ fn give_back(d: &mut Draft<'_>, channel: Channel) {
 pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcome: &Outcome) {
     let idempotent = d.policy.idempotent(channel);
     let leg = d.f.leg_mut(channel);
-    if leg.attempt != attempt || !leg.awaits(outcome) {
+    if attempt == 0 || leg.attempt != attempt || !leg.awaits(outcome) {
         return;
     }
     leg.error = outcome.error().map(str::to_owned);
+    if channel == Channel::Text && matches!(outcome, Outcome::Rejected { error } if error == OPTED_OUT) {
+        d.effects.push(Effect::Suppress);
+    }
+    let leg = d.f.leg_mut(channel);
     match outcome {
         Outcome::Accepted { provider_id } => {
             leg.provider_id = provider_id.clone();
@@ -236,6 +242,58 @@ fn unknown(d: &mut Draft<'_>, channel: Channel) {
     }
 }
 
+/// The same of a text whose provider can be asked. Its sender says so itself, hence sends it no more: a provider that
+/// knows nothing of it long after knows nothing for good. Who says nothing until its claim ends may be paused before
+/// the first byte, and that text is only waited for.
+pub(crate) fn may_have_left(d: &mut Draft<'_>, attempt: u32, error: &str, mark: Mark) {
+    let (was, since) = (d.f.text.status, d.f.text.at);
+    answered(d, Channel::Text, attempt, &Outcome::Unknown { error: error.to_owned() });
+    if let (LegStatus::Claimed(_), LegStatus::Unknown(until)) = (was, d.f.text.status) {
+        let at = d.now.saturating_add(d.policy.ask_after_ms);
+        let inquiry = Inquiry { at, until, asked: 0, absent: None, since, mark };
+        set(d, Channel::Text, LegStatus::Asking(inquiry));
+        d.note("text", "ask", Reason::Nothing, Some(error));
+    }
+}
+
+/// The provider of a text that may have left was asked.
+pub(crate) fn asked(d: &mut Draft<'_>, attempt: u32, number: u8, found: &Found) {
+    match found {
+        Found::Taken { provider_id } => {
+            answered(d, Channel::Text, attempt, &Outcome::Accepted { provider_id: provider_id.clone() });
+        }
+        Found::Delivered { provider_id } => {
+            let fate = Fate { delivered: true, provider_id: provider_id.as_deref(), error: None };
+            reported(d, Channel::Text, attempt, &fate);
+        }
+        Found::Failed { provider_id, error } => {
+            let fate = Fate { delivered: false, provider_id: provider_id.as_deref(), error: Some(error) };
+            reported(d, Channel::Text, attempt, &fate);
+        }
+        Found::Absent => absent(d, attempt, number),
+        Found::Unclear => {}
+    }
+}
+
+/// It knows of no such text. The first time it may not have noted it down yet; a second time, later, is certain.
+fn absent(d: &mut Draft<'_>, attempt: u32, number: u8) {
+    let LegStatus::Asking(inquiry) = d.f.text.status else { return };
+    if d.f.text.attempt != attempt || inquiry.asked != number {
+        return;
+    }
+    match inquiry.absent {
+        None => {
+            set(d, Channel::Text, LegStatus::Asking(Inquiry { absent: Some(number), ..inquiry }));
+            d.note("text", "not_found", Reason::Nothing, None);
+        }
+        Some(first) if first < number => {
+            let not_sent = Outcome::RetryAfter { after_ms: None, error: "not_found_twice".into() };
+            answered(d, Channel::Text, attempt, &not_sent);
+        }
+        Some(_) => {}
+    }
+}
+
 /// Tries again later, unless it was stopped meanwhile or will be too old.
 fn again(d: &mut Draft<'_>, channel: Channel, after_ms: Ms) {
     let horizon_ms = if channel == Channel::Email { EMAIL_HORIZON_MS } else { d.policy.fallback_horizon_ms };
@@ -274,6 +332,11 @@ pub(crate) fn woke(d: &mut Draft<'_>) {
                 set(d, channel, LegStatus::Unresolved);
                 d.note("report", "unresolved", Reason::Nothing, None);
             }
+            LegStatus::Asking(inquiry) if inquiry.until <= now => {
+                set(d, channel, LegStatus::Unresolved);
+                d.note("report", "unresolved", Reason::Nothing, None);
+            }
+            LegStatus::Asking(inquiry) if inquiry.at <= now => ask(d, channel, inquiry),
             LegStatus::Retry(at) if at <= now => {
                 set(d, channel, LegStatus::Queued(now));
             }
@@ -284,20 +347,47 @@ pub(crate) fn woke(d: &mut Draft<'_>) {
     settle(d);
 }
 
+fn ask(d: &mut Draft<'_>, channel: Channel, inquiry: Inquiry) {
+    let number = inquiry.asked.saturating_add(1);
+    let at = d.now.saturating_add(d.policy.ask_after_ms);
+    let attempt = d.f.leg(channel).attempt;
+    set(d, channel, LegStatus::Asking(Inquiry { at, asked: number, ..inquiry }));
+    let Inquiry { since, mark, .. } = inquiry;
+    d.effects.push(Effect::Ask { attempt, inquiry: number, since, mark });
+}
+
+/// What a provider says became of something it took.
+pub(crate) struct Fate<'a> {
+    pub(crate) delivered: bool,
+    pub(crate) provider_id: Option<&'a str>,
+    pub(crate) error: Option<&'a str>,
+}
+
 /// A provider's later word, which may overtake its first one. After the outcome it changes the delivery only.
-pub(crate) fn reported(d: &mut Draft<'_>, channel: Channel, delivered: bool, error: Option<&str>) {
+pub(crate) fn reported(d: &mut Draft<'_>, channel: Channel, attempt: u32, fate: &Fate<'_>) {
     let leg = d.f.leg_mut(channel);
+    let newest = attempt == leg.attempt;
     let open = match leg.status {
-        LegStatus::Claimed(_) | LegStatus::Accepted | LegStatus::Unknown(_) | LegStatus::Unresolved => true,
-        LegStatus::Queued(_) | LegStatus::Retry(_) => leg.left,
+        LegStatus::Claimed(_)
+        | LegStatus::Accepted
+        | LegStatus::Unknown(_)
+        | LegStatus::Asking(_)
+        | LegStatus::Unresolved => newest,
+        // Thought not to have left, and delivered after all: spared the next try.
+        LegStatus::Queued(_) | LegStatus::Retry(_) => fate.delivered || newest && leg.left,
         _ => false,
     };
-    if !open {
+    if !open || attempt == 0 || attempt > leg.attempt {
         return;
     }
+    let Fate { delivered, provider_id, error } = *fate;
     leg.error = error.map(str::to_owned);
+    leg.provider_id = provider_id.map(str::to_owned).or(leg.provider_id.take());
     d.left = delivered && !leg.left;
     leg.left |= delivered;
+    if channel == Channel::Text && error == Some(OPTED_OUT) {
+        d.effects.push(Effect::Suppress);
+    }
     set(d, channel, if delivered { LegStatus::Delivered } else { LegStatus::Failed });
     d.note("report", if delivered { "delivered" } else { "failed" }, Reason::Nothing, error);
     settle(d);

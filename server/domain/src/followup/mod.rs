@@ -32,9 +32,9 @@ pub use decide::decide;
 pub use effect::{Alarm, Decision, Effect, Note, Rest, Wake, WakeReason};
 pub use event::{Event, Facts, NewReply};
 pub use open::{Opened, Warning, join, kind_of, open, refusal, wake};
-pub use outcome::Outcome;
+pub use outcome::{Found, OPTED_OUT, Outcome};
 pub use policy::{Channels, Policy, Services, TextService};
 pub use state::{
-    AuthorKind, Channel, Ended, Followup, Kind, Leg, LegStatus, MAX_REPLIES, PublicState, Push, PushStatus, Reason,
-    Reply, Skip, Stage,
+    AuthorKind, Channel, Ended, Followup, Inquiry, Kind, Leg, LegStatus, MAX_REPLIES, Mark, PublicState, Push,
+    PushStatus, Reason, Reply, Skip, Stage,
 };

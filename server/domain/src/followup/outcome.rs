@@ -45,6 +45,36 @@ pub enum Outcome {
     },
 }
 
+/// The vendor's code of a text that was refused because its number opted out of the sender's texts (T7).
+pub const OPTED_OUT: &str = "opted_out";
+
+/// What a provider knows of a text that may have left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Found {
+    /// It has it.
+    Taken {
+        /// The provider's own id of it.
+        provider_id: Option<String>,
+    },
+    /// It delivered it.
+    Delivered {
+        /// The provider's own id of it.
+        provider_id: Option<String>,
+    },
+    /// It had it, and it failed.
+    Failed {
+        /// The provider's own id of it.
+        provider_id: Option<String>,
+        /// The vendor's code.
+        error: String,
+    },
+    /// It knows of no such text now.
+    Absent,
+    /// It did not say: down, or too much to look through.
+    Unclear,
+}
+
 impl Outcome {
     /// Label for metrics and logs.
     pub fn label(&self) -> &'static str {

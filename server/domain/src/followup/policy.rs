@@ -73,6 +73,9 @@ pub struct Policy {
     pub retry_max_ms: Ms,
     /// How long a report of an unknown outcome is awaited.
     pub report_wait_ms: Ms,
+    /// How long after a text may have left its provider is asked for it, and how long between two such questions. Two
+    /// that find nothing mean that it did not leave: longer than any provider takes to note down what it took.
+    pub ask_after_ms: Ms,
 }
 
 impl Policy {
@@ -99,6 +102,7 @@ impl Policy {
             retry_base_ms: 1_000,
             retry_max_ms: 300_000,
             report_wait_ms: 180_000,
+            ask_after_ms: 30_000,
         }
     }
 

@@ -276,12 +276,42 @@ pub enum LegStatus {
     Delivered,
     /// May have left; a report is awaited until then.
     Unknown(Ms),
+    /// May have left; its provider is asked, and a report is awaited.
+    Asking(Inquiry),
     /// May have left; nobody will ever say.
     Unresolved,
     /// Failed for good, at once or by report.
     Failed,
     /// Stopped before it left.
     Stopped,
+}
+
+/// What is asked of a provider about a text that may have left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inquiry {
+    /// When it is asked next.
+    pub at: Ms,
+    /// How long an answer or a report is awaited.
+    pub until: Ms,
+    /// How often it was asked.
+    #[serde(default, skip_serializing_if = "is_zero_u8")]
+    pub asked: u8,
+    /// The first time that it knew of no such text. One more, later, and the text has not left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub absent: Option<u8>,
+    /// When it was claimed: it left after this, if it left.
+    pub since: Ms,
+    /// What the text is found by.
+    pub mark: Mark,
+}
+
+/// What a text is found again by at its provider: keyed hashes, so that nothing of it is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Mark {
+    /// Of the number that it went to.
+    pub number: u64,
+    /// Of every character of it.
+    pub body: u64,
 }
 
 /// Why there is no such way out.
@@ -318,6 +348,8 @@ pub enum Skip {
     PremiumNumber,
     /// Nobody can have the number (S4).
     UnassignedNumber,
+    /// The number opted out of the workspace's texts (T7).
+    OptedOut,
 }
 
 /// The closed list of reasons (S7).
@@ -442,7 +474,8 @@ impl Skip {
             | Skip::BotAuthor
             | Skip::Purpose
             | Skip::NoProvider
-            | Skip::TooOld => false,
+            | Skip::TooOld
+            | Skip::OptedOut => false,
         }
     }
 
@@ -468,6 +501,7 @@ impl Skip {
             Skip::PriceUnknown => "price_unknown",
             Skip::PremiumNumber => "premium_number",
             Skip::UnassignedNumber => "unassigned_number",
+            Skip::OptedOut => "opted_out",
         }
     }
 }
@@ -664,10 +698,13 @@ impl Leg {
         match self.status {
             LegStatus::Claimed(_) => true,
             // The claim ended before the answer came.
-            LegStatus::Unknown(_) => !matches!(outcome, Outcome::Unknown { .. }),
-            // Given up, or about to be repeated under the same key: a final word settles or spares that.
+            LegStatus::Unknown(_) | LegStatus::Asking(_) => !matches!(outcome, Outcome::Unknown { .. }),
+            // Given up, or about to be repeated under the same key: a final word settles or spares that. Nor is repeated
+            // what was thought not to have left, and was taken after all.
             LegStatus::Unresolved => is_final,
-            LegStatus::Queued(_) | LegStatus::Retry(_) => self.left && is_final,
+            LegStatus::Queued(_) | LegStatus::Retry(_) => {
+                is_final && (self.left || matches!(outcome, Outcome::Accepted { .. }))
+            }
             _ => false,
         }
     }
@@ -681,7 +718,20 @@ impl LegStatus {
 
     /// Whether something will still happen to it by itself.
     pub fn is_moving(self) -> bool {
-        matches!(self, LegStatus::Queued(_) | LegStatus::Claimed(_) | LegStatus::Retry(_) | LegStatus::Unknown(_))
+        match self {
+            LegStatus::Queued(_)
+            | LegStatus::Claimed(_)
+            | LegStatus::Retry(_)
+            | LegStatus::Unknown(_)
+            | LegStatus::Asking(_) => true,
+            LegStatus::Idle
+            | LegStatus::Skipped(_)
+            | LegStatus::Accepted
+            | LegStatus::Delivered
+            | LegStatus::Unresolved
+            | LegStatus::Failed
+            | LegStatus::Stopped => false,
+        }
     }
 
     /// Whether it waits to be claimed.
@@ -691,6 +741,10 @@ impl LegStatus {
 }
 
 fn is_zero(n: &u16) -> bool {
+    *n == 0
+}
+
+fn is_zero_u8(n: &u8) -> bool {
     *n == 0
 }
 

@@ -52,6 +52,7 @@ pub(super) fn wake_code(why: WakeReason) -> i64 {
         WakeReason::Offer => 5,
         WakeReason::RepeatGap => 6,
         WakeReason::Report => 7,
+        WakeReason::Inquiry => 8,
     }
 }
 
@@ -64,6 +65,7 @@ pub(super) fn wake_reason(code: i64) -> Result<WakeReason> {
         5 => WakeReason::Offer,
         6 => WakeReason::RepeatGap,
         7 => WakeReason::Report,
+        8 => WakeReason::Inquiry,
         _ => return Err(unreadable("followups.wake_why")),
     })
 }

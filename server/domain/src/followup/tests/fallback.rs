@@ -231,13 +231,146 @@ fn a_late_word_settles_what_was_unknown() {
         case.f.text.status
     };
     let answer = |outcome| Event::FallbackAnswered { channel: TEXT, attempt: 1, outcome };
-    let report = |delivered| Event::Reported { channel: TEXT, delivered, error: None };
+    let report = |delivered| report(TEXT, 1, delivered, None);
     assert_eq!(late(answer(accepted())), LegStatus::Accepted);
     assert_eq!(late(answer(rejected())), LegStatus::Failed);
     assert_eq!(late(answer(retry_after(Some(S)))), LegStatus::Retry(T0 + 17 * S), "certainly not sent");
     assert_eq!(late(answer(unknown())), LegStatus::Unknown(T0 + 195_010), "nothing new");
     assert_eq!(late(report(true)), LegStatus::Delivered);
     assert_eq!(late(report(false)), LegStatus::Failed);
+}
+
+/// P8: the provider of a text that may have left is asked 30 s later and again 30 s after that. Only when it knew
+/// nothing both times has the text not left; a repeated or an older answer counts for nothing.
+#[test]
+fn a_text_goes_again_only_when_it_was_not_found_twice() {
+    let mut case = asking();
+    assert_eq!(case.wake(), Some((31_000, WakeReason::Inquiry)));
+    case.woke(30_999);
+    assert!(case.inquiries().is_empty());
+    case.woke(31_000).at(31_100, &absent(1)).at(31_200, &absent(1)).woke(60_999);
+    assert_eq!((case.inquiries(), case.sends(TEXT)), (vec![1], 1), "once is not enough");
+    case.woke(61_000).at(61_050, &absent(1));
+    assert!(matches!(case.f.text.status, LegStatus::Asking(_)), "an answer to the first question says nothing new");
+    case.at(61_100, &absent(2));
+    assert_eq!((case.f.text.status, case.f.text.left), (LegStatus::Retry(T0 + 62_100), false));
+    case.woke(62_100).claimed(62_200, TEXT);
+    assert_eq!((case.inquiries(), case.sends(TEXT)), (vec![1, 2], 2));
+}
+
+/// P8: whatever else the provider knows settles it, at any time; one that does not say is asked until nobody ever will.
+#[test]
+fn what_the_provider_found_settles_it() {
+    let id = || Some("SM1".to_owned());
+    for (found, becomes) in [
+        (Found::Taken { provider_id: id() }, LegStatus::Accepted),
+        (Found::Delivered { provider_id: id() }, LegStatus::Delivered),
+        (Found::Failed { provider_id: id(), error: "30003".into() }, LegStatus::Failed),
+    ] {
+        let mut case = asking();
+        case.woke(31_000).at(31_100, &Event::Asked { attempt: 1, inquiry: 1, found: found.clone() });
+        assert_eq!((case.f.text.status, case.f.text.provider_id.clone()), (becomes, id()));
+        let mut late = asking();
+        late.woke(31_000).at(31_100, &absent(1)).woke(61_000).at(61_100, &absent(2));
+        late.at(61_200, &Event::Asked { attempt: 1, inquiry: 2, found: found.clone() });
+        let spared = !matches!(found, Found::Failed { .. });
+        assert_eq!(late.f.text.status == becomes, spared, "not sent again: {found:?}");
+    }
+    let mut unclear = asking();
+    for number in 1..=5u8 {
+        let at = 1_000 + 30_000 * Ms::from(number);
+        unclear.woke(at).at(at + 10, &Event::Asked { attempt: 1, inquiry: number, found: Found::Unclear });
+    }
+    assert_eq!(unclear.wake(), Some((181_000, WakeReason::Report)));
+    unclear.woke(181_000);
+    assert_eq!((unclear.f.text.status, unclear.sends(TEXT), unclear.inquiries().len()), (LegStatus::Unresolved, 1, 5));
+}
+
+/// P8: who says nothing until its claim ends may be paused before the first byte: its text is only waited for.
+#[test]
+fn a_claim_that_ran_out_is_not_asked_for() {
+    let mut case = Case::falling_back();
+    case.claimed(10, TEXT).woke(15_010).at(16_000, &may_have_left(1)).woke(100_000);
+    assert_eq!((case.f.text.status, case.inquiries().len()), (LegStatus::Unknown(T0 + 195_010), 0));
+}
+
+/// P8: a text that was stopped while it was asked for does not go again.
+#[test]
+fn what_was_stopped_while_it_was_asked_for_does_not_go() {
+    let mut case = asking();
+    case.at(2_000, &Event::Cancel(Reason::CancelledByApi));
+    case.woke(31_000).at(31_100, &absent(1)).woke(61_000).at(61_100, &absent(2));
+    assert_eq!((case.f.text.status, case.sends(TEXT)), (LegStatus::Stopped, 1));
+}
+
+/// T7: a number that opted out gets no text, whether that is known at the decision or only at the claim; email goes.
+#[test]
+fn no_text_goes_to_a_number_that_opted_out() {
+    let mut known = Case::around(&[]);
+    known.opted_out = true;
+    known.open(T0, reply(1, T0));
+    assert_eq!((known.f.text.status, known.offers()), (LegStatus::Skipped(Skip::OptedOut), vec![EMAIL]));
+    let mut later = Case::falling_back();
+    later.opted_out = true;
+    later.at(10, &Event::Claiming(TEXT));
+    assert_eq!((later.f.text.status, later.sends(TEXT)), (LegStatus::Skipped(Skip::OptedOut), 0));
+    later.sent(20, EMAIL, accepted());
+    assert_eq!(later.state(), Some(PublicState::FellBack));
+}
+
+/// T7: the provider's word that the number opted out is remembered, said at once or in a report.
+#[test]
+fn a_provider_that_knows_of_an_opt_out_is_believed() {
+    let suppressed = |case: &Case| case.effects.iter().filter(|effect| **effect == Effect::Suppress).count();
+    let opted_out = || Outcome::Rejected { error: OPTED_OUT.into() };
+    let mut at_once = Case::falling_back();
+    at_once
+        .sent(10, TEXT, opted_out())
+        .at(11, &Event::FallbackAnswered { channel: TEXT, attempt: 1, outcome: opted_out() });
+    assert_eq!((suppressed(&at_once), at_once.f.text.status), (1, LegStatus::Failed));
+    let mut by_report = Case::falling_back();
+    by_report.sent(10, TEXT, accepted()).at(20, &report(TEXT, 1, false, Some(OPTED_OUT)));
+    assert_eq!(suppressed(&by_report), 1);
+    let mut email = Case::falling_back();
+    email.sent(10, EMAIL, opted_out());
+    assert_eq!(suppressed(&email), 0);
+}
+
+/// W2: a report of an older try settles a text that waits to go again, and nothing else; one of no try nothing at all.
+#[test]
+fn a_report_names_its_try() {
+    let again = || {
+        let mut case = Case::falling_back();
+        case.sent(10, TEXT, retry_after(None));
+        case
+    };
+    let mut spared = again();
+    spared.at(20, &report(TEXT, 1, true, None)).woke(2_000);
+    assert_eq!((spared.f.text.status, spared.sends(TEXT)), (LegStatus::Delivered, 1));
+    let mut newer = again();
+    newer.woke(1_010).claimed(1_020, TEXT);
+    let before = newer.f.clone();
+    newer
+        .at(1_030, &report(TEXT, 1, true, None))
+        .at(1_030, &report(TEXT, 3, true, None))
+        .at(1_030, &report(TEXT, 0, true, None));
+    assert_eq!(newer.f, before);
+}
+
+fn may_have_left(attempt: u32) -> Event {
+    Event::MayHaveLeft { attempt, error: "timeout".into(), mark: Mark { number: 1, body: 2 } }
+}
+
+fn absent(inquiry: u8) -> Event {
+    Event::Asked { attempt: 1, inquiry, found: Found::Absent }
+}
+
+/// A text that may have left at 1 s, beside an email that failed.
+fn asking() -> Case {
+    let mut case = Case::falling_back();
+    case.sent(10, EMAIL, rejected());
+    case.claimed(20, TEXT).at(1_000, &may_have_left(1));
+    case
 }
 
 /// P8: an email that may have left is repeated under the same key, and so is a text where that is one effect.
@@ -313,14 +446,14 @@ fn what_was_switched_off_meanwhile_does_not_go() {
 fn reports_change_deliveries_only() {
     let mut case = Case::falling_back();
     case.sent(10, TEXT, accepted());
-    case.at(20, &Event::Reported { channel: TEXT, delivered: false, error: Some("x".into()) });
+    case.at(20, &report(TEXT, 1, false, Some("x")));
     assert_eq!((case.f.text.status, case.state()), (LegStatus::Failed, Some(PublicState::FellBack)));
     let mut early = Case::falling_back();
-    early.claimed(10, TEXT).at(20, &Event::Reported { channel: TEXT, delivered: true, error: None });
+    early.claimed(10, TEXT).at(20, &report(TEXT, 1, true, None));
     early.at(30, &Event::FallbackAnswered { channel: TEXT, attempt: 1, outcome: accepted() });
     assert_eq!((early.f.text.status, early.state()), (LegStatus::Delivered, Some(PublicState::FellBack)));
     let mut before = Case::falling_back();
-    before.at(10, &Event::Reported { channel: TEXT, delivered: true, error: None });
+    before.at(10, &report(TEXT, 1, true, None));
     assert!(matches!(before.f.text.status, LegStatus::Queued(_)), "nothing was sent");
 }
 

@@ -17,7 +17,9 @@ enum Step {
     Lost { device: DeviceId, why: Reason },
     Claim(Channel),
     Answer { channel: Channel, older: bool, outcome: Outcome },
-    Report { channel: Channel, delivered: bool },
+    Report { channel: Channel, older: bool, delivered: bool },
+    MayHaveLeft { older: bool },
+    Asked { older: bool, found: Found },
     Seen(i64),
     Withdrawn(i64),
     Cancel,
@@ -62,7 +64,10 @@ fn step() -> impl Strategy<Value = Step> {
         4 => channel().prop_map(Step::Claim),
         4 => (channel(), prop::bool::weighted(0.2), outcome())
             .prop_map(|(channel, older, outcome)| Step::Answer { channel, older, outcome }),
-        1 => (channel(), any::<bool>()).prop_map(|(channel, delivered)| Step::Report { channel, delivered }),
+        1 => (channel(), prop::bool::weighted(0.2), any::<bool>())
+            .prop_map(|(channel, older, delivered)| Step::Report { channel, older, delivered }),
+        2 => prop::bool::weighted(0.2).prop_map(|older| Step::MayHaveLeft { older }),
+        3 => (prop::bool::weighted(0.2), found()).prop_map(|(older, found)| Step::Asked { older, found }),
         1 => (0..6i64).prop_map(Step::Seen),
         1 => (0..6i64).prop_map(Step::Withdrawn),
         1 => Just(Step::Cancel),
@@ -72,6 +77,16 @@ fn step() -> impl Strategy<Value = Step> {
                 let alerts = if allowed { Alerts::Allowed } else { Alerts::Denied };
                 Step::World { online, left, alerts, phone, email }
             }),
+    ]
+}
+
+fn found() -> impl Strategy<Value = Found> {
+    prop_oneof![
+        5 => Just(Found::Absent),
+        1 => Just(Found::Unclear),
+        1 => Just(Found::Taken { provider_id: None }),
+        1 => Just(Found::Delivered { provider_id: None }),
+        1 => Just(Found::Failed { provider_id: None, error: OPTED_OUT.into() }),
     ]
 }
 
@@ -170,8 +185,20 @@ impl Family {
                 let attempt = older(f.leg(*channel).attempt, *o);
                 Event::FallbackAnswered { channel: *channel, attempt, outcome: outcome.clone() }
             }
-            Step::Report { channel, delivered } => {
-                Event::Reported { channel: *channel, delivered: *delivered, error: None }
+            Step::Report { channel, older: o, delivered } => {
+                report(*channel, older(f.leg(*channel).attempt, *o), *delivered, None)
+            }
+            Step::MayHaveLeft { older: o } => {
+                let mark = Mark { number: 1, body: 2 };
+                Event::MayHaveLeft { attempt: older(f.text.attempt, *o), error: "timeout".into(), mark }
+            }
+            Step::Asked { older: o, found } => {
+                let inquiry = match f.text.status {
+                    LegStatus::Asking(inquiry) => inquiry.asked,
+                    _ => 1,
+                };
+                let inquiry = if *o { inquiry.saturating_sub(1) } else { inquiry };
+                Event::Asked { attempt: f.text.attempt, inquiry, found: found.clone() }
             }
             Step::Seen(through_seq) => Event::Seen { through_seq: *through_seq, why: Reason::CustomerRead },
             Step::Withdrawn(seq) => Event::Withdrawn { seq: *seq },
@@ -274,6 +301,11 @@ impl Family {
                     assert!(matches!(decision.next.leg(*channel).status, LegStatus::Queued(_)));
                     assert!(matches!(decision.next.stage, Stage::FallingBack { .. } | Stage::FellBack { .. }), "P8");
                 }
+                Effect::Ask { attempt, inquiry, .. } => {
+                    let LegStatus::Asking(asking) = decision.next.text.status else { panic!("nothing is asked for") };
+                    assert_eq!((decision.next.text.attempt, asking.asked), (*attempt, *inquiry));
+                }
+                Effect::Suppress => assert!(matches!(decision.next.text.status, LegStatus::Failed)),
                 Effect::Alarm(_) => {}
             }
         }

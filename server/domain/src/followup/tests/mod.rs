@@ -35,6 +35,7 @@ pub(super) struct Case {
     pub(super) engaged_at: Option<Ms>,
     pub(super) plan: Option<TextPlan>,
     pub(super) counters: Option<Counters>,
+    pub(super) opted_out: bool,
     pub(super) f: Followup,
     /// Everything that was to be done so far.
     pub(super) effects: Vec<Effect>,
@@ -54,6 +55,10 @@ pub(super) fn device(id: DeviceId) -> DeviceFacts {
         app: None,
         carried: false,
     }
+}
+
+pub(super) fn report(channel: Channel, attempt: u32, delivered: bool, error: Option<&str>) -> Event {
+    Event::Reported { channel, attempt, delivered, provider_id: None, error: error.map(str::to_owned) }
 }
 
 pub(super) fn reply(seq: i64, accepted_at: Ms) -> NewReply {
@@ -101,6 +106,7 @@ impl Case {
             engaged_at: None,
             plan: None,
             counters: None,
+            opted_out: false,
             last: unchanged(&blank),
             f: blank,
             effects: Vec::new(),
@@ -137,6 +143,7 @@ impl Case {
             engaged_at: self.engaged_at,
             plan: self.plan.as_ref(),
             counters: self.counters,
+            opted_out: self.opted_out,
             spare: FollowupId(77),
         }
     }
@@ -242,7 +249,7 @@ impl Case {
     pub(super) fn offers(&self) -> Vec<Channel> {
         let offers = self.effects.iter().filter_map(|e| match e {
             Effect::Offer(channel) => Some(*channel),
-            Effect::SendPush { .. } | Effect::Send { .. } | Effect::Alarm(_) => None,
+            _ => None,
         });
         offers.collect()
     }
@@ -253,9 +260,18 @@ impl Case {
             Effect::SendPush { device, attempt, covers, expires_at } => {
                 Some((*device, *attempt, *covers, *expires_at - T0))
             }
-            Effect::Offer(_) | Effect::Send { .. } | Effect::Alarm(_) => None,
+            _ => None,
         });
         pushes.collect()
+    }
+
+    /// How the provider was asked for the text so far.
+    pub(super) fn inquiries(&self) -> Vec<u8> {
+        let number = |effect: &Effect| match effect {
+            Effect::Ask { inquiry, .. } => Some(*inquiry),
+            _ => None,
+        };
+        self.effects.iter().filter_map(number).collect()
     }
 
     pub(super) fn alarms(&self) -> usize {

@@ -333,7 +333,7 @@ fn the_two_ways_of_one_followup_do_not_hold_each_other() {
     let mut case = Case::falling_back();
     case.sent(10, Channel::Email, retry_after(Some(5 * S)));
     case.sent(20, Channel::Text, accepted());
-    case.at(30, &Event::Reported { channel: Channel::Text, delivered: false, error: Some("30003".into()) });
+    case.at(30, &report(Channel::Text, 1, false, Some("30003")));
     assert_eq!(case.f.text.status, LegStatus::Failed);
     case.woke(5_010).sent(5_020, Channel::Email, accepted());
 
