@@ -124,6 +124,8 @@ struct Rows {
 impl Rows {
     async fn new(store: &Arc<SqliteStore>) -> Rows {
         let workspace = WorkspaceRow {
+            version: 1,
+            settings_set: None,
             id: WorkspaceId(0),
             name: "bench".into(),
             identity_secrets: vec![],

@@ -1,6 +1,7 @@
 //! The command line: what it offers, what it prints, and the exit codes that scripts rely on.
 
 use crate::app::{self, App, AppError, Ended, Mode, Opened, Time};
+use crate::audit::{Who, key_id};
 use crate::clock::{Clock, Clocks, SystemClock};
 use crate::config::{Config, ConfigError, StoreUrl};
 use crate::explain::sentences;
@@ -344,7 +345,7 @@ async fn workspace(config: &Config, command: WorkspaceCommand) -> Result<(), Fai
                 return Err(Failure::failed(format!("{}: {mend}", file.display())));
             }
             let id = desk.workspace(&name).await?;
-            desk.registry.trust_key(id, pem).await.map_err(AppError::Store)?;
+            desk.registry.trust_key(id, pem, &Who::cli()).await.map_err(AppError::Store)?;
             print(&format!("tokens of customers of {name} may be signed with the key of {}", file.display()))
         }
     }
@@ -362,12 +363,14 @@ async fn key(config: &Config, command: KeyCommand) -> Result<(), Failure> {
             };
             let key = vault::random_key(prefix);
             let id = desk.workspace(&workspace).await?;
-            let made = desk.opened.store.create_key(id, vault::sha256(key.as_bytes()), scope, now).await;
+            let hash = vault::sha256(key.as_bytes());
+            let made = desk.opened.store.create_key(id, hash, scope, now, Who::cli()).await;
             made.map_err(AppError::Store)?;
-            print_json(&serde_json::json!({ "workspace": workspace, "scope": scope, "key": key }))
+            let key_id = key_id(&hash);
+            print_json(&serde_json::json!({ "workspace": workspace, "scope": scope, "key": key, "key_id": key_id }))
         }
         KeyCommand::Revoke { key } => {
-            let revoked = desk.opened.store.revoke_key(vault::sha256(key.as_bytes()), now).await;
+            let revoked = desk.opened.store.revoke_key(vault::sha256(key.as_bytes()), now, Who::cli()).await;
             if revoked.map_err(AppError::Store)? {
                 print("revoked: servers refuse it within a second")
             } else {

@@ -38,6 +38,8 @@ pub enum Code {
     MethodNotAllowed,
     RequestTimeout,
     MessageConflict,
+    RequestInProgress,
+    PreconditionFailed,
     PayloadTooLarge,
     UnsupportedMediaType,
     IdempotencyKeyReused,
@@ -59,6 +61,8 @@ impl Code {
         Code::MethodNotAllowed,
         Code::RequestTimeout,
         Code::MessageConflict,
+        Code::RequestInProgress,
+        Code::PreconditionFailed,
         Code::PayloadTooLarge,
         Code::UnsupportedMediaType,
         Code::IdempotencyKeyReused,
@@ -84,6 +88,12 @@ impl Code {
             }
             Code::RequestTimeout => ("request_timeout", "The request took too long", StatusCode::REQUEST_TIMEOUT),
             Code::MessageConflict => ("message_conflict", "The id names another message", StatusCode::CONFLICT),
+            Code::RequestInProgress => {
+                ("request_in_progress", "The same request is being answered", StatusCode::CONFLICT)
+            }
+            Code::PreconditionFailed => {
+                ("precondition_failed", "It changed meanwhile", StatusCode::PRECONDITION_FAILED)
+            }
             Code::PayloadTooLarge => ("payload_too_large", "The body is too large", StatusCode::PAYLOAD_TOO_LARGE),
             Code::UnsupportedMediaType => {
                 ("unsupported_media_type", "The body is not JSON", StatusCode::UNSUPPORTED_MEDIA_TYPE)

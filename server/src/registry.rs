@@ -2,14 +2,16 @@
 //!
 //! Nothing is believed for longer than a second: a revoked key dies in flight, and what another process changed shows.
 
+use crate::audit::{Entry, Kind, Who};
 use crate::clock::Clocks;
 use crate::settings::{Settings, SettingsInput};
-use crate::store::{Scope, Store, StoreError, WorkspaceId, WorkspaceRow};
+use crate::store::{Scope, SettingsSet, Store, StoreError, WorkspaceId, WorkspaceRow};
 use crate::vault::{self, Vault, VaultError};
 use crate::workspace::{Activity, Workspace};
 use backstop_domain::Ms;
 use backstop_domain::followup::Policy;
 use serde::Serialize;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -18,6 +20,8 @@ const FRESH_MS: Ms = 1_000;
 /// More keys than this in use within a second: the cache starts over.
 const MAX_CACHED: usize = 20_000;
 const MAX_KEY_BYTES: usize = 200;
+/// Whoever finds a workspace changed by others this often in a row gives up.
+const MAX_TRIES: usize = 16;
 /// Secrets valid at once (C1).
 const MAX_SECRETS: usize = 2;
 
@@ -52,6 +56,16 @@ pub struct Created {
     pub app_key: String,
     /// Signs customer ids (C1): 64 hexadecimal digits.
     pub identity_secret: String,
+}
+
+/// What came of replacing settings.
+pub enum Replaced {
+    /// The workspace as it is now.
+    Done(Arc<Workspace>),
+    /// They have this version by now, not the expected one.
+    Stale(i64),
+    /// There is no such workspace any more.
+    Gone,
 }
 
 /// Why no workspace was made.
@@ -166,10 +180,12 @@ impl Registry {
         }
         let row = WorkspaceRow {
             id: WorkspaceId(0),
+            version: 1,
             name: name.clone(),
             identity_secrets: vec![self.seal_secret(name, &created.identity_secret)],
             trusted_keys: Vec::new(),
             settings: "{}".into(),
+            settings_set: None,
             frozen_at: None,
             created_at: self.clocks.real_ms(),
         };
@@ -178,33 +194,76 @@ impl Registry {
         self.store.create_workspace(row, keys).await?.ok_or(CreateError::Taken)
     }
 
-    /// Replaces the settings, which were checked.
+    /// Replaces the settings, which were checked, if they still have the `expected` version. What is the same as before
+    /// makes no new version.
     pub async fn replace_settings(
         &self,
         id: WorkspaceId,
         settings: &SettingsInput,
-    ) -> Result<Option<Arc<Workspace>>, StoreError> {
-        let settings = serde_json::to_string(settings).map_err(|e| StoreError::Corrupt(e.to_string()))?;
-        self.change(id, |row| row.settings = settings).await
+        expected: Option<i64>,
+        who: &Who,
+    ) -> Result<Replaced, StoreError> {
+        let corrupt = |error: serde_json::Error| StoreError::Corrupt(format!("settings of a workspace: {error}"));
+        let text = serde_json::to_string(settings).map_err(corrupt)?;
+        let mut stale = None;
+        let replaced = self
+            .change(
+                id,
+                |row, at| {
+                    let version = row.settings_set.as_ref().map_or(1, |set| set.version);
+                    stale = expected.filter(|expected| *expected != version).map(|_| version);
+                    let before: SettingsInput = serde_json::from_str(&row.settings).map_err(corrupt)?;
+                    let changes = before.changes_to(settings);
+                    if stale.is_some() || changes.is_empty() {
+                        return Ok(None);
+                    }
+                    row.settings.clone_from(&text);
+                    row.settings_set = Some(SettingsSet { version: version + 1, at, who: who.clone() });
+                    Ok(Some((Kind::SettingsChanged, json!({ "version": version + 1, "changes": changes }))))
+                },
+                who,
+            )
+            .await?;
+        Ok(match (stale, replaced) {
+            (Some(version), _) => Replaced::Stale(version),
+            (None, Some(workspace)) => Replaced::Done(workspace),
+            (None, None) => Replaced::Gone,
+        })
     }
 
     /// Trusts one more public key, which was checked, to sign customers' tokens (C1).
-    pub async fn trust_key(&self, id: WorkspaceId, pem: String) -> Result<Option<Arc<Workspace>>, StoreError> {
-        self.change(id, |row| {
-            row.trusted_keys.retain(|known| *known != pem);
-            row.trusted_keys.push(pem);
-        })
+    pub async fn trust_key(
+        &self,
+        id: WorkspaceId,
+        pem: String,
+        who: &Who,
+    ) -> Result<Option<Arc<Workspace>>, StoreError> {
+        let detail = json!({ "sha256": hex::encode(vault::sha256(pem.as_bytes())) });
+        self.change(
+            id,
+            |row, _| {
+                row.trusted_keys.retain(|known| *known != pem);
+                row.trusted_keys.push(pem.clone());
+                Ok(Some((Kind::TrustedKeyAdded, detail.clone())))
+            },
+            who,
+        )
         .await
     }
 
     /// Makes a new identity secret; the one before it stays valid until the next rotation (C1).
-    pub async fn rotate_secret(&self, id: WorkspaceId) -> Result<Option<String>, StoreError> {
+    pub async fn rotate_secret(&self, id: WorkspaceId, who: &Who) -> Result<Option<String>, StoreError> {
         let secret = vault::random_secret_hex();
         let changed = self
-            .change(id, |row| {
-                row.identity_secrets.insert(0, self.seal_secret(&row.name, &secret));
-                row.identity_secrets.truncate(MAX_SECRETS);
-            })
+            .change(
+                id,
+                |row, _| {
+                    row.identity_secrets.insert(0, self.seal_secret(&row.name, &secret));
+                    row.identity_secrets.truncate(MAX_SECRETS);
+                    Ok(Some((Kind::IdentitySecretRotated, json!({}))))
+                },
+                who,
+            )
             .await?;
         Ok(changed.map(|_| secret))
     }
@@ -217,15 +276,25 @@ impl Registry {
         Ok(())
     }
 
+    /// Reads, changes and replaces what was read, with what the log says of it; again if somebody else was quicker.
+    /// `None` of `change` = leave it as it is.
     async fn change(
         &self,
         id: WorkspaceId,
-        change: impl FnOnce(&mut WorkspaceRow),
+        mut change: impl FnMut(&mut WorkspaceRow, Ms) -> Result<Option<(Kind, Value)>, StoreError>,
+        who: &Who,
     ) -> Result<Option<Arc<Workspace>>, StoreError> {
-        let Some(mut row) = self.store.workspace(id).await? else { return Ok(None) };
-        change(&mut row);
-        self.store.update_workspace(row.clone()).await?;
-        self.remember(row, self.clocks.real_ms()).map(Some)
+        for _ in 0..MAX_TRIES {
+            let Some(mut row) = self.store.workspace(id).await? else { return Ok(None) };
+            let at = self.clocks.real_ms();
+            let Some((kind, detail)) = change(&mut row, at)? else { return self.remember(row, at).map(Some) };
+            let entry = Entry { at, kind, who: who.clone(), detail };
+            if self.store.update_workspace(row.clone(), entry).await? {
+                row.version += 1;
+                return self.remember(row, at).map(Some);
+            }
+        }
+        Err(StoreError::Unavailable("others keep changing this workspace".into()))
     }
 
     /// Takes a row in: an unchanged one keeps the workspace in use, a changed one keeps its activity.
@@ -256,6 +325,8 @@ impl Registry {
             name: row.name.clone(),
             policy: settings.policy(&self.deployment.policy),
             settings,
+            settings_set: row.settings_set.clone(),
+            created_at: row.created_at,
             identity_secrets: secrets.collect::<Result<_, _>>().map_err(|_| corrupt("an identity secret"))?,
             trusted_keys: row.trusted_keys.clone(),
             activity,
@@ -278,11 +349,9 @@ impl Registry {
     }
 }
 
-/// Whether nothing changed that a workspace in use shows; its clock is kept elsewhere.
+/// Whether nothing changed that a workspace in use shows; its clock is kept elsewhere, and changes no version.
 fn is_same(known: &WorkspaceRow, row: &WorkspaceRow) -> bool {
-    known.settings == row.settings
-        && known.identity_secrets == row.identity_secrets
-        && known.trusted_keys == row.trusted_keys
+    known.version == row.version
 }
 
 /// A clock that went back makes everything stale.

@@ -1,7 +1,8 @@
 //! A workspace as requests use it: settings in force, secrets opened, and how busy it is.
 
 use crate::settings::Settings;
-use crate::store::WorkspaceId;
+use crate::store::{SettingsSet, WorkspaceId};
+use backstop_domain::Ms;
 use backstop_domain::followup::Policy;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,6 +16,10 @@ pub struct Workspace {
     pub name: String,
     /// As the API shows them.
     pub settings: Settings,
+    /// Their version, and who set them; `None` = nobody since the workspace was made.
+    pub settings_set: Option<SettingsSet>,
+    /// When it was made.
+    pub created_at: Ms,
     /// What the rules take from settings and deployment.
     pub policy: Policy,
     /// Decoded identity secrets, newest first (C1).

@@ -2,6 +2,7 @@
 
 use crate::http_support::{Rig, Shop, bearer, reply};
 use axum::http::Method;
+use backstop_server::audit::Who;
 use backstop_server::store::Scope;
 use backstop_server::vault::sha256;
 use serde_json::{Value, json};
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 async fn keys_open_what_their_scope_says() {
     let rig = Rig::new();
     let shop = rig.shop("shop").await;
-    rig.store.create_key(shop.id, sha256(b"sk_reads"), Scope::Read, 0).await.unwrap();
+    rig.store.create_key(shop.id, sha256(b"sk_reads"), Scope::Read, 0, Who::cli()).await.unwrap();
     let path = "/v1/settings";
     let mut shapes = Vec::new();
     for value in ["", "Bearer", "Bearer ", "Bearer sk_other", "Basic sk_shop", "sk_shop", "Backstop-Device dev_x.y"] {
@@ -35,7 +36,7 @@ async fn a_revoked_key_dies_within_a_second() {
     let rig = Rig::new();
     let shop = rig.shop("shop").await;
     rig.get(&shop, "/v1/settings").await.expect(200);
-    assert!(rig.store.revoke_key(sha256(shop.api_key.as_bytes()), 1).await.unwrap());
+    assert!(rig.store.revoke_key(sha256(shop.api_key.as_bytes()), 1, Who::cli()).await.unwrap());
     rig.advance(999);
     rig.get(&shop, "/v1/settings").await.expect(200);
     rig.advance(1);
@@ -281,7 +282,8 @@ async fn settings_are_replaced_whole() {
         "unread_limit": 3, "unread_after_ms": 3_600_000, "idle_after_ms": 270_000, "hidden_after_ms": 270_000,
         "heartbeat_timeout_ms": 60_000, "repeat_gap_ms": 180_000, "push_ttl_ms": 86_400_000,
         "fallback_horizon_ms": 21_600_000, "company_name": "shop", "country": null,
-        "link_schemes": ["https", "http"],
+        "push_content": "full", "text_content": "full", "link_schemes": ["https", "http"], "version": 1,
+        "updated_at": "2026-11-22T18:00:00.000Z", "updated_by": null, "warnings": [],
     });
     assert_eq!(defaults, expected);
     let put = rig.put(&shop, "/v1/settings", json!({"email": false, "ack_wait_ms": 1_000, "country": "KR"})).await;
@@ -292,10 +294,15 @@ async fn settings_are_replaced_whole() {
     let wrong = rig.put(&shop, "/v1/settings", json!({"ack_wait_ms": 30_001, "push_ttl_ms": 0})).await;
     wrong.refused(400, "invalid_request");
     assert_eq!(wrong.fields(), ["ack_wait_ms", "push_ttl_ms"]);
-    let unknown = rig.put(&shop, "/v1/settings", json!({"quiet_hours": true})).await;
-    assert_eq!(unknown.fields(), ["quiet_hours"]);
+    let unknown = rig.put(&shop, "/v1/settings", json!({"quiet_hour": true})).await;
+    assert_eq!(unknown.fields(), ["quiet_hour"]);
     assert_eq!(rig.get(&shop, "/v1/settings").await.expect(200), changed, "nothing is half-done");
-    assert_eq!(rig.put(&shop, "/v1/settings", json!({})).await.expect(200), defaults);
+    let mut back = rig.put(&shop, "/v1/settings", json!({})).await.expect(200);
+    assert_eq!(back["version"], 3);
+    for field in ["version", "updated_by"] {
+        back[field] = defaults[field].clone();
+    }
+    assert_eq!(back, defaults);
 }
 
 /// W3: the first answer again for 24 h; another body under the key is refused; another workspace has its own keys.

@@ -2,6 +2,7 @@
 
 use crate::http_support::{Rig, SECRET, START_MS, hash, registration};
 use axum::http::Method;
+use backstop_server::audit::{Entry, Kind, Who};
 use backstop_server::identity::customer_hash;
 use backstop_server::registry::CreateError;
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -45,10 +46,10 @@ async fn secrets_rotate_two_at_a_time() {
         rig.device(&shop, Method::POST, "/v1/devices", None, body).await
     };
     let by = |secret: &str| customer_hash(&hex::decode(secret).unwrap(), "lucas");
-    let second = rig.registry.rotate_secret(shop.id).await.unwrap().unwrap();
+    let second = rig.registry.rotate_secret(shop.id, &Who::cli()).await.unwrap().unwrap();
     register(&by(SECRET)).await.expect(200);
     register(&by(&second)).await.expect(200);
-    let third = rig.registry.rotate_secret(shop.id).await.unwrap().unwrap();
+    let third = rig.registry.rotate_secret(shop.id, &Who::cli()).await.unwrap().unwrap();
     register(&by(&third)).await.expect(200);
     register(&by(&second)).await.expect(200);
     register(&hash("lucas")).await.refused(401, "identity_required");
@@ -66,7 +67,7 @@ async fn a_token_proves_a_customer() {
     body["customer_token"] = token.clone().into();
     let register = async |body: Value| rig.device(&shop, Method::POST, "/v1/devices", None, body).await;
     register(body.clone()).await.refused(401, "identity_required");
-    rig.registry.trust_key(shop.id, EC_PUBLIC.into()).await.unwrap();
+    rig.registry.trust_key(shop.id, EC_PUBLIC.into(), &Who::cli()).await.unwrap();
     register(body).await.expect(200);
     let devices = rig.get(&shop, "/v1/customers/lucas/devices").await.expect(200);
     assert_eq!(devices["data"].as_array().unwrap().len(), 1);
@@ -85,7 +86,8 @@ async fn changes_from_outside_show_within_a_second() {
     let activity = rig.registry.by_id(shop.id).await.unwrap().unwrap().activity.clone();
     let mut row = rig.store.workspace(shop.id).await.unwrap().unwrap();
     row.settings = r#"{"email": false}"#.into();
-    rig.store.update_workspace(row).await.unwrap();
+    let entry = Entry { at: 1, kind: Kind::SettingsChanged, who: Who::cli(), detail: json!({}) };
+    assert!(rig.store.update_workspace(row, entry).await.unwrap());
     rig.advance(1_000);
     assert_eq!(rig.get(&shop, "/v1/settings").await.expect(200)["email"], false);
     let now = rig.registry.cached(shop.id).unwrap();

@@ -3,10 +3,11 @@
 use crate::http_support::{Rig, reply};
 use backstop_domain::Ms;
 use backstop_domain::ids::FollowupId;
+use backstop_server::audit;
 use backstop_server::http::Limits;
 use backstop_server::store::{
-    Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow, Reply, Row, Scope, Store,
-    StoreError, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow, Reply, Row, Scope,
+    Store, StoreError, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -45,11 +46,12 @@ while_on! {
     fn workspace(id: WorkspaceId) -> Option<WorkspaceRow>;
     fn workspace_named(name: &str) -> Option<WorkspaceRow>;
     fn workspaces() -> Vec<WorkspaceRow>;
-    fn update_workspace(workspace: WorkspaceRow) -> ();
+    fn update_workspace(workspace: WorkspaceRow, entry: audit::Entry) -> bool;
+    fn audit(workspace: WorkspaceId, filter: AuditFilter) -> Vec<audit::Stored>;
     fn freeze(workspace: WorkspaceId, at: Ms) -> ();
     fn drop_workspace(workspace: WorkspaceId) -> ();
-    fn create_key(workspace: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms) -> ();
-    fn revoke_key(hash: [u8; 32], at: Ms) -> bool;
+    fn create_key(workspace: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: audit::Who) -> ();
+    fn revoke_key(hash: [u8; 32], at: Ms, who: audit::Who) -> bool;
     fn key(hash: [u8; 32]) -> Option<(WorkspaceId, Scope)>;
     fn stored_answer(workspace: WorkspaceId, key: &str, not_before: Ms) -> Option<StoredAnswer>;
     fn keep_answer(workspace: WorkspaceId, key: &str, answer: StoredAnswer) -> ();

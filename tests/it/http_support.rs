@@ -3,7 +3,7 @@
 use crate::http_contract;
 use axum::Router;
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use backstop_domain::Ms;
 use backstop_domain::followup::Policy;
 use backstop_domain::ids::{DeviceId, FollowupId};
@@ -177,7 +177,8 @@ impl Rig {
     pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Option<&Value>) -> Answer {
         let mut request = Request::builder().method(method).uri(path);
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            // Also what is not ASCII: a header is bytes.
+            request = request.header(*name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
         }
         let body = match body {
             Some(body) => {

@@ -25,6 +25,7 @@ mod http_device;
 mod http_logs;
 mod http_openapi;
 mod http_registry;
+mod http_settings;
 mod http_store_down;
 mod http_support;
 mod providers_bodies;

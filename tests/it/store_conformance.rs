@@ -6,9 +6,10 @@ use crate::store_rows::{
 use backstop_domain::Ms;
 use backstop_domain::followup::{Reason, Stage};
 use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_server::audit::{Entry, Kind, Stored, Who};
 use backstop_server::store::{
-    Due, FollowupFilter, FollowupRow, Key, Lane, MessageRow, Op, Row, Scope, Store, StoredAnswer, Unit, Verdict,
-    WorkspaceId,
+    AuditFilter, Due, FollowupFilter, FollowupRow, Key, Lane, MessageRow, Op, Row, Scope, SettingsSet, Store,
+    StoredAnswer, Unit, Verdict, WorkspaceId,
 };
 use std::sync::Arc;
 
@@ -446,20 +447,44 @@ async fn workspaces_and_keys(store: &dyn Store) {
     stored.settings = "{}".into();
     stored.identity_secrets = vec![vec![9; 80]];
     stored.trusted_keys.clear();
-    store.update_workspace(stored.clone()).await.unwrap();
-    assert_eq!(store.workspace(id).await.unwrap(), Some(stored));
+    let set = SettingsSet { version: 2, at: T0, who: Who::key(&[1; 32], Some("Mina".into())) };
+    stored.settings_set = Some(set);
+    let line = |n: i64| {
+        let (kind, who) = (Kind::SettingsChanged, Who::cli());
+        Entry { at: T0 + n, kind, who, detail: serde_json::json!({ "n": n }) }
+    };
+    assert!(store.update_workspace(stored.clone(), line(1)).await.unwrap());
+    assert!(!store.update_workspace(stored.clone(), line(2)).await.unwrap(), "what was read is not there any more");
+    stored.version += 1;
+    assert_eq!(store.workspace(id).await.unwrap(), Some(stored.clone()));
+    let all = AuditFilter { limit: 10, ..AuditFilter::default() };
+    let said = store.audit(id, all).await.unwrap();
+    assert_eq!(said.iter().map(|row| &row.entry).collect::<Vec<_>>(), [&line(1)], "refused: not done, not said");
 
     assert_eq!(store.key([1; 32]).await.unwrap(), Some((id, Scope::Server)));
     assert_eq!(store.key([2; 32]).await.unwrap(), Some((id, Scope::App)));
-    store.create_key(id, [4; 32], Scope::Read, T0).await.unwrap();
+    store.create_key(id, [4; 32], Scope::Read, T0, Who::cli()).await.unwrap();
     assert_eq!(store.key([4; 32]).await.unwrap(), Some((id, Scope::Read)));
-    assert!(store.create_key(id, [4; 32], Scope::Server, T0).await.is_err(), "a key is made once");
-    assert!(store.create_key(WorkspaceId(i64::MAX), [5; 32], Scope::Server, T0).await.is_err());
-    assert!(store.revoke_key([4; 32], T0 + 1).await.unwrap());
-    assert!(!store.revoke_key([4; 32], T0 + 2).await.unwrap());
-    assert!(!store.revoke_key([99; 32], T0).await.unwrap());
+    assert!(store.create_key(id, [4; 32], Scope::Server, T0, Who::cli()).await.is_err(), "a key is made once");
+    assert!(store.create_key(WorkspaceId(i64::MAX), [5; 32], Scope::Server, T0, Who::cli()).await.is_err());
+    assert!(store.revoke_key([4; 32], T0 + 1, Who::cli()).await.unwrap());
+    assert!(!store.revoke_key([4; 32], T0 + 2, Who::cli()).await.unwrap());
+    assert!(!store.revoke_key([99; 32], T0, Who::cli()).await.unwrap());
     assert_eq!(store.key([4; 32]).await.unwrap(), None);
+    // The log: newest first, by kind, from a line on; a unit's line is written if the unit is.
+    let erased = Entry { kind: Kind::CustomerErased, ..line(9) };
+    let unit = vec![Op::Audit(id, erased.clone())];
+    assert_eq!(store.commit(vec![unit]).await.unwrap(), [Verdict::Done]);
+    let kinds = |rows: Vec<Stored>| rows.into_iter().map(|row| row.entry.kind).collect::<Vec<_>>();
+    let every = [Kind::CustomerErased, Kind::KeyRevoked, Kind::KeyCreated, Kind::SettingsChanged];
+    assert_eq!(kinds(store.audit(id, all).await.unwrap()), every);
+    let two = store.audit(id, AuditFilter { limit: 2, ..all }).await.unwrap();
+    let after = AuditFilter { after: Some(two[1].id), ..all };
+    assert_eq!(kinds(store.audit(id, after).await.unwrap()), every[2..]);
+    let one_kind = AuditFilter { kind: Some(Kind::KeyRevoked), ..all };
+    assert_eq!(kinds(store.audit(id, one_kind).await.unwrap()), [Kind::KeyRevoked]);
     store.drop_workspace(id).await.unwrap();
+    assert_eq!(store.audit(id, all).await.unwrap(), [], "it goes with its workspace");
     assert_eq!(store.key([1; 32]).await.unwrap(), None);
     let again = store.create_workspace(workspace("acme"), vec![([1; 32], Scope::Read)]).await.unwrap().unwrap();
     assert!(again > id, "an id is never given twice");

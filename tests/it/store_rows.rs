@@ -27,10 +27,12 @@ pub fn fresh_id(at: Ms) -> i64 {
 pub fn workspace(name: &str) -> WorkspaceRow {
     WorkspaceRow {
         id: WorkspaceId(0),
+        version: 1,
         name: name.to_owned(),
         identity_secrets: vec![vec![1, 2, 3], vec![0, 255]],
         trusted_keys: vec!["-----BEGIN PUBLIC KEY-----\n…".to_owned()],
         settings: r#"{"a":1}"#.to_owned(),
+        settings_set: None,
         frozen_at: None,
         created_at: T0,
     }

@@ -3,6 +3,7 @@
 use crate::store_conformance;
 use crate::store_rows::{T0, conversation, customer, device, entry, followup, message, put, workspace};
 use backstop_domain::ids::FollowupId;
+use backstop_server::audit::Who;
 use backstop_server::store::{
     ConversationRow, CustomerRow, DeviceRow, FollowupFilter, FollowupRow, Key, MessageRow, Op, OpenError, OpenOptions,
     Row, SqliteStore, Store, StoreError, Unit, Verdict, WorkspaceId,
@@ -81,7 +82,7 @@ fn a_database_of_a_newer_version_is_refused() {
     let (_dir, path) = made();
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refused(&path, SERVE, &vault());
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 2, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known: 3, .. }), "{error}");
 }
 
 /// Also when only the WAL knows, as after a crash in the middle of an upgrade.
@@ -89,14 +90,14 @@ fn a_database_of_a_newer_version_is_refused() {
 fn a_newer_version_in_the_wal_is_refused() {
     let (dir, path) = made();
     let db = rusqlite::Connection::open(&path).unwrap();
-    db.pragma_update(None, "user_version", 3).unwrap();
+    db.pragma_update(None, "user_version", 4).unwrap();
     let copy = dir.path().join("copy");
     fs::create_dir(&copy).unwrap();
     for name in ["b.db", "b.db-wal"] {
         fs::copy(dir.path().join(name), copy.join(name)).unwrap();
     }
     let error = refused(&copy.join("b.db"), SERVE, &vault());
-    assert!(matches!(error, OpenError::Newer { found: 3, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 4, .. }), "{error}");
 }
 
 #[test]
@@ -256,7 +257,7 @@ async fn one_bad_row_stays_alone() {
     let path = dir.path().join("b.db");
     let store = open(&path).unwrap();
     let ws = store.create_workspace(workspace("bad"), vec![]).await.unwrap().unwrap();
-    let bad = store.create_key(WorkspaceId(i64::MAX), [1; 32], backstop_server::store::Scope::Read, T0);
+    let bad = store.create_key(WorkspaceId(i64::MAX), [1; 32], backstop_server::store::Scope::Read, T0, Who::cli());
     let good = store.commit(vec![vec![put(customer(ws, "lucas"))]]);
     let (bad, good) = tokio::join!(bad, good);
     assert!(matches!(bad, Err(StoreError::Corrupt(_))), "{bad:?}");

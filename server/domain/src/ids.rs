@@ -14,6 +14,10 @@ pub struct FollowupId(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct DeviceId(pub i64);
 
+/// A line of the audit log, `aud_…`. Larger is younger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct AuditId(pub i64);
+
 impl std::fmt::Display for FollowupId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&print("fu_", self.0))
@@ -23,6 +27,19 @@ impl std::fmt::Display for FollowupId {
 impl std::fmt::Display for DeviceId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&print("dev_", self.0))
+    }
+}
+
+impl std::fmt::Display for AuditId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&print("aud_", self.0))
+    }
+}
+
+impl AuditId {
+    /// The id printed as `text`; `None` unless it is exactly what [`std::fmt::Display`] prints.
+    pub fn parse(text: &str) -> Option<Self> {
+        parse("aud_", text).map(Self)
     }
 }
 

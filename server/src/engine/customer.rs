@@ -5,6 +5,7 @@ use super::desk::{Again, Desk};
 use super::find::Find;
 use super::judge::judge;
 use super::work::{Ask, want_customer, want_open};
+use crate::audit::{Entry, Kind, Who};
 use crate::store::{CustomerRow, Row, StoreError, WorkspaceId};
 use crate::vault::CustomerKey;
 use crate::workspace::Workspace;
@@ -146,6 +147,7 @@ impl Ask for Report {
 pub(super) struct Erase {
     pub(super) ws: Arc<Workspace>,
     pub(super) customer_id: String,
+    pub(super) who: Who,
 }
 
 impl Ask for Erase {
@@ -165,6 +167,8 @@ impl Ask for Erase {
             judge(desk, &self.ws, id, &Event::Cancel(Reason::CustomerErased))?;
         }
         desk.erase(ws, &self.customer_id);
+        let (at, who) = (desk.real_now(), self.who.clone());
+        desk.audit(ws, Entry { at, kind: Kind::CustomerErased, who, detail: serde_json::json!({}) });
         Ok(Ok(true))
     }
 }

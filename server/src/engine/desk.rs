@@ -8,6 +8,7 @@
 
 use super::cache::Cache;
 use super::find::{ByKey, Find};
+use crate::audit;
 use crate::clock::Clocks;
 use crate::store::{
     ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, Key, MessageRow, Op, Row, Unit, WorkspaceId,
@@ -135,6 +136,11 @@ impl<'a> Desk<'a> {
 
     pub(crate) fn now(&self, workspace: WorkspaceId) -> Ms {
         self.clocks.now_ms(workspace)
+    }
+
+    /// What the audit log goes by.
+    pub(crate) fn real_now(&self) -> Ms {
+        self.clocks.real_ms()
     }
 
     pub(crate) fn spare_id(&self) -> i64 {
@@ -288,6 +294,10 @@ impl<'a> Desk<'a> {
     pub(crate) fn erase(&mut self, ws: WorkspaceId, customer_id: &str) {
         self.draft.unit.push(Op::Erase(ws, customer_id.to_owned()));
         self.draft.last_of_batch = true;
+    }
+
+    pub(crate) fn audit(&mut self, ws: WorkspaceId, entry: audit::Entry) {
+        self.draft.unit.push(Op::Audit(ws, entry));
     }
 
     /// What sending this follow-up's pushes needs, as far as it is on the desk.

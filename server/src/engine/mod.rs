@@ -16,6 +16,7 @@ mod message;
 pub(crate) mod outcome;
 mod work;
 
+use crate::audit::Who;
 use crate::clock::Clocks;
 use crate::perform::Performer;
 use crate::providers::Providers;
@@ -167,9 +168,14 @@ impl Engine {
     }
 
     /// Erases a customer; `false` = there was none.
-    pub async fn erase_customer(&self, ws: &Arc<Workspace>, customer_id: String) -> Result<bool, EngineError> {
+    pub async fn erase_customer(
+        &self,
+        ws: &Arc<Workspace>,
+        customer_id: String,
+        who: Who,
+    ) -> Result<bool, EngineError> {
         let ws = Arc::clone(ws);
-        self.ask(customer::Erase { ws, customer_id }).await
+        self.ask(customer::Erase { ws, customer_id, who }).await
     }
 
     /// Accepts an agent's reply.

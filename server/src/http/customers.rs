@@ -1,7 +1,7 @@
 //! `/v1/customers`: contact data, what is known of a customer, export and erasure (S8).
 
 use super::idempotency::Idempotency;
-use super::request::{Answer, BACKEND_BYTES, Backend, Params, Payload, Reply, Segment, parse};
+use super::request::{Answer, BACKEND_BYTES, Backend, Caller, Params, Payload, Reply, Segment, parse};
 use super::validate::{Check, CustomerData};
 use super::{Api, FollowupView, followups, openapi as words};
 use crate::engine::api::{Contact, CustomerInput, CustomerView, EngineError, MessageBody};
@@ -163,9 +163,10 @@ pub(super) async fn show(
 pub(super) async fn erase(
     State(api): State<Arc<Api>>,
     Backend(workspace): Backend,
+    Caller(who): Caller,
     Segment(customer_id): Segment,
 ) -> Answer {
-    api.engine.erase_customer(&workspace, customer_id).await?;
+    api.engine.erase_customer(&workspace, customer_id, who).await?;
     Ok(Reply::no_content())
 }
 

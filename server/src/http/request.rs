@@ -1,9 +1,10 @@
 //! What every request goes through: who asks, how much they may say, and whether it is the JSON that was expected.
 
 use super::Api;
+use crate::audit::{MAX_ACTOR_CHARS, Who};
 use crate::problem::{Code, Problem};
 use crate::store::Scope;
-use crate::vault::Vault;
+use crate::vault::{Vault, sha256};
 use crate::workspace::Workspace;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -79,6 +80,27 @@ impl FromRequestParts<Arc<Api>> for Backend {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Backend, Problem> {
         backend(api, &parts.headers, &parts.method).await.map(Backend)
+    }
+}
+
+/// Who asks, for the audit log: the key that was shown, and who the caller says they are (`Backstop-Actor`).
+pub(super) struct Caller(pub(super) Who);
+
+const ACTOR_HEADER: &str = "backstop-actor";
+
+impl FromRequestParts<Arc<Api>> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<Caller, Problem> {
+        let key = credentials(&parts.headers, "Bearer").ok_or_else(Problem::unauthorized)?;
+        let actor = parts.headers.get(ACTOR_HEADER).map(|given| {
+            let given = std::str::from_utf8(given.as_bytes()).ok();
+            let printable = |text: &&str| !text.chars().any(char::is_control);
+            let actor = given.filter(|text| (1..=MAX_ACTOR_CHARS).contains(&text.chars().count())).filter(printable);
+            let message = format!("give 1 to {MAX_ACTOR_CHARS} printable characters in UTF-8");
+            actor.map(str::to_owned).ok_or_else(|| Problem::invalid_field("Backstop-Actor", "invalid", message))
+        });
+        Ok(Caller(Who::key(&sha256(key.as_bytes()), actor.transpose()?)))
     }
 }
 

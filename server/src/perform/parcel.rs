@@ -5,6 +5,7 @@ use crate::engine::api::{Contact, MessageBody};
 use crate::engine::customer::open_contact;
 use crate::engine::find::{ByKey, Find};
 use crate::providers::{EmailReply, EmailSend, Envelope, PushSend};
+use crate::settings::PushContent;
 use crate::store::{CustomerRow, FollowupRow, Key, MessageRow, Row, StoreError, WorkspaceId};
 use crate::vault::{CustomerKey, Vault};
 use crate::workspace::Workspace;
@@ -72,11 +73,10 @@ fn push(vault: &Vault, task: &Task, rows: &Rows<'_>) -> Result<Push, Outcome> {
         .and_then(|token| String::from_utf8(token).ok())
         .ok_or_else(|| gone("token_unreadable"))?;
     let content = Content::open(vault, ws.id, row, rows)?;
-    let shown: Vec<&MessageBody> = content.bodies.iter().map(|(_, body)| body).collect();
-    let last = shown.last().ok_or_else(|| gone("content_gone"))?;
+    let (_, last) = content.bodies.last().ok_or_else(|| gone("content_gone"))?;
     let at = row.state.started_at;
     let receipt = vault.receipt(ws.id, row.id, device, covers, at.max(expires_at) + RECEIPT_LIFE_MS);
-    let body: Vec<&str> = shown.iter().map(|body| body.text.as_str()).collect();
+    let (title, body) = said(ws, &content, last);
     let elsewhere = pushed(row, device).and_then(|push| push.elsewhere);
     let send = PushSend {
         envelope: Envelope {
@@ -94,8 +94,8 @@ fn push(vault: &Vault, task: &Task, rows: &Rows<'_>) -> Result<Push, Outcome> {
             followup_id: row.id.to_string(),
             receipt,
             conversation_id: row.conversation_id.clone(),
-            title: last.author.clone().unwrap_or_else(|| company(ws)),
-            body: body.join("\n"),
+            title,
+            body,
             link: last.link.clone(),
             collapse_key: format!("bs-{}", vault.log_id(ws.id, &row.conversation_id)),
             expires_at: to_rfc3339(expires_at),
@@ -103,6 +103,18 @@ fn push(vault: &Vault, task: &Task, rows: &Rows<'_>) -> Result<Push, Outcome> {
         expires_at_ms: expires_at,
     };
     Ok(Push { send, token_hash: target.token_hash, elsewhere })
+}
+
+/// Title and body of a push: what is not to be shown does not leave the house (S10).
+fn said(ws: &Workspace, content: &Content, last: &MessageBody) -> (String, String) {
+    let all = || content.bodies.iter().map(|(_, body)| body.text.as_str()).collect::<Vec<_>>().join("\n");
+    let notice = || crate::templates::notice(content.locale.as_deref()).to_owned();
+    let author = || last.author.clone().unwrap_or_else(|| company(ws));
+    match ws.settings.push_content {
+        PushContent::Full => (author(), all()),
+        PushContent::SenderOnly => (author(), notice()),
+        PushContent::None => (company(ws), notice()),
+    }
 }
 
 fn pushed(row: &FollowupRow, device: DeviceId) -> Option<&PushState> {
@@ -169,17 +181,20 @@ pub(super) async fn fresh(shop: &Shop, ws: &Arc<Workspace>, row: &FollowupRow) -
 /// The replies the customer has not seen, opened.
 pub(super) struct Content {
     pub(super) bodies: Vec<(Reply, MessageBody)>,
+    /// The customer's language.
+    pub(super) locale: Option<String>,
 }
 
 impl Content {
     fn open(vault: &Vault, ws: WorkspaceId, row: &FollowupRow, rows: &Rows<'_>) -> Result<Content, Outcome> {
         let customer = rows.get(Find::Customer(ws, &row.customer_id)).and_then(Row::as_customer);
-        let key = unwrap(vault, customer.ok_or_else(|| gone("customer_gone"))?)?;
+        let customer = customer.ok_or_else(|| gone("customer_gone"))?;
+        let key = unwrap(vault, customer)?;
         let bodies = row.state.unseen().filter_map(|reply| {
             let message = rows.get(Find::Message(ws, &reply.message_id)).and_then(Row::as_message)?;
             Some((reply.clone(), open_body(&key, message)?))
         });
-        Ok(Content { bodies: bodies.collect() })
+        Ok(Content { bodies: bodies.collect(), locale: customer.locale.clone() })
     }
 
     /// Where the conversation goes on: the newest link wins.

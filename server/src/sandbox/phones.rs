@@ -3,6 +3,7 @@
 //! They live in memory: after a restart their devices are registered still, and as silent as phones in a drawer.
 
 use super::{Inner, Sandbox};
+use crate::audit::Who;
 use crate::clock::Clocks;
 use crate::identity::customer_hash;
 use crate::problem::{Code, Problem};
@@ -264,7 +265,7 @@ impl Sandbox {
     async fn new_app_key(&self, ws: &Workspace) -> Result<String, Problem> {
         let key = vault::random_key("app_");
         let (hash, now) = (vault::sha256(key.as_bytes()), self.0.api.clocks.real_ms());
-        self.0.api.store.create_key(ws.id, hash, Scope::App, now).await?;
+        self.0.api.store.create_key(ws.id, hash, Scope::App, now, Who::server()).await?;
         Ok(key)
     }
 }

@@ -9,6 +9,7 @@ mod sqlite;
 
 pub use sqlite::{OpenError, OpenOptions, SqliteStore};
 
+use crate::audit;
 use backstop_domain::followup::{Followup, Wake};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_domain::presence::Presence;
@@ -239,6 +240,8 @@ pub enum Op {
     History(WorkspaceId, FollowupId, HistoryEntry),
     /// Deletes the device, if it still has this version.
     DeleteDevice(WorkspaceId, DeviceId, i64),
+    /// Adds a line to the audit log, beside the change it tells of.
+    Audit(WorkspaceId, audit::Entry),
     /// Removes the customer's row and key, devices, conversations and the bodies of their messages. What stays of
     /// follow-ups and message ids names nobody.
     Erase(WorkspaceId, String),
@@ -295,6 +298,8 @@ pub enum Lane {
 pub struct WorkspaceRow {
     /// Row number.
     pub id: WorkspaceId,
+    /// Grows with each change: [`Store::update_workspace`] replaces only what was read.
+    pub version: i64,
     /// Name, unique: `[a-z0-9-]{1,64}`.
     pub name: String,
     /// Identity secrets, sealed by the vault, newest first; at most two are valid (C1).
@@ -303,10 +308,34 @@ pub struct WorkspaceRow {
     pub trusted_keys: Vec<String>,
     /// Settings as the API shows them, JSON.
     pub settings: String,
+    /// Their version, and who set them; `None` = nobody since the workspace was made.
+    pub settings_set: Option<SettingsSet>,
     /// Where its clock stands, if it was frozen (sandbox).
     pub frozen_at: Option<Ms>,
     /// When it was made.
     pub created_at: Ms,
+}
+
+/// When settings were last replaced, and by whom.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettingsSet {
+    /// 1 = those of the workspace's making.
+    pub version: i64,
+    /// When, by the real clock.
+    pub at: Ms,
+    /// By whom.
+    pub who: audit::Who,
+}
+
+/// Filter of [`Store::audit`]; newest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// Only of this kind.
+    pub kind: Option<audit::Kind>,
+    /// Only older than this line.
+    pub after: Option<i64>,
+    /// At most this many.
+    pub limit: usize,
 }
 
 /// What a key may do.
@@ -404,16 +433,26 @@ pub trait Store: Send + Sync + 'static {
     fn workspace_named(&self, name: &str) -> Reply<'_, Option<WorkspaceRow>>;
     /// All workspaces.
     fn workspaces(&self) -> Reply<'_, Vec<WorkspaceRow>>;
-    /// Replaces what may change of a workspace (secrets, trusted keys, settings).
-    fn update_workspace(&self, workspace: WorkspaceRow) -> Reply<'_, ()>;
+    /// Replaces what may change of a workspace (secrets, trusted keys, settings) and says so in the audit log; `false`
+    /// = it has another version by now, and nothing was written.
+    fn update_workspace(&self, workspace: WorkspaceRow, audit: audit::Entry) -> Reply<'_, bool>;
+    /// The audit log, newest first.
+    fn audit(&self, workspace: WorkspaceId, filter: AuditFilter) -> Reply<'_, Vec<audit::Stored>>;
     /// Freezes a workspace's clock or moves it on (never back), and moves its wake-ups to its own lane.
     fn freeze(&self, workspace: WorkspaceId, at: Ms) -> Reply<'_, ()>;
     /// Drops a workspace with everything in it.
     fn drop_workspace(&self, workspace: WorkspaceId) -> Reply<'_, ()>;
-    /// Adds a key (SHA-256 of it).
-    fn create_key(&self, workspace: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms) -> Reply<'_, ()>;
-    /// Takes a key out of use; `false` when there is none.
-    fn revoke_key(&self, hash: [u8; 32], at: Ms) -> Reply<'_, bool>;
+    /// Adds a key (SHA-256 of it) and says so in the audit log.
+    fn create_key(
+        &self,
+        workspace: WorkspaceId,
+        hash: [u8; 32],
+        scope: Scope,
+        at: Ms,
+        who: audit::Who,
+    ) -> Reply<'_, ()>;
+    /// Takes a key out of use and says so in the audit log; `false` when there is none.
+    fn revoke_key(&self, hash: [u8; 32], at: Ms, who: audit::Who) -> Reply<'_, bool>;
     /// Whose key this is, unless revoked.
     fn key(&self, hash: [u8; 32]) -> Reply<'_, Option<(WorkspaceId, Scope)>>;
 

@@ -59,6 +59,8 @@ struct Words {
     earlier: String,
     button: String,
     reason: String,
+    /// What a push says that may not say more (S10).
+    notice: String,
 }
 
 struct Layout {
@@ -81,6 +83,11 @@ static LAYOUT: LazyLock<Layout> = LazyLock::new(|| {
     let languages = [words(include_str!("en.json")), words(include_str!("ko.json")), words(include_str!("ja.json"))];
     Layout { environment, languages }
 });
+
+/// That there is an answer, in the customer's language, and nothing else (S10).
+pub fn notice(locale: Option<&str>) -> &'static str {
+    &words_for(locale).notice
+}
 
 /// The default email in the customer's language.
 pub fn render(email: &FollowupEmail<'_>) -> Rendered {

@@ -1,9 +1,10 @@
 //! A store whose commits wait until the test lets them through, and what the loop does meanwhile.
 
 use super::*;
+use crate::audit;
 use crate::store::{
-    Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Lane, MessageRow, Op, Reply, Scope, StoredAnswer, Unit,
-    Verdict, WorkspaceId, WorkspaceRow,
+    AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Lane, MessageRow, Op, Reply, Scope,
+    StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use backstop_domain::ids::FollowupId;
 use std::sync::Mutex;
@@ -70,11 +71,12 @@ impl Store for Held {
         workspace(id: WorkspaceId) -> Option<WorkspaceRow>;
         workspace_named(name: &str) -> Option<WorkspaceRow>;
         workspaces() -> Vec<WorkspaceRow>;
-        update_workspace(row: WorkspaceRow) -> ();
+        update_workspace(row: WorkspaceRow, entry: audit::Entry) -> bool;
+        audit(ws: WorkspaceId, filter: AuditFilter) -> Vec<audit::Stored>;
         freeze(ws: WorkspaceId, at: Ms) -> ();
         drop_workspace(ws: WorkspaceId) -> ();
-        create_key(ws: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms) -> ();
-        revoke_key(hash: [u8; 32], at: Ms) -> bool;
+        create_key(ws: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: audit::Who) -> ();
+        revoke_key(hash: [u8; 32], at: Ms, who: audit::Who) -> bool;
         key(hash: [u8; 32]) -> Option<(WorkspaceId, Scope)>;
         stored_answer(ws: WorkspaceId, key: &str, not_before: Ms) -> Option<StoredAnswer>;
         keep_answer(ws: WorkspaceId, key: &str, answer: StoredAnswer) -> ();

@@ -1,7 +1,9 @@
 //! What is asked rarely: workspaces, keys, clocks, stored answers, retention.
 
-use super::codec::{Word as _, json, to_json, unreadable, word};
+use super::audit;
+use super::codec::{Word as _, json, opt_json, to_json, unreadable, word};
 use super::load::{many, one};
+use crate::audit::{Entry, Kind, Who, key_id};
 use crate::store::{Scope, StoredAnswer, WorkspaceId, WorkspaceRow};
 use backstop_domain::Ms;
 use rusqlite::{Connection, Result, params};
@@ -14,7 +16,7 @@ const ID_TIME_SHIFT: u32 = 20;
 
 macro_rules! workspace_columns {
     () => {
-        "id, name, identity_secrets, trusted_keys, settings, frozen_at, created_at"
+        "id, name, identity_secrets, trusted_keys, settings, frozen_at, created_at, version, settings_set"
     };
 }
 
@@ -57,11 +59,18 @@ pub(super) fn workspaces(db: &Connection) -> Result<Vec<WorkspaceRow>> {
     many(db, sql, [], workspace_row)
 }
 
-pub(super) fn update_workspace(tx: &Connection, row: &WorkspaceRow) -> Result<()> {
-    let sql = "UPDATE workspaces SET identity_secrets = ?2, trusted_keys = ?3, settings = ?4 WHERE id = ?1";
+pub(super) fn update_workspace(tx: &Connection, row: &WorkspaceRow, entry: &Entry) -> Result<bool> {
+    let sql = "UPDATE workspaces SET version = version + 1, identity_secrets = ?3, trusted_keys = ?4, settings = ?5,
+                   settings_set = ?6
+               WHERE id = ?1 AND version = ?2";
     let (secrets, trusted) = (secrets_to_json(&row.identity_secrets)?, to_json(&row.trusted_keys)?);
-    tx.prepare_cached(sql)?.execute(params![row.id.0, secrets, trusted, row.settings])?;
-    Ok(())
+    let set = row.settings_set.as_ref().map(to_json).transpose()?;
+    let values = params![row.id.0, row.version, secrets, trusted, row.settings, set];
+    if tx.prepare_cached(sql)?.execute(values)? == 0 {
+        return Ok(false);
+    }
+    audit::append(tx, row.id, entry)?;
+    Ok(true)
 }
 
 pub(super) fn freeze(tx: &Connection, ws: WorkspaceId, at: Ms) -> Result<()> {
@@ -85,6 +94,8 @@ pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
         "DELETE FROM customers WHERE workspace = ?1",
         "DELETE FROM answers WHERE workspace = ?1",
         "DELETE FROM workspaces WHERE id = ?1",
+        // After the workspace: as long as it is there, its log stays.
+        "DELETE FROM audit WHERE workspace = ?1",
     ];
     for sql in statements {
         tx.prepare_cached(sql)?.execute(params![ws.0])?;
@@ -98,9 +109,17 @@ pub(super) fn create_key(tx: &Connection, ws: WorkspaceId, hash: &[u8; 32], scop
     Ok(())
 }
 
-pub(super) fn revoke_key(tx: &Connection, hash: &[u8; 32], at: Ms) -> Result<bool> {
-    let sql = "UPDATE keys SET revoked_at = ?2 WHERE hash = ?1 AND revoked_at IS NULL";
-    Ok(tx.prepare_cached(sql)?.execute(params![hash, at])? == 1)
+pub(super) fn revoke_key(tx: &Connection, hash: &[u8; 32], at: Ms, who: &Who) -> Result<bool> {
+    let Some((ws, scope)) = key(tx, hash)? else { return Ok(false) };
+    tx.prepare_cached("UPDATE keys SET revoked_at = ?2 WHERE hash = ?1")?.execute(params![hash, at])?;
+    audit::append(tx, ws, &key_entry(Kind::KeyRevoked, hash, scope, at, who))?;
+    Ok(true)
+}
+
+/// What the log says of a key: its fingerprint, never the key.
+pub(super) fn key_entry(kind: Kind, hash: &[u8; 32], scope: Scope, at: Ms, who: &Who) -> Entry {
+    let detail = serde_json::json!({ "key_id": key_id(hash), "scope": scope.word() });
+    Entry { at, kind, who: who.clone(), detail }
 }
 
 pub(super) fn key(db: &Connection, hash: &[u8; 32]) -> Result<Option<(WorkspaceId, Scope)>> {
@@ -196,6 +215,8 @@ fn workspace_row(row: &rusqlite::Row<'_>) -> Result<WorkspaceRow> {
         settings: row.get(4)?,
         frozen_at: row.get(5)?,
         created_at: row.get(6)?,
+        version: row.get(7)?,
+        settings_set: opt_json(row, 8, "workspaces.settings_set")?,
     })
 }
 

@@ -91,6 +91,12 @@ pub(super) fn optional_word<T: Word>(row: &Row<'_>, at: usize, column: &'static 
     }
 }
 
+/// The same where it may be NULL.
+pub(super) fn opt_json<T: DeserializeOwned>(row: &Row<'_>, at: usize, column: &'static str) -> Result<Option<T>> {
+    let text: Option<String> = row.get(at)?;
+    text.map(|text| serde_json::from_str(&text).map_err(|_| unreadable(column))).transpose()
+}
+
 pub(super) fn json<T: DeserializeOwned>(row: &Row<'_>, at: usize, column: &'static str) -> Result<T> {
     let text = row.get_ref(at)?.as_str().map_err(|_| unreadable(column))?;
     serde_json::from_str(text).map_err(|_| unreadable(column))

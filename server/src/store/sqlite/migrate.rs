@@ -13,6 +13,7 @@ use std::time::Duration;
 pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_init.sql"),
     include_str!("../../../migrations/sqlite/0002_trail.sql"),
+    include_str!("../../../migrations/sqlite/0003_live.sql"),
 ];
 
 /// "Bkst": tells our files from other programs'.

@@ -5,6 +5,7 @@
 //! A call that is dropped after it was queued still happens, whole.
 
 mod admin;
+mod audit;
 mod checkpoint;
 mod codec;
 mod load;
@@ -18,9 +19,10 @@ mod writer;
 pub use open::{OpenError, OpenOptions};
 
 use super::{
-    Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow, Reply, Row, Scope, Store,
-    StoreError, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow, Reply, Row, Scope,
+    Store, StoreError, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
+use crate::audit::{Entry, Kind, Stored, Who};
 use crate::vault::Vault;
 use backstop_domain::Ms;
 use backstop_domain::ids::FollowupId;
@@ -226,8 +228,12 @@ impl Store for SqliteStore {
         self.read(admin::workspaces)
     }
 
-    fn update_workspace(&self, workspace: WorkspaceRow) -> Reply<'_, ()> {
-        self.write(move |tx| admin::update_workspace(tx, &workspace))
+    fn update_workspace(&self, workspace: WorkspaceRow, audit: Entry) -> Reply<'_, bool> {
+        self.write(move |tx| admin::update_workspace(tx, &workspace, &audit))
+    }
+
+    fn audit(&self, workspace: WorkspaceId, filter: AuditFilter) -> Reply<'_, Vec<Stored>> {
+        self.read(move |db| audit::list(db, workspace, &filter))
     }
 
     fn freeze(&self, workspace: WorkspaceId, at: Ms) -> Reply<'_, ()> {
@@ -238,12 +244,15 @@ impl Store for SqliteStore {
         self.write(move |tx| admin::drop_workspace(tx, workspace))
     }
 
-    fn create_key(&self, workspace: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms) -> Reply<'_, ()> {
-        self.write(move |tx| admin::create_key(tx, workspace, &hash, scope, at))
+    fn create_key(&self, workspace: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: Who) -> Reply<'_, ()> {
+        self.write(move |tx| {
+            admin::create_key(tx, workspace, &hash, scope, at)?;
+            audit::append(tx, workspace, &admin::key_entry(Kind::KeyCreated, &hash, scope, at, &who))
+        })
     }
 
-    fn revoke_key(&self, hash: [u8; 32], at: Ms) -> Reply<'_, bool> {
-        self.write(move |tx| admin::revoke_key(tx, &hash, at))
+    fn revoke_key(&self, hash: [u8; 32], at: Ms, who: Who) -> Reply<'_, bool> {
+        self.write(move |tx| admin::revoke_key(tx, &hash, at, &who))
     }
 
     fn key(&self, hash: [u8; 32]) -> Reply<'_, Option<(WorkspaceId, Scope)>> {

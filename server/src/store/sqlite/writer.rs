@@ -6,7 +6,7 @@
 //! that many conflicts do not make it do everything twice.
 
 use super::checkpoint::{self, Checkpoints};
-use super::put;
+use super::{audit, put};
 use crate::failpoint::{Point, hit, lies};
 use crate::store::{Op, Row, StoreError, Unit, Verdict, WorkspaceId};
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension as _, ffi};
@@ -133,6 +133,10 @@ impl Batch<'_> {
             Op::Put(Row::Found(_) | Row::Open(_)) => true,
             Op::History(ws, id, entry) => put::history(self.tx, *ws, *id, entry)?,
             Op::DeleteDevice(ws, id, version) => put::delete_device(self.tx, *ws, *id, *version)?,
+            Op::Audit(ws, entry) => {
+                audit::append(self.tx, *ws, entry)?;
+                true
+            }
             Op::Erase(ws, customer_id) => {
                 put::erase(self.tx, *ws, customer_id)?;
                 self.erased = true;
@@ -179,7 +183,7 @@ fn workspace_of(op: &Op) -> Option<WorkspaceId> {
         Op::Put(Row::Followup(row)) => Some(row.workspace),
         Op::Put(Row::Device(row)) => Some(row.workspace),
         Op::Put(Row::Found(_) | Row::Open(_)) => None,
-        Op::History(ws, ..) | Op::DeleteDevice(ws, ..) | Op::Erase(ws, _) => Some(*ws),
+        Op::History(ws, ..) | Op::DeleteDevice(ws, ..) | Op::Audit(ws, _) | Op::Erase(ws, _) => Some(*ws),
     }
 }
 

@@ -1,0 +1,50 @@
+//! Defaults, ranges and refusals of settings.
+
+use super::*;
+
+fn fields(input: SettingsInput) -> Vec<String> {
+    input.problems().into_iter().map(|e| e.field).collect()
+}
+
+/// S1: both switches are off in a new workspace and on in the sandbox; every other default is the rule's.
+#[test]
+fn defaults_are_the_rules() {
+    let deployment = Policy { ack_wait_ms: 20_000, ..Policy::sandbox() };
+    let new = SettingsInput::default().in_force(&deployment, false);
+    assert!(!new.phone_number && !new.email && !new.bot_text);
+    let sandbox = SettingsInput::default().in_force(&deployment, true);
+    assert_eq!(sandbox.policy(&deployment), deployment, "20,000 is the deployment's, the rest the rules'");
+}
+
+/// P3: 1,000–30,000, both sides of each end.
+#[test]
+fn ack_wait_is_a_ceiling_of_30_s() {
+    for (ack_wait_ms, taken) in [(999, false), (1_000, true), (30_000, true), (30_001, false)] {
+        let input = SettingsInput { ack_wait_ms: Some(ack_wait_ms), ..SettingsInput::default() };
+        assert_eq!(fields(input).is_empty(), taken, "{ack_wait_ms}");
+    }
+}
+
+/// W4: every wrong field is named at once.
+#[test]
+fn every_wrong_field_is_named() {
+    let input = SettingsInput {
+        ack_grade: Some(Grade::Suppressed),
+        hidden_after_ms: Some(-1),
+        company_name: Some("Shop\r\nBcc: a@b".into()),
+        country: Some("kr".into()),
+        link_schemes: Some(vec!["https".into(), "javascript".into(), "My App".into()]),
+        ..SettingsInput::default()
+    };
+    let expected = ["hidden_after_ms", "ack_grade", "company_name", "country", "link_schemes[1]", "link_schemes[2]"];
+    assert_eq!(fields(input), expected);
+}
+
+#[test]
+fn what_was_chosen_reads_back_and_unknown_fields_do_not() {
+    let input = SettingsInput { country: Some("KR".into()), email: Some(true), ..SettingsInput::default() };
+    let text = serde_json::to_string(&input).unwrap();
+    assert_eq!(serde_json::from_str::<SettingsInput>(&text).unwrap(), input);
+    assert_eq!(input.in_force(&Policy::sandbox(), false).region(), Some(Region::KR));
+    assert!(serde_json::from_str::<SettingsInput>(r#"{"emails": true}"#).is_err());
+}
