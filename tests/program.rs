@@ -95,8 +95,7 @@ impl Server {
             }
             drop((lines.0, ended));
         });
-        let listening =
-            |line: &String| serde_json::from_str::<Value>(line).ok()?["address"].as_str().map(str::to_owned);
+        let listening = |line: &String| address_of(line, "listen");
         let mut said = Vec::new();
         loop {
             let line = match lines.1.recv_timeout(PATIENCE) {
@@ -114,6 +113,16 @@ impl Server {
         }
         let status = child.wait().unwrap();
         Err(format!("{}\nexit {}", said.join("\n"), status.code().unwrap_or(-1)))
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The address that this key of `[server]` came to.
+    pub fn address(&self, key: &str) -> String {
+        self.log().iter().find_map(|line| address_of(line, key)).unwrap()
     }
 
     /// Its process.
@@ -144,6 +153,11 @@ impl Server {
         self.signal("TERM");
     }
 
+    /// Sends SIGHUP: look at the certificate again.
+    pub fn hang_up(&self) {
+        self.signal("HUP");
+    }
+
     /// Lets it go on after a SIGSTOP.
     pub fn go_on(&self) {
         self.signal("CONT");
@@ -162,6 +176,12 @@ impl Server {
         let log = std::mem::take(&mut *self.log.lock().unwrap());
         (status, log)
     }
+}
+
+/// Where a line of the log says that this listener is.
+fn address_of(line: &str, key: &str) -> Option<String> {
+    let line: Value = serde_json::from_str(line).ok()?;
+    if line["key"] == key { line["address"].as_str().map(str::to_owned) } else { None }
 }
 
 /// Whether a SIGSTOP holds a process.

@@ -6,7 +6,7 @@ use crate::clock::{Clock, Clocks, SystemClock};
 use crate::config::{Config, StoreUrl};
 use crate::engine::{Engine, Parts};
 use crate::failpoint::{self, Point, hit};
-use crate::http::{self, Api, Limits};
+use crate::http::{self, Api, Front, Limits, Serves};
 use crate::providers::Providers;
 use crate::providers::apns::{Apns, ApnsConfigError};
 use crate::providers::capture::Capture;
@@ -14,9 +14,10 @@ use crate::providers::fcm::{Fcm, FcmConfigError};
 use crate::providers::smtp::{Smtp, SmtpConfigError};
 use crate::registry::{CreateError, Created, Deployment, Registry};
 use crate::sandbox::{Network, Sandbox};
-use crate::serve::{Bounds, serve};
+use crate::serve::{Bounds, Door, serve_all};
 use crate::store::{OpenError, OpenOptions, SqliteStore, Store, StoreError};
 use crate::telemetry::{Metrics, start_metrics};
+use crate::tls::{Tls, TlsError};
 use crate::vault::{DataKey, DataKeyError, Vault};
 use axum::Router;
 use backstop_domain::followup::Policy;
@@ -60,6 +61,7 @@ pub struct App {
     registry: Arc<Registry>,
     clocks: Arc<Clocks>,
     router: Router,
+    public_url: String,
     bounds: Bounds,
     metrics: Metrics,
 }
@@ -97,6 +99,9 @@ pub enum AppError {
     /// `[providers.smtp]`
     #[error(transparent)]
     Smtp(#[from] SmtpConfigError),
+    /// `[server.tls]`
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The store answered and then did not.
     #[error("the store: {0}")]
     Store(#[from] StoreError),
@@ -243,7 +248,8 @@ impl App {
             ready: ready(&engine),
         };
         let router = routes(Arc::new(api), mode);
-        Ok(App { store, engine, registry, clocks, router, bounds: bounds(config), metrics })
+        let public_url = config.public_url();
+        Ok(App { store, engine, registry, clocks, router, public_url, bounds: bounds(config), metrics })
     }
 
     /// What answers requests, for callers in the same process.
@@ -266,22 +272,42 @@ impl App {
         &self.clocks
     }
 
+    /// A part of the surface behind a listener.
+    pub fn door(&self, listener: TcpListener, serves: Serves, tls: Option<Arc<Tls>>) -> Door {
+        Door { listener, front: Front::new(self.router(), serves, &self.public_url), tls }
+    }
+
+    /// Serves everything on one listener, in plain HTTP.
+    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Ended {
+        let door = self.door(listener, Serves::ALL, None);
+        self.serve_on(vec![door], shutdown).await
+    }
+
     /// Serves until `shutdown`, then drains: no new connection, requests under way end, then sends under way. What is
     /// left is in the store and is judged again at the next start.
-    pub async fn serve(self, listener: TcpListener, shutdown: impl Future<Output = ()>) -> Ended {
-        let App { store, engine, router, bounds, metrics, .. } = self;
+    pub async fn serve_on(self, doors: Vec<Door>, shutdown: impl Future<Output = ()>) -> Ended {
+        let App { store, engine, clocks, bounds, metrics, .. } = self;
         let unhealthy = unhealthy(store.poison_watch(), engine.broken_watch());
-        let tidying = tidy(metrics);
+        let tls = doors.iter().find_map(|door| door.tls.clone());
         tokio::select! {
             reason = unhealthy => Ended::Unhealthy(reason),
-            () = tidying => Ended::Cut,
-            drained = serve(listener, router, bounds, shutdown) => {
+            () = tidy(metrics) => Ended::Cut,
+            () = renew(tls, clocks) => Ended::Cut,
+            drained = serve_all(doors, bounds, shutdown) => {
                 hit(Point::DrainSends);
                 engine.drain(half(bounds.drain)).await;
                 hit(Point::DrainEnds);
                 if drained && engine.stats().sending == 0 { Ended::Drained } else { Ended::Cut }
             }
         }
+    }
+}
+
+/// Keeps the certificate fresh while the server runs.
+async fn renew(tls: Option<Arc<Tls>>, clocks: Arc<Clocks>) {
+    match tls {
+        Some(tls) => tls.keep_fresh(|| clocks.real_ms()).await,
+        None => std::future::pending().await,
     }
 }
 
@@ -335,7 +361,8 @@ fn limits(config: &Config, sandbox: bool) -> Limits {
     };
     let trusted = server.trusted_proxies.clone();
     let is_trusted = Arc::new(move |peer| trusted.iter().any(|network| network.contains(peer)));
-    Limits::new(Duration::from_millis(server.body_timeout_ms), device, address, is_trusted)
+    let limits = Limits::new(Duration::from_millis(server.body_timeout_ms), device, address, is_trusted);
+    limits.forwarded_in(server.forwarded_header)
 }
 
 /// What `/readyz` asks beside the store: a server whose timer does not know yet what is pending would decide late.

@@ -3,7 +3,7 @@
 use crate::app::{self, App, AppError, Ended, Mode, Opened, Time};
 use crate::audit::{Who, key_id};
 use crate::clock::{Clock, Clocks, SystemClock};
-use crate::config::{Config, ConfigError, StoreUrl};
+use crate::config::{Config, ConfigError, Listener, StoreUrl};
 use crate::explain::sentences;
 use crate::failpoint::{Point, hit};
 use crate::identity;
@@ -12,6 +12,7 @@ use crate::registry::Registry;
 use crate::serve::allow_open_files;
 use crate::store::{Key, OpenError, Row, Scope, Store, WorkspaceId};
 use crate::telemetry::start_logging;
+use crate::tls::{self, Tls};
 use crate::{http, vault};
 use backstop_domain::ids::FollowupId;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -189,30 +190,43 @@ fn run(cli: Cli, env: impl IntoIterator<Item = (String, String)>) -> Result<(), 
 }
 
 fn serve(config: &Config, options: &ServeOptions) -> Result<(), Failure> {
-    let listen = config.server.listen;
-    if options.sandbox && !listen.ip().is_loopback() && !options.allow_public_sandbox {
+    let listeners = config.listeners();
+    let public = listeners.iter().find(|listener| !listener.address.ip().is_loopback());
+    if let Some(Listener { key, address, .. }) = public.filter(|_| options.sandbox && !options.allow_public_sandbox) {
         let message = format!(
-            "[server] listen {listen} is not loopback, and a sandbox's keys are known to everybody: listen on \
+            "[server] {key} {address} is not loopback, and a sandbox's keys are known to everybody: listen on \
              127.0.0.1, or say --allow-public-sandbox"
         );
         return Err(Failure { exit: UNUSABLE, message });
     }
     start_logging(&config.log);
-    if let Err(limit) = allow_open_files(config.server.max_connections as u64 + OTHER_FILES) {
+    if let Err(limit) = allow_open_files(needed_files(config)) {
         tracing::warn!("{limit}");
     }
     let runtime = runtime()?;
     let ended = runtime.block_on(async {
+        // Before anything is made on the disk.
+        let tls = config.server.tls.as_ref().map(|files| Tls::load(files, SystemClock::start().now_ms()));
+        let tls = tls.transpose().map_err(AppError::from)?.map(Arc::new);
         let mode = if options.sandbox { sandbox() } else { Mode::Live };
         let app = App::build(config, Time::System, mode).await?;
-        let listener = tokio::net::TcpListener::bind(listen).await.map_err(|error| Failure {
-            exit: FAILED,
-            message: format!("[server] listen {listen}: {error}: choose an address of this machine that is free"),
-        })?;
-        let address = listener.local_addr().unwrap_or(listen);
+        let mut doors = Vec::new();
+        for Listener { key, address, serves, tls: encrypted } in listeners {
+            let listener = tokio::net::TcpListener::bind(address).await.map_err(|error| Failure {
+                exit: FAILED,
+                message: format!("[server] {key} {address}: {error}: choose an address of this machine that is free"),
+            })?;
+            doors.push((key, app.door(listener, serves, tls.clone().filter(|_| encrypted))));
+        }
         hit(Point::BootListening);
-        tracing::info!(%address, sandbox = options.sandbox, version = env!("CARGO_PKG_VERSION"), "listening");
-        Ok::<_, Failure>(app.serve(listener, stop_signal()).await)
+        // `listen` last: who reads its line knows that all are open.
+        for (key, door) in doors.iter().rev() {
+            let (version, tls) = (env!("CARGO_PKG_VERSION"), door.tls.is_some());
+            let address = door.listener.local_addr().map_err(Failure::failed)?;
+            tracing::info!(%address, key, tls, sandbox = options.sandbox, version, "listening");
+        }
+        let doors = doors.into_iter().map(|(_, door)| door).collect();
+        Ok::<_, Failure>(app.serve_on(doors, stop_signal()).await)
     });
     // Threads that still wait for a provider or the disk do not hold the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -225,6 +239,11 @@ fn serve(config: &Config, options: &ServeOptions) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Files that a server of this configuration may have open.
+fn needed_files(config: &Config) -> u64 {
+    (config.server.max_connections as u64).saturating_mul(config.listeners().len() as u64) + OTHER_FILES
 }
 
 fn sandbox() -> Mode {
@@ -260,7 +279,21 @@ fn migrate(config: &Config) -> Result<(), Failure> {
 /// One line a thing: `ok`, `none` for what is left out on purpose, `BAD` with what mends it.
 fn check_config(config: &Config) -> Result<(), Failure> {
     let mut report = Report::default();
-    report.ok(format!("server    listens on {}, reached at {}", config.server.listen, config.public_url()));
+    for Listener { key, address, serves, tls } in config.listeners() {
+        let parts = [(serves.device, "devices"), (serves.backend, "backend"), (serves.metrics, "metrics")];
+        let parts: Vec<&str> = parts.into_iter().filter_map(|(here, part)| here.then_some(part)).collect();
+        let parts = if parts.is_empty() { "health".to_owned() } else { parts.join(", ") };
+        let how = if tls && config.server.tls.is_some() { "https" } else { "http" };
+        report.ok(format!("server    {key} {how}://{address}: {parts}"));
+    }
+    report.ok(format!("server    reached at {}", config.public_url()));
+    if let Some(files) = &config.server.tls {
+        let now = SystemClock::start().now_ms();
+        match tls::check(files, now) {
+            Ok(found) => report.ok(format!("tls       a certificate for {} days more", found.days_left(now))),
+            Err(error) => report.bad(format!("tls       {error}")),
+        }
+    }
     check_store(config, &mut report);
     report.ok(format!("followup  a push not acknowledged within {} ms is followed", config.followup.ack_wait_ms));
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
@@ -281,7 +314,7 @@ fn check_config(config: &Config) -> Result<(), Failure> {
         }
         Err(error) => report.bad(error.to_string()),
     }
-    if let Err(limit) = allow_open_files(config.server.max_connections as u64 + OTHER_FILES) {
+    if let Err(limit) = allow_open_files(needed_files(config)) {
         report.bad(format!("system    {limit}"));
     }
     print(&report.lines.join("\n"))?;

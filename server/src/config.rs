@@ -3,6 +3,7 @@
 //! `config.default.toml` is the one list of keys: it is the lowest layer, the documentation, and what an unknown key is
 //! measured against. Each problem says where it comes from, which key, and what to do.
 
+use crate::http::{ForwardedHeader, Serves};
 use crate::providers::apns::ApnsConfig;
 use crate::providers::fcm::FcmConfig;
 use crate::providers::smtp::SmtpConfig;
@@ -21,7 +22,7 @@ const ENV_PREFIX: &str = "BACKSTOP__";
 /// A provider that answers later than the engine waits would be asked again.
 const MAX_SEND_MS: u64 = 11_000;
 /// Sections that mean something by being there: their defaults count only beside a key that somebody set.
-const ACCOUNTS: &[&[&str]] = &[&["apns"], &["fcm"], &["providers", "smtp"]];
+const ACCOUNTS: &[&[&str]] = &[&["apns"], &["fcm"], &["providers", "smtp"], &["server", "tls"]];
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Deserialize)]
@@ -55,12 +56,26 @@ pub struct Server {
     /// Where it listens.
     #[serde(deserialize_with = "listen_address")]
     pub listen: SocketAddr,
+    /// Where devices, callbacks and short links are served instead.
+    #[serde(default, deserialize_with = "maybe_listen_address")]
+    pub device_listen: Option<SocketAddr>,
+    /// Where the company's backend is served instead.
+    #[serde(default, deserialize_with = "maybe_listen_address")]
+    pub backend_listen: Option<SocketAddr>,
+    /// Where metrics are served instead, without TLS.
+    #[serde(default, deserialize_with = "maybe_listen_address")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// `[server.tls]`, if anybody set a key of it.
+    #[serde(default)]
+    pub tls: Option<TlsFiles>,
     /// How the world reaches it.
     #[serde(default)]
     pub public_url: Option<String>,
-    /// Whose `X-Forwarded-For` is believed.
+    /// Whose word on where a request comes from is believed.
     pub trusted_proxies: Vec<Network>,
-    /// Open connections; more wait.
+    /// The header they say it in.
+    pub forwarded_header: ForwardedHeader,
+    /// Open connections of each listener; more wait.
     pub max_connections: usize,
     /// From a request's first byte to the end of its headers.
     pub header_timeout_ms: u64,
@@ -70,6 +85,27 @@ pub struct Server {
     pub idle_timeout_ms: u64,
     /// For what is under way after SIGTERM.
     pub drain_ms: u64,
+}
+
+/// `[server.tls]`: a certificate and its key.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TlsFiles {
+    cert_file: PathBuf,
+    key_file: PathBuf,
+}
+
+/// One address that the server listens on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listener {
+    /// The key of `[server]` that names it.
+    pub key: &'static str,
+    /// Where.
+    pub address: SocketAddr,
+    /// What is served there.
+    pub serves: Serves,
+    /// Whether it speaks TLS where the deployment has a certificate.
+    pub tls: bool,
 }
 
 /// Where everything is kept.
@@ -217,8 +253,31 @@ impl Config {
     pub fn public_url(&self) -> String {
         match &self.server.public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
+            None if self.server.tls.is_some() => format!("https://{}", self.server.listen),
             None => format!("http://{}", self.server.listen),
         }
+    }
+
+    /// Every address it listens on, `listen` first.
+    pub fn listeners(&self) -> Vec<Listener> {
+        let server = &self.server;
+        let mut rest = Serves::ALL;
+        let mut others = Vec::new();
+        let door = |key, address, serves| Listener { key, address, serves, tls: true };
+        if let Some(address) = server.metrics_listen {
+            rest.metrics = false;
+            others.push(Listener { tls: false, ..door("metrics_listen", address, Serves::METRICS) });
+        }
+        if let Some(address) = server.backend_listen {
+            // Phones shall not read metrics: they stay with the backend.
+            others.push(door("backend_listen", address, Serves { metrics: rest.metrics, ..Serves::BACKEND }));
+            rest = Serves { backend: false, metrics: false, ..rest };
+        }
+        if let Some(address) = server.device_listen {
+            others.push(door("device_listen", address, Serves::DEVICE));
+            rest.device = false;
+        }
+        std::iter::once(door("listen", server.listen, rest)).chain(others).collect()
     }
 
     /// What a type cannot say.
@@ -231,8 +290,32 @@ impl Config {
         };
         let server = &self.server;
         let url = server.public_url.as_deref().unwrap_or("https://unset");
-        let is_web = ["http://", "https://"].iter().any(|scheme| url.starts_with(scheme) && url.len() > scheme.len());
-        must(is_web, "server.public_url", "must begin with http:// or https://".into());
+        let rest = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
+        must(
+            rest.is_some_and(|rest| !rest.is_empty()),
+            "server.public_url",
+            "must begin with http:// or https://".into(),
+        );
+        let is_bare = !url.contains(['?', '#', '@']) && !url.contains(|c: char| c.is_whitespace());
+        must(is_bare, "server.public_url", "must be scheme, host and perhaps a path, nothing else".into());
+        for (key, address) in [
+            ("server.device_listen", server.device_listen),
+            ("server.backend_listen", server.backend_listen),
+            ("server.metrics_listen", server.metrics_listen),
+        ] {
+            let same = |other: &Listener| Some(other.address) == address && !key.ends_with(&format!(".{}", other.key));
+            let twice = self.listeners().into_iter().find(|other| same(other) && other.address.port() != 0);
+            if let Some(other) = twice {
+                must(false, key, format!("is the address of {} too: give another one, or leave it out", other.key));
+            }
+        }
+        for (key, file) in [
+            ("server.tls.cert_file", server.tls.as_ref().map(TlsFiles::cert_file)),
+            ("server.tls.key_file", server.tls.as_ref().map(TlsFiles::key_file)),
+        ] {
+            let given = file.is_none_or(|file| !file.as_os_str().is_empty());
+            must(given, key, "is missing: TLS needs cert_file and key_file, both in PEM".into());
+        }
         let connections = server.max_connections;
         must((1..=1_000_000).contains(&connections), "server.max_connections", "must be 1 to 1000000".into());
         for (key, ms) in [
@@ -300,6 +383,22 @@ fn listen_address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<SocketAdd
     address.map_err(|_| {
         serde::de::Error::custom("must be an IP address and a port, such as 127.0.0.1:8080, 0.0.0.0:8080 or [::]:8080")
     })
+}
+
+fn maybe_listen_address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<SocketAddr>, D::Error> {
+    listen_address(from).map(Some)
+}
+
+impl TlsFiles {
+    /// The certificate, then the chain above it, in PEM.
+    pub fn cert_file(&self) -> &Path {
+        &self.cert_file
+    }
+
+    /// Its private key in PEM.
+    pub fn key_file(&self) -> &Path {
+        &self.key_file
+    }
 }
 
 impl Network {
@@ -587,11 +686,14 @@ mod tests {
             let figment::error::Kind::UnknownField(_, expected) = error.kind else { panic!("{error}") };
             expected.iter().map(|field| (*field).to_owned()).collect()
         };
-        let mut sections: Vec<&str> = known.iter().filter_map(|key| Some(key.rsplit_once('.')?.0)).collect();
+        let all = known.clone();
+        let mut sections: Vec<&str> = all.iter().filter_map(|key| Some(key.rsplit_once('.')?.0)).collect();
         sections.dedup();
         let listed: Vec<String> =
             sections.iter().flat_map(|s| fields(s).into_iter().map(move |field| format!("{s}.{field}"))).collect();
         let (mut known, mut listed) = (known, listed);
+        // A section in a section is no key.
+        listed.retain(|key| !sections.contains(&key.as_str()));
         known.sort();
         listed.sort();
         assert_eq!(known, listed);

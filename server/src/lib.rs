@@ -27,5 +27,6 @@ pub mod telemetry;
 pub mod templates;
 pub mod testing;
 pub mod timer;
+pub mod tls;
 pub mod vault;
 pub mod workspace;

@@ -5,8 +5,9 @@
 //! minute) from one that sends a byte a second (never fine). Bodies are bounded by the router, where they are read.
 
 use crate::failpoint::{Point, hit};
-use crate::telemetry::{HTTP_CONNECTIONS, HTTP_TIMEOUTS};
-use axum::Router;
+use crate::http::Front;
+use crate::telemetry::{HTTP_CONNECTIONS, HTTP_TIMEOUTS, TLS_FAILURES};
+use crate::tls::Tls;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::{Request, Response};
@@ -22,10 +23,13 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
 use tokio::time::{Instant, Sleep};
-use tower::ServiceExt;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 
 /// A request's line and headers; also what is buffered of a body that nobody reads yet.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -45,6 +49,16 @@ pub struct Bounds {
     pub drain: Duration,
 }
 
+/// One address, and what is behind it.
+pub struct Door {
+    /// Where it listens.
+    pub listener: TcpListener,
+    /// What answers there.
+    pub front: Front,
+    /// `None` = plain HTTP.
+    pub tls: Option<Arc<Tls>>,
+}
+
 /// What the connections are told.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Order {
@@ -56,9 +70,31 @@ enum Order {
     Close,
 }
 
-/// Serves `router` until `shutdown`, then lets requests under way end, as long as [`Bounds::drain`] says: answers
+/// Serves all doors until `shutdown`, each with bounds of its own: whether all of them drained in time.
+pub async fn serve_all(doors: Vec<Door>, bounds: Bounds, shutdown: impl Future<Output = ()>) -> bool {
+    let (stop, stopped) = watch::channel(false);
+    // Aborted if this is dropped.
+    let mut serving = JoinSet::new();
+    for door in doors {
+        let mut stopped = stopped.clone();
+        serving.spawn(serve(door, bounds, async move {
+            let _ = stopped.wait_for(|stopped| *stopped).await;
+        }));
+    }
+    shutdown.await;
+    stop.send_replace(true);
+    let mut drained = true;
+    while let Some(ended) = serving.join_next().await {
+        drained &= ended.unwrap_or(false);
+    }
+    drained
+}
+
+/// Serves one door until `shutdown`, then lets requests under way end, as long as [`Bounds::drain`] says: answers
 /// whether all did.
-pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdown: impl Future<Output = ()>) -> bool {
+pub async fn serve(door: Door, bounds: Bounds, shutdown: impl Future<Output = ()>) -> bool {
+    let Door { listener, front, tls } = door;
+    let tls = tls.map(|tls| tls.acceptor());
     let slots = Arc::new(Semaphore::new(bounds.max_connections));
     let (orders, _) = watch::channel(Order::Run);
     let mut shutdown = pin!(shutdown);
@@ -78,13 +114,15 @@ pub async fn serve(listener: TcpListener, router: Router, bounds: Bounds, shutdo
             }
         };
         hit(Point::ServeAccepted);
-        let connection = Connection::new(stream, caller, router.clone(), bounds);
+        let (front, tls) = (front.clone(), tls.clone());
         let orders = orders.subscribe();
         // A panic ends this task alone; its slot comes back.
         tokio::spawn(async move {
             let _slot = slot;
             let _open = Open::count();
-            connection.run(orders).await;
+            if let Some(wire) = greet(stream, tls, bounds.header_timeout).await {
+                Connection::new(wire, caller, front, bounds).run(orders).await;
+            }
         });
     }
     drop(listener);
@@ -131,6 +169,29 @@ async fn accept(
     Ok((stream, caller, slot))
 }
 
+/// The handshake, which has as long as a request's head; `None` = there is nobody to talk to.
+async fn greet(stream: TcpStream, tls: Option<TlsAcceptor>, within: Duration) -> Option<Wire> {
+    let Some(tls) = tls else { return Some(Wire::Plain(stream)) };
+    match tokio::time::timeout(within, tls.accept(stream)).await {
+        Ok(Ok(stream)) => Some(Wire::Tls(Box::new(stream))),
+        // Plain HTTP, a scanner, a caller that does not trust the certificate: nothing to answer by.
+        Ok(Err(_)) => {
+            metrics::counter!(TLS_FAILURES).increment(1);
+            None
+        }
+        Err(_) => {
+            metrics::counter!(HTTP_TIMEOUTS, "phase" => "handshake").increment(1);
+            None
+        }
+    }
+}
+
+/// What bytes come and go by.
+enum Wire {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
+}
+
 /// One caller's connection.
 struct Connection {
     http: http1::Connection<Watched, Handler>,
@@ -138,10 +199,10 @@ struct Connection {
 }
 
 impl Connection {
-    fn new(stream: TcpStream, caller: SocketAddr, router: Router, bounds: Bounds) -> Connection {
+    fn new(wire: Wire, caller: SocketAddr, front: Front, bounds: Bounds) -> Connection {
         let waiting = Arc::new(Waits::new(bounds));
-        let io = Watched { inner: TokioIo::new(stream), waiting: waiting.clone() };
-        let handler = Handler { router, caller, waiting: waiting.clone() };
+        let io = Watched { inner: TokioIo::new(wire), waiting: waiting.clone() };
+        let handler = Handler { front, caller, waiting: waiting.clone() };
         let http =
             http1::Builder::new().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES).serve_connection(io, handler);
         Connection { http, waiting }
@@ -261,9 +322,59 @@ impl Future for Patience {
     }
 }
 
+impl AsyncRead for Wire {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Wire::Plain(stream) => Pin::new(stream).poll_read(cx, buf),
+            Wire::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Wire {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Wire::Plain(stream) => Pin::new(stream).poll_write(cx, buf),
+            Wire::Tls(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Wire::Plain(stream) => Pin::new(stream).poll_flush(cx),
+            Wire::Tls(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut *self {
+            Wire::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Wire::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        match self {
+            Wire::Plain(stream) => stream.is_write_vectored(),
+            Wire::Tls(stream) => stream.is_write_vectored(),
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        match &mut *self {
+            Wire::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Wire::Tls(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+        }
+    }
+}
+
 /// A socket that notes when bytes come in.
 struct Watched {
-    inner: TokioIo<TcpStream>,
+    inner: TokioIo<Wire>,
     waiting: Arc<Waits>,
 }
 
@@ -303,7 +414,7 @@ impl Write for Watched {
 
 /// Hands a request to the router, with its caller's address.
 struct Handler {
-    router: Router,
+    front: Front,
     caller: SocketAddr,
     waiting: Arc<Waits>,
 }
@@ -316,7 +427,7 @@ impl Service<Request<Incoming>> for Handler {
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         self.waiting.asked();
         request.extensions_mut().insert(ConnectInfo(self.caller));
-        let answer = self.router.clone().oneshot(request);
+        let answer = self.front.answer(request.map(Body::new));
         let waiting = self.waiting.clone();
         Box::pin(async move {
             let answer = answer.await;

@@ -25,8 +25,12 @@ pub const COMMIT_BATCH_SIZE: &str = "backstop_commit_batch_size";
 pub const HTTP_REQUESTS: &str = "backstop_http_requests_total";
 /// Open connections.
 pub const HTTP_CONNECTIONS: &str = "backstop_http_connections";
-/// Connections closed on a caller that was too slow: `phase` = `head` or `idle`.
+/// Connections closed on a caller that was too slow: `phase` = `handshake`, `head` or `idle`.
 pub const HTTP_TIMEOUTS: &str = "backstop_http_timeouts_total";
+/// TLS handshakes that failed.
+pub const TLS_FAILURES: &str = "backstop_tls_handshake_failures_total";
+/// When the certificate of our own TLS ends.
+pub const TLS_NOT_AFTER: &str = "backstop_tls_not_after_timestamp_seconds";
 /// Batches that the store refused.
 pub const COMMIT_ERRORS: &str = "backstop_commit_errors_total";
 /// Sends that waited for another wake-up because their queue was full.
@@ -129,6 +133,8 @@ fn describe() {
     describe_counter!(HTTP_REQUESTS, "Answers, by route template and status.");
     describe_gauge!(HTTP_CONNECTIONS, "Open connections.");
     describe_counter!(HTTP_TIMEOUTS, "Connections closed on a caller that was too slow, by phase.");
+    describe_counter!(TLS_FAILURES, "TLS handshakes that failed.");
+    describe_gauge!(TLS_NOT_AFTER, Unit::Seconds, "When the certificate of [server.tls] ends.");
     describe_counter!(ALARMS, "What somebody should look at, by name.");
     describe_gauge!(CLOCK_OFFSET, Unit::Seconds, "How far the wall clock has stepped away from the server's.");
     describe_counter!(TEXT_STOPS, "Texts stopped before they cost anything, by reason.");

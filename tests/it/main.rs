@@ -39,6 +39,8 @@ mod providers_support;
 mod readme;
 mod sandbox_basics;
 mod serve_bounds;
+mod serve_listeners;
+mod serve_tls;
 mod store_conformance;
 mod store_engine;
 mod store_faults;

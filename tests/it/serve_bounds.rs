@@ -2,7 +2,7 @@
 
 use axum::Router;
 use axum::routing::get;
-use backstop_server::serve::{Bounds, allow_open_files, serve};
+use backstop_server::serve::{Bounds, Door, allow_open_files, serve};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -28,7 +28,8 @@ impl Running {
         let shutdown = async {
             let _ = stopped.await;
         };
-        let ended = tokio::spawn(serve(listener, router, bounds, shutdown));
+        let door = Door { listener, front: router.into(), tls: None };
+        let ended = tokio::spawn(serve(door, bounds, shutdown));
         Running { address, stop, ended }
     }
 

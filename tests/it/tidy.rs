@@ -29,6 +29,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("server/src/perform.rs", "a pause before a store that is away is asked again"),
     ("server/src/sandbox/phones.rs", "virtual phones on a running clock wait in real time"),
     ("server/src/serve.rs", "time-outs of connections: no rule sees them"),
+    ("server/src/tls.rs", "looks at the certificate's files every minute"),
     ("server/src/timer.rs", "sleeps until the next due row, and between two sweeps"),
     ("tests/it/hostile_slow.rs", "slow callers wait, and how long others take is measured"),
     ("tests/faults/stall.rs", "waits until mails have come: deadlines pass in real time"),

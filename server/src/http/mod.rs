@@ -7,6 +7,8 @@ mod customers;
 mod deliveries;
 mod devices;
 mod followups;
+mod forwarded;
+mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 mod health;
@@ -22,7 +24,9 @@ mod settings;
 pub(crate) mod validate;
 mod view;
 
-pub use limits::{Limits, TrustedProxies};
+pub use forwarded::{ForwardedHeader, TrustedProxies};
+pub use front::{Front, Serves};
+pub use limits::Limits;
 pub use openapi::{document, document_json};
 pub use view::{AckView, DeliveryRow, DeliveryView, FollowupView, HistoryView};
 
