@@ -22,6 +22,8 @@ fn workspace(secrets: &[&str]) -> Workspace {
     Workspace {
         id: WorkspaceId(1),
         name: "shop".into(),
+        settings_set: None,
+        created_at: 0,
         settings: SettingsInput::default().in_force(&policy, true),
         policy,
         identity_secrets: secrets.iter().map(|s| hex::decode(s).unwrap()).collect(),

@@ -209,7 +209,7 @@ async fn nothing_is_decided_while_an_erasure_is_under_way() {
     at_once(&held, rig.register("install-1", "token-1", None)).await.expect("registered");
     let erased = tokio::spawn({
         let rig = Arc::clone(&rig);
-        async move { rig.engine.erase_customer(&rig.ws, "lucas".into()).await }
+        async move { rig.engine.erase_customer(&rig.ws, "lucas".into(), audit::Who::cli()).await }
     });
     held.commits(2).await;
     let since = *held.loaded.borrow();

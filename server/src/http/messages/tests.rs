@@ -11,6 +11,8 @@ fn workspace() -> Workspace {
     Workspace {
         id: WorkspaceId(1),
         name: "shop".into(),
+        settings_set: None,
+        created_at: 0,
         settings: SettingsInput::default().in_force(&policy, true),
         policy,
         identity_secrets: Vec::new(),
