@@ -51,7 +51,7 @@ pub struct PushToken {
     pub provider: PushProvider,
     /// The token; APNs device tokens in hex.
     pub token: String,
-    /// APNs topic (the bundle id).
+    /// The app's own name, which tells a company's apps apart: APNs topic (the bundle id), or Android application id.
     pub topic: Option<String>,
     /// APNs environment; `None` = production.
     pub environment: Option<Environment>,

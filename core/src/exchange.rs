@@ -1,8 +1,8 @@
 //! Requests of the device API, and what each answer means to the machine.
 
 use backstop_wire::{
-    Ack, AckBatch, AckOutcome, AckResults, DEVICE_SCHEME, DeviceRegistered, PROBLEM_PREFIX, RegisterDevice,
-    WIRE_VERSION,
+    Ack, AckBatch, AckOutcome, AckResults, DEVICE_SCHEME, DeviceRegistered, PROBLEM_PREFIX, PushProvider,
+    RegisterDevice, WIRE_VERSION,
 };
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,8 @@ pub(crate) fn register(config: &Config, facts: &Facts, prove: bool) -> Option<Re
         platform: config.platform,
         provider: token.provider,
         token: token.token.clone(),
-        topic: token.topic.clone(),
+        topic: token.topic.clone().filter(|_| token.provider == PushProvider::Apns),
+        package: token.topic.clone().filter(|_| token.provider == PushProvider::Fcm),
         environment: token.environment,
         alerts: facts.alerts,
         wire: vec![WIRE_VERSION],

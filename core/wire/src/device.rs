@@ -83,6 +83,9 @@ pub struct RegisterDevice {
     /// APNs environment, default production; ignored for FCM.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub environment: Option<Environment>,
+    /// The Android application id, which tells a company's apps apart; ignored for APNs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub package: Option<String>,
     /// Whether notifications can be seen.
     pub alerts: Alerts,
     /// The payload versions this SDK understands.

@@ -60,6 +60,7 @@ fn w5_registration() {
         token: "fcm-token".to_owned(),
         topic: None,
         environment: None,
+        package: None,
         alerts: Alerts::Allowed,
         wire: vec![1],
         customer_id: Some("lucas".to_owned()),
@@ -68,6 +69,8 @@ fn w5_registration() {
         locale: Some("ko-KR".to_owned()),
     };
     both_ways("register_device_android.json", &android);
+    let named = RegisterDevice { package: Some("com.example.app".to_owned()), ..android.clone() };
+    both_ways("register_device_android_package.json", &named);
     let ios = RegisterDevice {
         platform: Platform::Ios,
         provider: PushProvider::Apns,
