@@ -2,13 +2,14 @@
 //!
 //! Everything from outside is an argument: configuration, clock, providers, listener, the word to stop.
 
+use crate::apps::accounts::{Accounts, Live};
 use crate::clock::{Clock, Clocks, SystemClock};
 use crate::config::{Config, StoreUrl};
 use crate::engine::{Engine, Parts};
 use crate::failpoint::{self, Point, hit};
 use crate::http::{self, Api, Front, Limits, Serves};
 use crate::providers::Providers;
-use crate::providers::apns::{Apns, ApnsConfigError};
+use crate::providers::apns::{Apns, ApnsConfigError, ApnsNet};
 use crate::providers::capture::Capture;
 use crate::providers::fcm::{Fcm, FcmConfigError};
 use crate::providers::smtp::{Smtp, SmtpConfigError};
@@ -181,6 +182,13 @@ pub fn accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Providers, Ap
     Ok(providers)
 }
 
+/// The way for the workspaces' own push credentials.
+pub fn app_accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Accounts, AppError> {
+    let apns = ApnsNet::from_config(&config.apns.clone().unwrap_or_default(), Arc::clone(clock))?;
+    let fcm = config.fcm.clone().unwrap_or_default();
+    Ok(Accounts::new(Arc::new(Live { apns, fcm, clock: Arc::clone(clock) }), Arc::clone(clock)))
+}
+
 /// Every way out, captured.
 pub fn captured(capture: &Arc<Capture>) -> Providers {
     Providers {
@@ -224,7 +232,11 @@ impl App {
         let judge: Arc<dyn Store> = store.clone();
         let clocks = Arc::new(Clocks::new(clock));
         let deployment = deployment(config, &providers, sandbox);
-        let registry = Arc::new(Registry::new(Arc::clone(&judge), Arc::clone(&vault), Arc::clone(&clocks), deployment));
+        let registry = Registry::new(Arc::clone(&judge), Arc::clone(&vault), Arc::clone(&clocks), deployment);
+        let registry = Arc::new(match mode {
+            Mode::Live => registry.with_accounts(app_accounts(config, clocks.real())?),
+            Mode::Sandbox { .. } => registry,
+        });
         if sandbox {
             ensure_sandbox_workspace(&registry).await?;
         }

@@ -1,6 +1,7 @@
 //! The Backstop acknowledgement server: one library, one binary.
 
 pub mod app;
+pub mod apps;
 pub mod audit;
 #[cfg(feature = "demo")]
 pub mod bench;

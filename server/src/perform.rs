@@ -199,7 +199,8 @@ async fn push(engine: &Engine, providers: &Providers, task: Task, parcel: Result
     let What::Push { device, attempt, expires_at, .. } = what else { return };
     let (token_hash, elsewhere) =
         parcel.as_ref().map_or((None, None), |parcel| (Some(parcel.token_hash), parcel.elsewhere));
-    let outcome = match (parcel, provider_of(providers, &row, device)) {
+    let provider = provider_of(providers, &row, device, &parcel);
+    let outcome = match (parcel, provider) {
         // P10: it waited too long for a hand, and text and email are on their way.
         _ if engine.clocks().now_ms(ws.id) >= expires_at => later("expired_before_sent"),
         (Ok(parcel), Some(provider)) => {
@@ -216,7 +217,16 @@ async fn push(engine: &Engine, providers: &Providers, task: Task, parcel: Result
     engine.push_answered(answered).await;
 }
 
-fn provider_of(providers: &Providers, row: &FollowupRow, device: DeviceId) -> Option<Arc<dyn PushProvider>> {
+/// The app's own way if it has one, else the deployment's (P12).
+fn provider_of(
+    providers: &Providers,
+    row: &FollowupRow,
+    device: DeviceId,
+    parcel: &Result<parcel::Push, Outcome>,
+) -> Option<Arc<dyn PushProvider>> {
+    if let Some(route) = parcel.as_ref().ok().and_then(|parcel| parcel.route.clone()) {
+        return Some(route);
+    }
     let via = row.state.pushes.iter().find(|push| push.device == device)?.via;
     match via {
         Via::Fcm => providers.fcm.clone(),

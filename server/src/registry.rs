@@ -2,14 +2,17 @@
 //!
 //! Nothing is believed for longer than a second: a revoked key dies in flight, and what another process changed shows.
 
+use crate::apps::accounts::Accounts;
+use crate::apps::{AppInput, Apps, Planned, plan};
 use crate::audit::{Entry, Kind, Who};
 use crate::clock::Clocks;
 use crate::settings::{Settings, SettingsInput};
-use crate::store::{Scope, SettingsSet, Store, StoreError, WorkspaceId, WorkspaceRow};
+use crate::store::{AppChange, Scope, SettingsSet, Store, StoreError, WorkspaceId, WorkspaceRow};
 use crate::vault::{self, Vault, VaultError};
 use crate::workspace::{Activity, Workspace};
 use backstop_domain::Ms;
 use backstop_domain::followup::Policy;
+use backstop_wire::FieldError;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -40,6 +43,7 @@ pub struct Registry {
     vault: Arc<Vault>,
     clocks: Arc<Clocks>,
     deployment: Deployment,
+    accounts: Arc<Accounts>,
     keys: RwLock<HashMap<[u8; 32], CachedKey>>,
     /// As many as the deployment has: their activity must not be forgotten while it lasts.
     workspaces: RwLock<HashMap<WorkspaceId, Cached>>,
@@ -65,6 +69,16 @@ pub enum Replaced {
     /// They have this version by now, not the expected one.
     Stale(i64),
     /// There is no such workspace any more.
+    Gone,
+}
+
+/// What came of changing an app.
+pub enum AppChanged {
+    /// The workspace as it is now.
+    Done(Arc<Workspace>),
+    /// Nothing changed: all that is wrong with what was given.
+    Invalid(Vec<FieldError>),
+    /// There is no such workspace, or app, any more.
     Gone,
 }
 
@@ -99,7 +113,13 @@ impl Registry {
     /// Knows nothing yet.
     pub fn new(store: Arc<dyn Store>, vault: Arc<Vault>, clocks: Arc<Clocks>, deployment: Deployment) -> Registry {
         let (keys, workspaces) = (RwLock::default(), RwLock::default());
-        Registry { store, vault, clocks, deployment, keys, workspaces }
+        let accounts = Arc::new(Accounts::none(Arc::clone(clocks.real())));
+        Registry { store, vault, clocks, deployment, accounts, keys, workspaces }
+    }
+
+    /// Pushes of apps leave by these; without, all leave by the deployment's.
+    pub fn with_accounts(self, accounts: Accounts) -> Registry {
+        Registry { accounts: Arc::new(accounts), ..self }
     }
 
     /// What all workspaces share.
@@ -140,7 +160,7 @@ impl Registry {
             return Ok(known);
         }
         match self.store.workspace(id).await? {
-            Some(row) => self.remember(row, now).map(Some),
+            Some(row) => self.remember(row, now).await.map(Some),
             None => {
                 self.forget(id);
                 Ok(None)
@@ -151,7 +171,10 @@ impl Registry {
     /// A workspace by name.
     pub async fn by_name(&self, name: &str) -> Result<Option<Arc<Workspace>>, StoreError> {
         let now = self.clocks.real_ms();
-        self.store.workspace_named(name).await?.map(|row| self.remember(row, now)).transpose()
+        match self.store.workspace_named(name).await? {
+            Some(row) => self.remember(row, now).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// A workspace that was used before, as last seen.
@@ -287,35 +310,109 @@ impl Registry {
         for _ in 0..MAX_TRIES {
             let Some(mut row) = self.store.workspace(id).await? else { return Ok(None) };
             let at = self.clocks.real_ms();
-            let Some((kind, detail)) = change(&mut row, at)? else { return self.remember(row, at).map(Some) };
+            let Some((kind, detail)) = change(&mut row, at)? else { return self.remember(row, at).await.map(Some) };
             let entry = Entry { at, kind, who: who.clone(), detail };
             if self.store.update_workspace(row.clone(), entry).await? {
                 row.version += 1;
-                return self.remember(row, at).map(Some);
+                return self.remember(row, at).await.map(Some);
             }
         }
-        Err(StoreError::Unavailable("others keep changing this workspace".into()))
+        Err(too_busy())
+    }
+
+    /// Puts an app with its credentials. What is stored already makes no change.
+    pub async fn put_app(
+        &self,
+        id: WorkspaceId,
+        app_id: &str,
+        input: &AppInput,
+        who: &Who,
+    ) -> Result<AppChanged, StoreError> {
+        for _ in 0..MAX_TRIES {
+            let Some(row) = self.store.workspace(id).await? else { return Ok(AppChanged::Gone) };
+            let apps = self.store.apps(id).await?;
+            let at = self.clocks.real_ms();
+            let app = match plan((id, app_id), input, &apps, (&self.vault, &self.accounts), at)? {
+                Planned::Invalid(errors) => return Ok(AppChanged::Invalid(errors)),
+                Planned::Same => return self.remember(row, at).await.map(AppChanged::Done),
+                Planned::Put(app) => app,
+            };
+            let entry = Entry { at, kind: Kind::AppChanged, who: who.clone(), detail: json!({ "app_id": app_id }) };
+            if let Some(workspace) = self.change_app(row, AppChange::Put(app), entry).await? {
+                return Ok(AppChanged::Done(workspace));
+            }
+        }
+        Err(too_busy())
+    }
+
+    /// Deletes an app with its credentials.
+    pub async fn delete_app(&self, id: WorkspaceId, app_id: &str, who: &Who) -> Result<AppChanged, StoreError> {
+        for _ in 0..MAX_TRIES {
+            let Some(row) = self.store.workspace(id).await? else { return Ok(AppChanged::Gone) };
+            if self.store.apps(id).await?.iter().all(|app| app.app_id != app_id) {
+                return Ok(AppChanged::Gone);
+            }
+            let detail = json!({ "app_id": app_id });
+            let entry = Entry { at: self.clocks.real_ms(), kind: Kind::AppDeleted, who: who.clone(), detail };
+            if let Some(workspace) = self.change_app(row, AppChange::Delete(app_id.to_owned()), entry).await? {
+                return Ok(AppChanged::Done(workspace));
+            }
+        }
+        Err(too_busy())
+    }
+
+    /// `None` = somebody else was quicker.
+    async fn change_app(
+        &self,
+        row: WorkspaceRow,
+        change: AppChange,
+        entry: Entry,
+    ) -> Result<Option<Arc<Workspace>>, StoreError> {
+        let at = entry.at;
+        if !self.store.change_app(row.id, row.version, change, entry).await? {
+            return Ok(None);
+        }
+        self.remember(WorkspaceRow { version: row.version + 1, ..row }, at).await.map(Some)
     }
 
     /// Takes a row in: an unchanged one keeps the workspace in use, a changed one keeps its activity.
-    fn remember(&self, row: WorkspaceRow, now: Ms) -> Result<Arc<Workspace>, StoreError> {
+    async fn remember(&self, row: WorkspaceRow, now: Ms) -> Result<Arc<Workspace>, StoreError> {
         if let Some(at) = row.frozen_at {
             self.clocks.freeze(row.id, at);
         }
+        if let Some(known) = write(&self.workspaces).get_mut(&row.id)
+            && is_same(&known.row, &row)
+        {
+            *known = Cached { workspace: Arc::clone(&known.workspace), row, checked_at: now };
+            return Ok(Arc::clone(&known.workspace));
+        }
+        let apps = self.apps_of(row.id).await?;
         let mut all = write(&self.workspaces);
-        let known = all.get_mut(&row.id);
-        if let Some(known) = known.as_ref().filter(|known| is_same(&known.row, &row)) {
-            let workspace = Arc::clone(&known.workspace);
-            all.insert(row.id, Cached { workspace: Arc::clone(&workspace), row, checked_at: now });
-            return Ok(workspace);
+        let known = all.get(&row.id);
+        // Read before this one, and slower.
+        if let Some(newer) = known.filter(|known| known.row.version > row.version) {
+            return Ok(Arc::clone(&newer.workspace));
         }
         let activity = known.map(|known| Arc::clone(&known.workspace.activity)).unwrap_or_default();
-        let workspace = Arc::new(self.open(&row, activity)?);
+        let workspace = Arc::new(self.open(&row, apps, activity)?);
         all.insert(row.id, Cached { workspace: Arc::clone(&workspace), row, checked_at: now });
         Ok(workspace)
     }
 
-    fn open(&self, row: &WorkspaceRow, activity: Arc<Activity>) -> Result<Workspace, StoreError> {
+    /// The apps as they are stored now; the ones in use, if they are.
+    async fn apps_of(&self, id: WorkspaceId) -> Result<Arc<Apps>, StoreError> {
+        let rows = self.store.apps(id).await?;
+        let known = self.cached(id).map(|workspace| Arc::clone(&workspace.apps));
+        if let Some(known) = known.filter(|known| known.rows() == rows) {
+            return Ok(known);
+        }
+        let (vault, accounts) = (Arc::clone(&self.vault), Arc::clone(&self.accounts));
+        // Each new account reads the machine's certificates.
+        let opened = tokio::task::spawn_blocking(move || Apps::open(rows, &vault, &accounts)).await;
+        opened.unwrap_or_else(|_| Err(StoreError::Unavailable("opening the apps did not end".into()))).map(Arc::new)
+    }
+
+    fn open(&self, row: &WorkspaceRow, apps: Arc<Apps>, activity: Arc<Activity>) -> Result<Workspace, StoreError> {
         let corrupt = |what: &str| StoreError::Corrupt(format!("{what} of workspace {}", row.name));
         let input: SettingsInput = serde_json::from_str(&row.settings).map_err(|_| corrupt("settings"))?;
         let settings: Settings = input.in_force(&self.deployment.policy, self.deployment.sandbox);
@@ -329,6 +426,7 @@ impl Registry {
             created_at: row.created_at,
             identity_secrets: secrets.collect::<Result<_, _>>().map_err(|_| corrupt("an identity secret"))?,
             trusted_keys: row.trusted_keys.clone(),
+            apps,
             activity,
         })
     }
@@ -347,6 +445,10 @@ impl Registry {
         write(&self.workspaces).remove(&id);
         write(&self.keys).retain(|_, key| key.workspace != id);
     }
+}
+
+fn too_busy() -> StoreError {
+    StoreError::Unavailable("others keep changing this workspace".into())
 }
 
 /// Whether nothing changed that a workspace in use shows; its clock is kept elsewhere, and changes no version.

@@ -1,8 +1,10 @@
 //! A workspace as requests use it: settings in force, secrets opened, and how busy it is.
 
+use crate::apps::Apps;
 use crate::settings::Settings;
-use crate::store::{SettingsSet, WorkspaceId};
+use crate::store::{DeviceRow, SettingsSet, WorkspaceId};
 use backstop_domain::Ms;
+use backstop_domain::device::DeviceFacts;
 use backstop_domain::followup::Policy;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -26,6 +28,8 @@ pub struct Workspace {
     pub identity_secrets: Vec<Vec<u8>>,
     /// PEM public keys that may sign customers' JWTs (C1).
     pub trusted_keys: Vec<String>,
+    /// Its mobile apps, and by what their pushes leave.
+    pub apps: Arc<Apps>,
     /// What is under way.
     pub activity: Arc<Activity>,
 }
@@ -34,6 +38,23 @@ impl Workspace {
     /// The company's name as customers see it.
     pub fn display_name(&self) -> &str {
         self.settings.company_name.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What the rules need to know of a device: its row, and the app that it is part of.
+    pub fn facts_of(&self, row: &DeviceRow) -> DeviceFacts {
+        let origin = row.origin();
+        let app = self.apps.of(&origin);
+        DeviceFacts {
+            id: row.id,
+            provider: row.provider,
+            alerts: row.alerts,
+            standing: row.standing,
+            confirmed_at: row.confirmed_at,
+            used_at: row.used_at,
+            counted_acks: row.counted_acks.clone(),
+            app: app.map(|app| Arc::clone(&app.id)),
+            carried: app.is_some_and(|app| app.carries(&origin)),
+        }
     }
 }
 

@@ -52,6 +52,7 @@ static OURS: LazyLock<Workspace> = LazyLock::new(|| {
         policy: Policy::sandbox(),
         identity_secrets: vec![vec![0x0b; 32]],
         trusted_keys: vec![include_str!("../fixtures/jwt/ec-public.pem").into()],
+        apps: Default::default(),
         activity: Default::default(),
     }
 });

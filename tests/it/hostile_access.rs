@@ -183,7 +183,9 @@ fn nobody_s(name: &str) -> Option<String> {
         "followup_id" => "fu_0000000000001".into(),
         "device_id" => "dev_0000000000001".into(),
         "name" => "sandbox-0000000000000000".into(),
-        "customer_id" | "conversation_id" | "message_id" | "install_id" | "receipt" => format!("{name}-of-nobody"),
+        "customer_id" | "conversation_id" | "message_id" | "install_id" | "receipt" | "app_id" => {
+            format!("{name}-of-nobody")
+        }
         _ => return None,
     })
 }
@@ -243,7 +245,8 @@ async fn another_companys_keys_reach_nothing() {
     let world = World::start(&[]);
     let mine = world.company("mine").await;
     let before = snapshot(&world, &mine).await;
-    let names = ["customer_id", "conversation_id", "message_id", "followup_id", "device_id", "name", "install_id"];
+    let names =
+        ["customer_id", "conversation_id", "message_id", "followup_id", "device_id", "name", "install_id", "app_id"];
     let named: Vec<(String, &str)> = names.iter().map(|n| (mine.id(n).unwrap(), *n)).collect();
     let nobody: Vec<(String, &str)> = names.iter().map(|n| (nobody_s(n).unwrap(), *n)).collect();
     for (i, op) in Operation::all().iter().filter(|op| !op.is_open()).enumerate() {

@@ -88,6 +88,8 @@ impl World {
             "name": format!("Name {mark}"), "email": format!("{mark}@example.com"), "phone": "+821012345678",
         });
         self.ask(Method::PUT, &format!("/v1/customers/{customer}"), &key, Some(&data)).await.ok();
+        let app = json!({"bundle_ids": [format!("com.{mark}.shop")]});
+        self.ask(Method::PUT, &format!("/v1/apps/app-{mark}"), &key, Some(&app)).await.ok();
         let install = json!({
             "install_id": format!("install-{mark}"), "platform": "android", "provider": "fcm", "alerts": "allowed",
             "token": format!("token-{mark}"), "wire": [1], "customer_id": customer,
@@ -135,6 +137,7 @@ impl Company {
             "followup_id" => self.followup_id.clone(),
             "device_id" => self.device_id.clone(),
             "receipt" => self.receipt.clone(),
+            "app_id" => format!("app-{}", self.mark),
             "name" => self.name.clone(),
             _ => return None,
         })

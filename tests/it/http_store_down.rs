@@ -6,8 +6,8 @@ use backstop_domain::ids::FollowupId;
 use backstop_server::audit;
 use backstop_server::http::Limits;
 use backstop_server::store::{
-    AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow, Reply, Row, Scope,
-    Store, StoreError, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    AppChange, AppRow, AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow,
+    Reply, Row, Scope, Store, StoreError, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -48,6 +48,8 @@ while_on! {
     fn workspaces() -> Vec<WorkspaceRow>;
     fn update_workspace(workspace: WorkspaceRow, entry: audit::Entry) -> bool;
     fn audit(workspace: WorkspaceId, filter: AuditFilter) -> Vec<audit::Stored>;
+    fn apps(workspace: WorkspaceId) -> Vec<AppRow>;
+    fn change_app(workspace: WorkspaceId, version: i64, change: AppChange, entry: audit::Entry) -> bool;
     fn freeze(workspace: WorkspaceId, at: Ms) -> ();
     fn drop_workspace(workspace: WorkspaceId) -> ();
     fn create_key(workspace: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: audit::Who) -> ();

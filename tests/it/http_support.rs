@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use backstop_domain::Ms;
 use backstop_domain::followup::Policy;
 use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_server::apps::accounts::{Accounts, Vendors};
 use backstop_server::clock::{Clock, Clocks};
 use backstop_server::engine::{Engine, Parts};
 use backstop_server::http::{Api, Limits, router};
@@ -104,6 +105,20 @@ impl Rig {
 
     /// `wrap` may stand between the server and its store.
     pub fn with(limits: Limits, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Rig {
+        Rig::build(limits, None, wrap)
+    }
+
+    /// Not a sandbox: the deployment has no push credentials, apps send by those of their own through these vendors.
+    /// Texts and emails are captured.
+    pub fn live(vendors: Arc<dyn Vendors>) -> Rig {
+        Rig::build(Limits::none(), Some(vendors), |store| store)
+    }
+
+    fn build(
+        limits: Limits,
+        vendors: Option<Arc<dyn Vendors>>,
+        wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+    ) -> Rig {
         let dir = tempfile::tempdir().unwrap();
         let vault = Arc::new(Vault::new(&[7; 32]));
         let options = OpenOptions { sandbox: true, serve: true, read_connections: 2 };
@@ -114,14 +129,18 @@ impl Rig {
         let clocks = Arc::new(Clocks::new(clock.clone()));
         let capture = Capture::new(1_000);
         let providers = Providers {
-            fcm: Some(capture.push(PushProvider::Fcm)),
-            apns: Some(capture.push(PushProvider::Apns)),
+            fcm: vendors.is_none().then(|| capture.push(PushProvider::Fcm)),
+            apns: vendors.is_none().then(|| capture.push(PushProvider::Apns)),
             text: Some(capture.clone() as Arc<dyn TextProvider>),
             email: Some(capture.clone() as Arc<dyn EmailProvider>),
         };
         let policy = Policy { services: providers.services(), ..Policy::sandbox() };
-        let deployment = Deployment { sandbox: true, policy };
-        let registry = Arc::new(Registry::new(store.clone(), vault.clone(), clocks.clone(), deployment));
+        let deployment = Deployment { sandbox: vendors.is_none(), policy };
+        let registry = Registry::new(store.clone(), vault.clone(), clocks.clone(), deployment);
+        let registry = Arc::new(match vendors {
+            Some(vendors) => registry.with_accounts(Accounts::new(vendors, clock.clone())),
+            None => registry,
+        });
         let engine = Engine::start(Parts {
             store: store.clone(),
             vault: vault.clone(),
@@ -146,8 +165,17 @@ impl Rig {
         self.clock.0.fetch_add(ms, Ordering::AcqRel);
     }
 
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
     pub fn path(&self) -> &std::path::Path {
         self.dir.path()
+    }
+
+    /// Waits until nothing is under way for a workspace.
+    pub async fn settled(&self, shop: &Shop) {
+        self.registry.by_id(shop.id).await.unwrap().unwrap().activity.settled().await;
     }
 
     /// A workspace whose identity secret is [`SECRET`].

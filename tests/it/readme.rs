@@ -1,5 +1,6 @@
 //! Holds the README to the truth: its examples run, and its table of keys is the configuration's own.
 
+use crate::apps::{key_file, p8};
 use backstop_server::testing::Sandbox;
 use std::fs;
 use std::path::Path;
@@ -11,19 +12,34 @@ mod ten_lines;
 /// P3
 #[tokio::test]
 async fn the_readmes_shell_lines_keep_the_promise() {
-    run(Command::new("bash").args(["-eu", "-o", "pipefail", "tests/readme/ten_lines.sh"])).await;
+    let script = ["-eu", "-o", "pipefail", "tests/readme/ten_lines.sh"];
+    run(Command::new("bash").args(script).current_dir(root())).await;
 }
 
 /// P3
 #[tokio::test]
 async fn the_readmes_python_lines_keep_the_promise() {
-    run(Command::new("python3").arg("tests/readme/ten_lines.py")).await;
+    run(Command::new("python3").arg("tests/readme/ten_lines.py").current_dir(root())).await;
+}
+
+/// P12: with keys in the form that Apple and Google hand out.
+#[tokio::test]
+async fn the_readmes_keys_are_taken() {
+    let dir = tempfile::tempdir().expect("there is room");
+    let script = root().join("tests/readme/put_app.sh");
+    fs::write(dir.path().join("AuthKey_K1L2M3N4P5.p8"), p8()).expect("there is room");
+    fs::write(dir.path().join("shop-firebase-adminsdk.json"), key_file("key-1").to_string()).expect("there is room");
+    let mut example = Command::new("bash");
+    run(example.args(["-eu", "-o", "pipefail"]).arg(script).current_dir(dir.path()).env("API_KEY", "sk_sandbox")).await;
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository")
 }
 
 async fn run(example: &mut Command) {
     let sandbox = Sandbox::start().await;
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository");
-    let done = example.current_dir(root).env("BACKSTOP", sandbox.url()).output().expect("the interpreter is there");
+    let done = example.env("BACKSTOP", sandbox.url()).output().expect("the interpreter is there");
     let (out, err) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
     assert!(done.status.success(), "{}\n{out}\n{err}", done.status);
 }
@@ -31,15 +47,16 @@ async fn run(example: &mut Command) {
 #[test]
 fn the_readme_shows_the_examples_that_run() {
     let readme = read("README.md");
-    for (language, file) in [("sh", "ten_lines.sh"), ("python", "ten_lines.py"), ("rust", "ten_lines.rs")] {
+    for (language, file) in
+        [("sh", "ten_lines.sh"), ("sh", "put_app.sh"), ("python", "ten_lines.py"), ("rust", "ten_lines.rs")]
+    {
         let shown = format!("```{language}\n{}```\n", read(&format!("tests/readme/{file}")));
         assert!(readme.contains(&shown), "README.md should show tests/readme/{file} as it is");
     }
 }
 
 fn read(path: &str) -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository");
-    fs::read_to_string(root.join(path)).expect("the file is part of the repository")
+    fs::read_to_string(root().join(path)).expect("the file is part of the repository")
 }
 
 #[test]

@@ -48,6 +48,7 @@ const SPAWNS: &[(&str, &str)] = &[
     ("server/src/cli.rs", "waits for the second signal, which ends the process"),
     ("server/src/engine/mod.rs", "the loops that decide, wake, send and keep house; a fault in one ends the process"),
     ("server/src/perform.rs", "one per send under way, as many as there are hands; the drain waits for them"),
+    ("server/src/registry.rs", "opens the accounts of an app, which reads certificates; awaited"),
     ("server/src/sandbox.rs", "one per captured failure report; ends when the engine took it"),
     ("server/src/sandbox/phones.rs", "one per push that a virtual phone answers; ends with its answer"),
     ("server/src/serve.rs", "one per connection, as many as there are permits; the drain ends them"),

@@ -21,9 +21,9 @@ pub struct App {
 /// What an APNs key of an app is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ApnsKey {
-    /// One environment a key.
+    /// The one it is meant for. Most keys sign for both, so it is the first choice there and the last elsewhere.
     pub environment: Environment,
-    /// The bundle ids that it pushes to; empty = all of the app.
+    /// The bundle ids that it pushes to.
     pub topics: Vec<String>,
 }
 
@@ -38,13 +38,10 @@ pub struct Origin<'a> {
     pub environment: Option<Environment>,
 }
 
-/// The app that a device is part of: the one that has its name, else the only one there is.
-pub fn app_of<'a>(apps: &'a [App], origin: &Origin<'_>) -> Option<&'a App> {
-    let named = origin.name.and_then(|name| apps.iter().find(|app| app.has(origin.provider, name)));
-    match (named, apps) {
-        (Some(app), _) | (None, [app]) => Some(app),
-        (None, _) => None,
-    }
+/// Which of the apps a device is part of: the one that has its name, else the only one there is.
+pub fn app_of(apps: &[App], origin: &Origin<'_>) -> Option<usize> {
+    let named = origin.name.and_then(|name| apps.iter().position(|app| app.has(origin.provider, name)));
+    named.or((apps.len() == 1).then_some(0))
 }
 
 impl App {
@@ -53,14 +50,6 @@ impl App {
         match origin.provider {
             PushProvider::Fcm => self.fcm,
             PushProvider::Apns => self.apns.iter().any(|key| key.reaches(origin)),
-        }
-    }
-
-    /// The topic of a push to a device that names none.
-    pub fn only_bundle_id(&self) -> Option<&str> {
-        match self.bundle_ids.as_slice() {
-            [only] => Some(only),
-            _ => None,
         }
     }
 
@@ -74,10 +63,17 @@ impl App {
 }
 
 impl ApnsKey {
-    /// Whether the key signs for this device. A token is for production unless the device says otherwise.
+    /// Whether the key signs for this device. One that names no topic is meant by the key's only one.
     pub fn reaches(&self, origin: &Origin<'_>) -> bool {
-        origin.environment.unwrap_or(Environment::Production) == self.environment
-            && (self.topics.is_empty() || origin.name.is_none_or(|name| self.topics.iter().any(|topic| topic == name)))
+        match origin.name {
+            Some(name) => self.topics.iter().any(|topic| topic == name),
+            None => self.topics.len() == 1,
+        }
+    }
+
+    /// Whether it is meant for the environment of this device.
+    pub fn is_meant_for(&self, origin: &Origin<'_>) -> bool {
+        origin.environment.is_none_or(|environment| environment == self.environment)
     }
 }
 
@@ -103,7 +99,7 @@ mod tests {
     #[test]
     fn a_device_belongs_to_the_app_that_has_its_name() {
         let two = [app("shop", "com.acme.shop", "com.acme.shop.android"), app("staff", "com.acme.staff", "staff")];
-        let of = |apps: &[App], provider, name| app_of(apps, &origin(provider, name)).map(|app| app.id.to_string());
+        let of = |apps: &[App], provider, name| app_of(apps, &origin(provider, name)).map(|at| apps[at].id.to_string());
         assert_eq!(of(&two, PushProvider::Apns, Some("com.acme.staff")).as_deref(), Some("staff"));
         assert_eq!(of(&two, PushProvider::Fcm, Some("com.acme.shop.android")).as_deref(), Some("shop"));
         assert_eq!(of(&two, PushProvider::Fcm, Some("com.acme.shop")), None, "a bundle id is no package");
@@ -113,24 +109,25 @@ mod tests {
         assert_eq!(of(&[], PushProvider::Fcm, None), None);
     }
 
-    /// P12: an APNs key reaches the devices of its environment and topics, and those that do not say.
+    /// P12: an APNs key reaches the devices of its topics; the environment only says which of several goes first.
     #[test]
-    fn a_key_reaches_its_environment_and_topics() {
+    fn a_key_reaches_its_topics() {
         let key = ApnsKey { environment: Environment::Production, topics: vec!["a".into()] };
         let in_sandbox = Some(Environment::Sandbox);
-        for (name, environment, reached) in [
-            (Some("a"), None, true),
-            (None, Some(Environment::Production), true),
-            (Some("b"), None, false),
-            (Some("a"), in_sandbox, false),
+        for (name, environment, reached, meant) in [
+            (Some("a"), None, true, true),
+            (None, Some(Environment::Production), true, true),
+            (Some("b"), None, false, true),
+            (Some("a"), in_sandbox, true, false),
         ] {
             let origin = Origin { provider: PushProvider::Apns, name, environment };
-            assert_eq!(key.reaches(&origin), reached, "{origin:?}");
+            assert_eq!((key.reaches(&origin), key.is_meant_for(&origin)), (reached, meant), "{origin:?}");
             let app = App { apns: vec![key.clone()], ..app("shop", "a", "a") };
             assert_eq!(app.carries(&origin), reached);
         }
-        let any = ApnsKey { topics: Vec::new(), ..key };
-        assert!(any.reaches(&origin(PushProvider::Apns, Some("b"))));
+        let two = ApnsKey { topics: vec!["a".into(), "b".into()], ..key };
+        assert!(two.reaches(&origin(PushProvider::Apns, Some("b"))));
+        assert!(!two.reaches(&origin(PushProvider::Apns, None)), "which of the two it is, nobody knows");
         let android = origin(PushProvider::Fcm, Some("a"));
         assert!(!app("shop", "a", "a").carries(&android));
         assert!(App { fcm: true, ..app("shop", "a", "a") }.carries(&android));

@@ -23,3 +23,16 @@ BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END;
 CREATE TRIGGER audit_goes_with_its_workspace BEFORE DELETE ON audit
 WHEN EXISTS (SELECT 1 FROM workspaces WHERE id = OLD.workspace)
 BEGIN SELECT RAISE(ABORT, 'the audit log is only added to'); END;
+
+-- Mobile apps with their push credentials. Changes grow the version of the workspace's row.
+CREATE TABLE apps (
+    workspace INTEGER NOT NULL,
+    app_id TEXT NOT NULL,
+    -- JSON: identifiers, and what may be shown of the keys.
+    config TEXT NOT NULL,
+    -- The keys, sealed.
+    credentials BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    PRIMARY KEY (workspace, app_id)
+) STRICT, WITHOUT ROWID;

@@ -159,6 +159,7 @@ fn small(run: &str, n: usize) -> PostMessage {
         author_kind: AuthorKind::Agent,
         body: MessageBody { author: None, text: format!("{{\"i\":{n}}}"), link: None },
         channels: None,
+        apps: None,
         customer: None,
         body_hash: [0; 32],
     }

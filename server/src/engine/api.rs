@@ -82,6 +82,8 @@ pub struct PostMessage {
     pub body: MessageBody,
     /// Channels the caller chose, sorted, without duplicates.
     pub channels: Option<Vec<Channel>>,
+    /// Apps the caller chose, sorted, without duplicates (P1).
+    pub apps: Option<Vec<String>>,
     /// Customer data to put in the same step.
     pub customer: Option<CustomerInput>,
     /// SHA-256 of the request as understood: same id + other hash = conflict (D9).
@@ -163,7 +165,7 @@ pub struct Registration {
     pub provider: PushProvider,
     /// The token.
     pub token: String,
-    /// APNs topic.
+    /// The app's name at its push service: APNs topic, or Android package.
     pub topic: Option<String>,
     /// APNs environment.
     pub environment: Option<Environment>,

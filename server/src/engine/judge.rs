@@ -2,7 +2,7 @@
 
 use super::desk::{Again, Count, Desk, Handed};
 use super::find::Find;
-use crate::store::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, Row, WorkspaceId};
+use crate::store::{ConversationRow, CustomerRow, FollowupRow, HistoryEntry, Row};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::device::DeviceFacts;
@@ -38,13 +38,13 @@ pub(crate) fn judge_text(
     let customer = customer.as_ref().and_then(|row| row.as_customer());
     let conversation = desk.hold(Find::Conversation(ws.id, &row.conversation_id, &row.customer_id))?;
     let conversation = conversation.as_ref().and_then(|row| row.as_conversation());
-    let mut devices = devices(desk, ws.id, customer)?;
+    let mut devices = devices(desk, ws, customer)?;
     // The acks of a device that logged out meanwhile stay valid.
     if let Event::Acked { device, .. } = event
         && devices.iter().all(|known| known.id != *device)
         && let Some(row) = desk.device(ws.id, *device)?
     {
-        devices.push(device_facts(row));
+        devices.push(ws.facts_of(row));
     }
     let spare = FollowupId(desk.spare_id());
     let facts = Facts { plan, ..facts(customer, &devices, conversation, now, &ws.policy, spare) };
@@ -79,30 +79,16 @@ fn sends(effects: &[Effect]) -> Option<u32> {
 /// What the rules need to know of the customer's devices.
 pub(crate) fn devices(
     desk: &Desk<'_>,
-    ws: WorkspaceId,
+    ws: &Workspace,
     customer: Option<&CustomerRow>,
 ) -> Result<Vec<DeviceFacts>, Again> {
     let mut facts = Vec::new();
     for id in customer.map(|c| c.devices.as_slice()).unwrap_or_default() {
-        if let Some(row) = desk.device(ws, *id)? {
-            facts.push(device_facts(row));
+        if let Some(row) = desk.device(ws.id, *id)? {
+            facts.push(ws.facts_of(row));
         }
     }
     Ok(facts)
-}
-
-pub(crate) fn device_facts(row: &DeviceRow) -> DeviceFacts {
-    DeviceFacts {
-        id: row.id,
-        provider: row.provider,
-        alerts: row.alerts,
-        standing: row.standing,
-        confirmed_at: row.confirmed_at,
-        used_at: row.used_at,
-        counted_acks: row.counted_acks.clone(),
-        app: None,
-        carried: false,
-    }
 }
 
 /// The facts around a follow-up of this customer in this conversation.

@@ -106,13 +106,13 @@ impl Post {
         now: Ms,
     ) -> Result<Placed, Again> {
         let m = &self.message;
-        let devices = devices(desk, self.ws.id, Some(customer))?;
+        let devices = devices(desk, &self.ws, Some(customer))?;
         let open = open_followups(desk, conversation)?;
         let open: Vec<&FollowupRow> = open.iter().filter_map(|row| row.as_followup()).collect();
         conversation.open = open.iter().map(|row| row.id).collect();
         let reply =
             Reply { message_id: m.message_id.clone(), seq, accepted_at: now, author: m.author_kind, withdrawn: false };
-        let new = NewReply { kind: m.kind, reply, chosen: m.channels.clone(), apps: None };
+        let new = NewReply { kind: m.kind, reply, chosen: m.channels.clone(), apps: m.apps.clone() };
         let id = FollowupId(desk.spare_id());
         let facts = facts(Some(customer), &devices, Some(conversation), now, &self.ws.policy, id);
         let joined = open.iter().rev().find_map(|row| {

@@ -101,6 +101,7 @@ fn message(message_id: &str) -> PostMessage {
         author_kind: AuthorKind::Agent,
         body: MessageBody { author: None, text: "Hello".into(), link: None },
         channels: None,
+        apps: None,
         customer: None,
         body_hash: [0; 32],
     }

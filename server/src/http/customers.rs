@@ -57,7 +57,12 @@ pub(super) struct DeviceView {
     platform: Platform,
     #[schema(value_type = words::PushProvider)]
     provider: PushProvider,
+    /// The app it is part of, of those in `GET /v1/apps`.
+    app: Option<String>,
+    /// APNs topic.
     topic: Option<String>,
+    /// Android application id.
+    package: Option<String>,
     #[schema(value_type = Option<words::Environment>)]
     environment: Option<Environment>,
     #[schema(value_type = words::Alerts)]
@@ -252,34 +257,30 @@ async fn device_views(api: &Api, workspace: &Workspace, row: &CustomerRow) -> Re
     let rows = api.store.load(keys).await?;
     let now = api.clocks.now_ms(workspace.id);
     let devices = rows.into_iter().filter_map(|row| match row {
-        Some(Row::Device(device)) => Some(device_view(device, now)),
+        Some(Row::Device(device)) => Some(device_view(workspace, device, now)),
         _ => None,
     });
     Ok(devices.collect())
 }
 
-fn device_view(row: DeviceRow, now: Ms) -> DeviceView {
-    let facts = backstop_domain::device::DeviceFacts {
-        id: row.id,
-        provider: row.provider,
-        alerts: row.alerts,
-        standing: row.standing,
-        confirmed_at: row.confirmed_at,
-        used_at: row.used_at,
-        counted_acks: Vec::new(),
-        app: None,
-        carried: false,
+fn device_view(workspace: &Workspace, row: DeviceRow, now: Ms) -> DeviceView {
+    let facts = workspace.facts_of(&row);
+    let (topic, package) = match row.provider {
+        PushProvider::Apns => (row.topic, None),
+        PushProvider::Fcm => (None, row.topic),
     };
     DeviceView {
         device_id: row.id.to_string(),
         platform: row.platform,
         provider: row.provider,
-        topic: row.topic,
+        app: facts.app.as_deref().map(str::to_owned),
+        topic,
+        package,
         environment: row.environment,
         alerts: row.alerts,
         wire: row.wire,
         locale: row.locale,
-        live: facts.live(now).is_ok(),
+        live: facts.live(now).is_ok() && workspace.policy.carries(&facts),
         standing: if row.standing == Standing::Registered { "registered" } else { "token_gone" },
         registered_at: to_rfc3339(row.registered_at),
         confirmed_at: to_rfc3339(row.confirmed_at),

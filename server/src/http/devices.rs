@@ -42,7 +42,7 @@ pub(super) async fn register(
         platform: input.platform,
         provider: input.provider,
         token: input.token,
-        topic: input.topic.filter(|_| is_apns),
+        topic: if is_apns { input.topic } else { input.package },
         environment: input.environment.filter(|_| is_apns),
         alerts: input.alerts,
         wire: input.wire,
@@ -103,6 +103,9 @@ fn check(input: &RegisterDevice) -> Result<(), Problem> {
     }
     if input.topic.as_deref().is_some_and(|topic| !plain(topic, MAX_TOPIC_CHARS)) {
         check.error("topic", "invalid", "give the app's bundle id");
+    }
+    if input.package.as_deref().is_some_and(|package| !plain(package, MAX_TOPIC_CHARS)) {
+        check.error("package", "invalid", "give the app's application id, such as com.example.shop");
     }
     if !(1..=MAX_WIRE_VERSIONS).contains(&input.wire.len()) {
         check.error("wire", "invalid", "name the payload versions that the SDK understands, such as [1]");

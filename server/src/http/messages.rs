@@ -45,6 +45,10 @@ pub(super) struct MessageInput {
     /// Only these ways out: `push`, `text`, `email`. Absent = all.
     #[serde(default)]
     channels: Option<Vec<String>>,
+    /// Only devices of these apps are pushed to. Absent = all.
+    #[serde(default)]
+    #[schema(example = json!(["shop"]), min_items = 1, max_items = 20)]
+    apps: Option<Vec<String>>,
     /// Customer data to put in the same step.
     #[serde(default)]
     customer: Option<CustomerData>,
@@ -224,6 +228,7 @@ pub(super) fn checked(workspace: &Workspace, vault: &Vault, input: MessageInput)
     if input.kind == Some(KindWord::Outreach) && channels.as_ref().is_some_and(|c| c.contains(&Channel::Push)) {
         check.error("channels", "not_allowed", "outreach goes by text and email only");
     }
+    let apps = input.apps.map(|ids| check.apps("apps", ids, &workspace.apps));
     let customer = input.customer.map(|data| check.customer("customer.", data, settings));
     check.finish()?;
     if let Some(field) = refusal(input.kind == Some(KindWord::Marketing), &text) {
@@ -239,6 +244,7 @@ pub(super) fn checked(workspace: &Workspace, vault: &Vault, input: MessageInput)
         author_kind: input.author.kind.unwrap_or_default(),
         body: MessageBody { author: Some(input.author.name), text, link: input.link },
         channels,
+        apps,
         customer,
         body_hash: [0; 32],
     };
@@ -277,6 +283,11 @@ fn understood(m: &PostMessage) -> Vec<u8> {
                 part(&mut out, field.as_deref());
             }
         }
+    }
+    // Nothing when absent: a request of before there were apps hashes as it did then.
+    if let Some(apps) = &m.apps {
+        out.push(2);
+        apps.iter().for_each(|app| part(&mut out, Some(app)));
     }
     out
 }

@@ -1,6 +1,7 @@
 //! Requests to events: the only place that knows HTTP. One file per resource; what it says is `openapi.json`.
 
 mod acks;
+mod apps;
 mod audit;
 mod customer_messages;
 mod customers;
@@ -116,6 +117,8 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(settings::show, settings::put))
         .routes(routes!(settings::versions))
         .routes(routes!(audit::list))
+        .routes(routes!(apps::put, apps::show, apps::delete))
+        .routes(routes!(apps::list))
         .routes(routes!(devices::register))
         .routes(routes!(devices::delete))
         .routes(routes!(devices::log_out))

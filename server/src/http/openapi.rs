@@ -93,6 +93,8 @@ pub(super) struct RegisterDevice {
     topic: Option<String>,
     /// Default `production`; ignored for FCM.
     environment: Option<Environment>,
+    /// Android application id, which tells a workspace's apps apart; ignored for APNs.
+    package: Option<String>,
     alerts: Alerts,
     /// The payload versions the SDK understands.
     #[schema(required = false, example = json!([1]))]
@@ -165,7 +167,7 @@ macro_rules! words {
         #[derive(ToSchema)]
         #[schema(rename_all = "snake_case")]
         #[expect(dead_code, reason = "describes words")]
-        pub(super) enum $name { $($word),+ }
+        pub(crate) enum $name { $($word),+ }
     )+};
 }
 

@@ -1,5 +1,6 @@
 //! What fields may hold; every wrong field of a request is named at once.
 
+use crate::apps::{Apps, MAX_APPS};
 use crate::engine::api::CustomerInput;
 use crate::problem::Problem;
 use crate::settings::Settings;
@@ -142,6 +143,25 @@ impl Check {
         channels.sort();
         channels.dedup();
         channels
+    }
+
+    /// Apps the caller chose: sorted, each once, all known to the workspace (P1).
+    pub(super) fn apps(&mut self, field: &str, mut ids: Vec<String>, apps: &Apps) -> Vec<String> {
+        if ids.is_empty() {
+            self.error(field, "too_short", "name at least one app, or leave the field out for all");
+        }
+        if ids.len() > MAX_APPS {
+            self.error(field, "too_long", format!("name at most {MAX_APPS} apps"));
+        }
+        for (i, id) in ids.iter().enumerate().take(MAX_APPS) {
+            if !apps.has(id) {
+                let message = "there is no app of this id: GET /v1/apps lists them, PUT /v1/apps/{app_id} makes one";
+                self.error(&format!("{field}[{i}]"), "unknown_app", message);
+            }
+        }
+        ids.sort();
+        ids.dedup();
+        ids
     }
 
     /// Customer data; `at` is the path before each field (`customer.`).

@@ -28,6 +28,7 @@ fn workspace(secrets: &[&str]) -> Workspace {
         policy,
         identity_secrets: secrets.iter().map(|s| hex::decode(s).unwrap()).collect(),
         trusted_keys: vec![EC_PUBLIC.into(), RSA_PUBLIC.into()],
+        apps: std::sync::Arc::default(),
         activity: std::sync::Arc::default(),
     }
 }

@@ -4,15 +4,16 @@ use super::{Shop, Task, What};
 use crate::engine::api::{Contact, MessageBody};
 use crate::engine::customer::open_contact;
 use crate::engine::find::{ByKey, Find};
-use crate::providers::{EmailReply, EmailSend, Envelope, PushSend};
+use crate::providers::{EmailReply, EmailSend, Envelope, PushProvider, PushSend};
 use crate::settings::PushContent;
 use crate::store::{CustomerRow, FollowupRow, Key, MessageRow, Row, StoreError, WorkspaceId};
 use crate::vault::{CustomerKey, Vault};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
+use backstop_domain::apps::Origin;
 use backstop_domain::followup::{Outcome, Push as PushState, Reply};
 use backstop_domain::ids::DeviceId;
-use backstop_wire::{Environment, WIRE_VERSION, time::to_rfc3339};
+use backstop_wire::{Environment, PushProvider as Via, WIRE_VERSION, time::to_rfc3339};
 use std::sync::Arc;
 
 /// How long a receipt can be acked.
@@ -32,12 +33,14 @@ impl Rows<'_> {
     }
 }
 
-/// A push to be sent, and the hash of the token it goes to.
+/// A push to be sent, the hash of the token it goes to, and the way.
 pub(super) struct Push {
     pub(super) send: PushSend,
     pub(super) token_hash: [u8; 32],
     /// The APNs environment it goes to instead of the registered one.
     pub(super) elsewhere: Option<Environment>,
+    /// By its app's own credentials; `None` = by the deployment's.
+    pub(super) route: Option<Arc<dyn PushProvider>>,
 }
 
 /// One parcel a task, or the outcome that stands in for it.
@@ -87,7 +90,7 @@ fn push(vault: &Vault, task: &Task, rows: &Rows<'_>) -> Result<Push, Outcome> {
         },
         device_id: device_name,
         token,
-        topic: target.topic.clone(),
+        topic: target.topic.clone().filter(|_| target.provider == Via::Apns),
         environment: elsewhere.or(target.environment),
         push: backstop_wire::Push {
             v: WIRE_VERSION,
@@ -102,7 +105,9 @@ fn push(vault: &Vault, task: &Task, rows: &Rows<'_>) -> Result<Push, Outcome> {
         },
         expires_at_ms: expires_at,
     };
-    Ok(Push { send, token_hash: target.token_hash, elsewhere })
+    let origin = Origin { environment: send.environment, ..target.origin() };
+    let route = ws.apps.route(&origin);
+    Ok(Push { send, token_hash: target.token_hash, elsewhere, route })
 }
 
 /// Title and body of a push: what is not to be shown does not leave the house (S10).

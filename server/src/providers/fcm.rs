@@ -283,6 +283,12 @@ fn budget(max_per_minute: u32) -> Option<DefaultDirectRateLimiter> {
     Some(RateLimiter::direct(Quota::per_minute(evenly).allow_burst(at_once)))
 }
 
+/// The host that a key file logs in at, if the key in it signs.
+pub fn log_in_host(service_account: &str) -> Result<String, FcmConfigError> {
+    let account = ServiceAccount::parse("service_account", service_account)?;
+    Ok(account.log_in_host())
+}
+
 fn post(
     http: &reqwest::Client,
     url: reqwest::Url,

@@ -10,6 +10,7 @@ mod sqlite;
 pub use sqlite::{OpenError, OpenOptions, SqliteStore};
 
 use crate::audit;
+use backstop_domain::apps::Origin;
 use backstop_domain::followup::{Followup, Wake};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_domain::presence::Presence;
@@ -196,7 +197,7 @@ pub struct DeviceRow {
     pub token: Vec<u8>,
     /// Keyed hash of provider and token; unique in the workspace.
     pub token_hash: [u8; 32],
-    /// APNs topic.
+    /// The app's name at its push service: APNs topic, or Android package.
     pub topic: Option<String>,
     /// APNs environment.
     pub environment: Option<Environment>,
@@ -216,6 +217,13 @@ pub struct DeviceRow {
     pub used_at: Ms,
     /// Its newest counted acks, at most three, oldest first (P6).
     pub counted_acks: Vec<Ms>,
+}
+
+impl DeviceRow {
+    /// What it says of the app that it is part of.
+    pub fn origin(&self) -> Origin<'_> {
+        Origin { provider: self.provider, name: self.topic.as_deref(), environment: self.environment }
+    }
 }
 
 /// One line of a follow-up's history: a decision, its cause and its reason (S7).
@@ -338,6 +346,32 @@ pub struct AuditFilter {
     pub limit: usize,
 }
 
+/// One mobile app of a workspace, with its credentials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AppRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The caller's id.
+    pub app_id: String,
+    /// JSON; nothing secret.
+    pub config: String,
+    /// Sealed by the vault.
+    pub credentials: Vec<u8>,
+    /// When it was first put, by the real clock.
+    pub created_at: Ms,
+    /// When it last changed.
+    pub updated_at: Ms,
+}
+
+/// What becomes of an app.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppChange {
+    /// It is this from now on.
+    Put(AppRow),
+    /// The app of this id goes.
+    Delete(String),
+}
+
 /// What a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -438,6 +472,17 @@ pub trait Store: Send + Sync + 'static {
     fn update_workspace(&self, workspace: WorkspaceRow, audit: audit::Entry) -> Reply<'_, bool>;
     /// The audit log, newest first.
     fn audit(&self, workspace: WorkspaceId, filter: AuditFilter) -> Reply<'_, Vec<audit::Stored>>;
+    /// The apps of a workspace, in the order of their ids.
+    fn apps(&self, workspace: WorkspaceId) -> Reply<'_, Vec<AppRow>>;
+    /// Puts or deletes an app and says so in the audit log; `false` = its workspace has another version than this by
+    /// now, and nothing was written. Grows that version.
+    fn change_app(
+        &self,
+        workspace: WorkspaceId,
+        version: i64,
+        change: AppChange,
+        audit: audit::Entry,
+    ) -> Reply<'_, bool>;
     /// Freezes a workspace's clock or moves it on (never back), and moves its wake-ups to its own lane.
     fn freeze(&self, workspace: WorkspaceId, at: Ms) -> Reply<'_, ()>;
     /// Drops a workspace with everything in it.

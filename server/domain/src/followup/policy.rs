@@ -107,7 +107,7 @@ impl Policy {
     }
 
     /// P1, P12: by credentials of its app, else by the deployment's.
-    pub(crate) fn carries(&self, device: &DeviceFacts) -> bool {
+    pub fn carries(&self, device: &DeviceFacts) -> bool {
         device.carried
             || match device.provider {
                 PushProvider::Fcm => self.services.fcm,

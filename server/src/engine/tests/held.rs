@@ -3,8 +3,8 @@
 use super::*;
 use crate::audit;
 use crate::store::{
-    AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Lane, MessageRow, Op, Reply, Scope,
-    StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    AppChange, AppRow, AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Lane, MessageRow, Op,
+    Reply, Scope, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use backstop_domain::ids::FollowupId;
 use std::sync::Mutex;
@@ -73,6 +73,8 @@ impl Store for Held {
         workspaces() -> Vec<WorkspaceRow>;
         update_workspace(row: WorkspaceRow, entry: audit::Entry) -> bool;
         audit(ws: WorkspaceId, filter: AuditFilter) -> Vec<audit::Stored>;
+        apps(ws: WorkspaceId) -> Vec<AppRow>;
+        change_app(ws: WorkspaceId, version: i64, change: AppChange, entry: audit::Entry) -> bool;
         freeze(ws: WorkspaceId, at: Ms) -> ();
         drop_workspace(ws: WorkspaceId) -> ();
         create_key(ws: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: audit::Who) -> ();

@@ -17,6 +17,7 @@ fn workspace() -> Workspace {
         policy,
         identity_secrets: Vec::new(),
         trusted_keys: Vec::new(),
+        apps: Arc::default(),
         activity: Arc::default(),
     }
 }

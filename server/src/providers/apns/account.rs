@@ -266,6 +266,13 @@ impl ApnsNet {
 }
 
 impl ApnsCredential {
+    /// Whether it can sign.
+    pub fn validate(&self) -> Result<(), ApnsCredentialError> {
+        self.checked()?;
+        key::read(&self.key)?;
+        Ok(())
+    }
+
     pub(super) fn checked(&self) -> Result<(), ApnsCredentialError> {
         let is_id = |id: &str| {
             id.len() == APPLE_ID_CHARS && id.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())

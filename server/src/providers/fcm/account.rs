@@ -65,7 +65,11 @@ impl ServiceAccount {
         }
     }
 
-    fn parse(key: &'static str, json: &str) -> Result<ServiceAccount, FcmConfigError> {
+    pub(super) fn log_in_host(&self) -> String {
+        self.token_uri.host_str().unwrap_or_default().to_owned()
+    }
+
+    pub(super) fn parse(key: &'static str, json: &str) -> Result<ServiceAccount, FcmConfigError> {
         let file: KeyFile = serde_json::from_str(json).map_err(|error| FcmConfigError::AccountNotJson {
             key,
             line: error.line(),

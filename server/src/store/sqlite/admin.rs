@@ -93,6 +93,7 @@ pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
         "DELETE FROM devices WHERE workspace = ?1",
         "DELETE FROM customers WHERE workspace = ?1",
         "DELETE FROM answers WHERE workspace = ?1",
+        "DELETE FROM apps WHERE workspace = ?1",
         "DELETE FROM workspaces WHERE id = ?1",
         // After the workspace: as long as it is there, its log stays.
         "DELETE FROM audit WHERE workspace = ?1",

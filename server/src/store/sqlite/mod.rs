@@ -5,6 +5,7 @@
 //! A call that is dropped after it was queued still happens, whole.
 
 mod admin;
+mod apps;
 mod audit;
 mod checkpoint;
 mod codec;
@@ -19,8 +20,8 @@ mod writer;
 pub use open::{OpenError, OpenOptions};
 
 use super::{
-    AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow, Reply, Row, Scope,
-    Store, StoreError, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    AppChange, AppRow, AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow,
+    Reply, Row, Scope, Store, StoreError, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use crate::audit::{Entry, Kind, Stored, Who};
 use crate::vault::Vault;
@@ -234,6 +235,14 @@ impl Store for SqliteStore {
 
     fn audit(&self, workspace: WorkspaceId, filter: AuditFilter) -> Reply<'_, Vec<Stored>> {
         self.read(move |db| audit::list(db, workspace, &filter))
+    }
+
+    fn apps(&self, workspace: WorkspaceId) -> Reply<'_, Vec<AppRow>> {
+        self.read(move |db| apps::list(db, workspace))
+    }
+
+    fn change_app(&self, workspace: WorkspaceId, version: i64, change: AppChange, audit: Entry) -> Reply<'_, bool> {
+        self.write(move |tx| apps::change(tx, workspace, version, &change, &audit))
     }
 
     fn freeze(&self, workspace: WorkspaceId, at: Ms) -> Reply<'_, ()> {
