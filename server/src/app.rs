@@ -3,11 +3,13 @@
 //! Everything from outside is an argument: configuration, clock, providers, listener, the word to stop.
 
 use crate::apps::accounts::{Accounts, Live};
+use crate::canary::Canary;
 use crate::clock::{Clock, Clocks, SystemClock};
 use crate::config::{Config, StoreUrl};
 use crate::engine::{Engine, Parts};
 use crate::failpoint::{self, Point, hit};
-use crate::http::{self, Api, Front, Limits, Serves};
+use crate::golive::GoLive;
+use crate::http::{self, Api, Front, Limits, Serves, TestSends};
 use crate::providers::Providers;
 use crate::providers::apns::{Apns, ApnsConfigError, ApnsNet};
 use crate::providers::capture::Capture;
@@ -62,6 +64,7 @@ pub struct App {
     registry: Arc<Registry>,
     clocks: Arc<Clocks>,
     router: Router,
+    canary: Arc<Canary>,
     public_url: String,
     bounds: Bounds,
     metrics: Metrics,
@@ -248,6 +251,10 @@ impl App {
             providers,
         });
         hit(Point::BootEngine);
+        let (birds, rooms) = (engine.clone(), Arc::clone(&registry));
+        let canary = Arc::new(Canary::new(birds, Arc::clone(&judge), rooms, Arc::clone(&clocks)));
+        let asks = (!sandbox).then(|| config.clone());
+        let golive = GoLive::new(asks, Arc::clone(&vault), Arc::clone(&clocks), Arc::clone(&canary));
         let render = metrics.clone();
         let api = Api {
             engine: engine.clone(),
@@ -256,12 +263,14 @@ impl App {
             clocks: Arc::clone(&clocks),
             registry: Arc::clone(&registry),
             limits: limits(config, sandbox),
+            golive,
+            test_sends: TestSends::new(config.golive.test_numbers.clone()),
             metrics: Arc::new(move || render.render()),
             ready: ready(&engine),
         };
         let router = routes(Arc::new(api), mode);
         let public_url = config.public_url();
-        Ok(App { store, engine, registry, clocks, router, public_url, bounds: bounds(config), metrics })
+        Ok(App { store, engine, registry, clocks, router, canary, public_url, bounds: bounds(config), metrics })
     }
 
     /// What answers requests, for callers in the same process.
@@ -298,13 +307,14 @@ impl App {
     /// Serves until `shutdown`, then drains: no new connection, requests under way end, then sends under way. What is
     /// left is in the store and is judged again at the next start.
     pub async fn serve_on(self, doors: Vec<Door>, shutdown: impl Future<Output = ()>) -> Ended {
-        let App { store, engine, clocks, bounds, metrics, .. } = self;
+        let App { store, engine, clocks, canary, bounds, metrics, .. } = self;
         let unhealthy = unhealthy(store.poison_watch(), engine.broken_watch());
         let tls = doors.iter().find_map(|door| door.tls.clone());
         tokio::select! {
             reason = unhealthy => Ended::Unhealthy(reason),
             () = tidy(metrics) => Ended::Cut,
             () = renew(tls, clocks) => Ended::Cut,
+            () = canary.keep() => Ended::Cut,
             drained = serve_all(doors, bounds, shutdown) => {
                 hit(Point::DrainSends);
                 engine.drain(half(bounds.drain)).await;

@@ -86,6 +86,16 @@ impl Apps {
         accounts::route(accounts)
     }
 
+    /// Every account beside the name of its app: what a check of all of them asks.
+    pub fn accounts(&self) -> Vec<(&str, Arc<dyn Sender>)> {
+        let apps = self.rows.iter().zip(&self.senders);
+        apps.flat_map(|(row, senders)| {
+            let keys = senders.apns.iter().map(|(_, account)| account);
+            keys.chain(&senders.fcm).map(|account| (row.app_id.as_str(), account.sender()))
+        })
+        .collect()
+    }
+
     /// All of them as the API shows them.
     pub fn views(&self) -> Vec<AppView> {
         self.rows.iter().zip(&self.configs).map(|(row, config)| AppView::new(row, config)).collect()

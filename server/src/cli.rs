@@ -6,6 +6,7 @@ use crate::clock::{Clock, Clocks, SystemClock};
 use crate::config::{Config, ConfigError, Listener, StoreUrl};
 use crate::explain::sentences;
 use crate::failpoint::{Point, hit};
+use crate::golive::{self, Status, needed_files};
 use crate::identity;
 use crate::providers::capture::{Capture, MAX_PER_WORKSPACE};
 use crate::registry::Registry;
@@ -27,8 +28,6 @@ use tokio::signal::unix::{SignalKind, signal};
 const EXITS: &str = "Exit codes: 0 done; 1 could not be done; 2 wrong usage; 75 cannot go on now, start it again (the \
                      store's disk failed, or another server still has the file); 78 the configuration or the store \
                      cannot be used as they are.";
-/// Files a server needs beside its connections.
-const OTHER_FILES: u64 = 200;
 
 /// Push the phone acknowledges, or a text and an email within 30 seconds.
 #[derive(Parser)]
@@ -56,6 +55,10 @@ enum Command {
         /// Print every key with its default and its reason instead.
         #[arg(long)]
         defaults: bool,
+        /// Ask everything outside, too: credentials, the way here, clock, disk. Sends nothing to anybody; exit 1 if
+        /// anything is wrong.
+        #[arg(long, conflicts_with = "defaults")]
+        live: bool,
     },
     /// Print the API's description (OpenAPI 3.1).
     Openapi,
@@ -170,14 +173,17 @@ fn run(cli: Cli, env: impl IntoIterator<Item = (String, String)>) -> Result<(), 
         #[cfg(feature = "demo")]
         Command::Demo(options) => return crate::demo::run(&options).map_err(Failure::failed),
         Command::Openapi => return print(http::document_json().trim_end()),
-        Command::CheckConfig { defaults: true } => return print(crate::config::DEFAULTS.trim_end()),
+        Command::CheckConfig { defaults: true, .. } => return print(crate::config::DEFAULTS.trim_end()),
         _ => {}
     }
     let config = Config::load(cli.config.as_deref(), env)?;
     match cli.command {
         Command::Serve(options) => serve(&config, &options),
         Command::Migrate => migrate(&config),
-        Command::CheckConfig { .. } => check_config(&config),
+        Command::CheckConfig { live, .. } => {
+            check_config(&config)?;
+            if live { check_live(&config) } else { Ok(()) }
+        }
         Command::Workspace(command) => block_on(workspace(&config, command)),
         Command::Key(command) => block_on(key(&config, command)),
         Command::Explain { followup } => block_on(explain(&config, &followup)),
@@ -226,7 +232,10 @@ fn serve(config: &Config, options: &ServeOptions) -> Result<(), Failure> {
             tracing::info!(%address, key, tls, sandbox = options.sandbox, version, "listening");
         }
         let doors = doors.into_iter().map(|(_, door)| door).collect();
-        Ok::<_, Failure>(app.serve_on(doors, stop_signal()).await)
+        tokio::select! {
+            ended = app.serve_on(doors, stop_signal()) => Ok::<_, Failure>(ended),
+            () = hear_hang_ups() => Ok(Ended::Cut),
+        }
     });
     // Threads that still wait for a provider or the disk do not hold the process.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -241,13 +250,17 @@ fn serve(config: &Config, options: &ServeOptions) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Files that a server of this configuration may have open.
-fn needed_files(config: &Config) -> u64 {
-    (config.server.max_connections as u64).saturating_mul(config.listeners().len() as u64) + OTHER_FILES
-}
-
 fn sandbox() -> Mode {
     Mode::Sandbox { capture: Capture::new(MAX_PER_WORKSPACE), phones_by: None }
+}
+
+/// A reload that has nothing to look at ends no server: without this, SIGHUP would. Never ends.
+async fn hear_hang_ups() {
+    let Ok(mut hang_ups) = signal(SignalKind::hangup()) else { return std::future::pending().await };
+    loop {
+        hang_ups.recv().await;
+        tracing::info!("SIGHUP: files of [server.tls] are looked at again, if there are any");
+    }
 }
 
 /// Ends at the first SIGTERM or SIGINT; at the second, the process ends as if it had none.
@@ -321,6 +334,21 @@ fn check_config(config: &Config) -> Result<(), Failure> {
     match report.bad {
         0 => Ok(()),
         n => Err(Failure { exit: UNUSABLE, message: format!("{n} of these must be mended first") }),
+    }
+}
+
+/// What `check_config` takes on trust, asked: a line a thing.
+fn check_live(config: &Config) -> Result<(), Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let StoreUrl::Sqlite(path) = config.store_url().map_err(AppError::Url)?;
+    // Without a database there is no key yet, and no server of this deployment can run.
+    let vault = vault::DataKey::load(&app::data_key_path(config, &path)).ok().map(|key| key.vault());
+    let found = block_on(async { Ok(golive::deployment(config, &clock, vault.as_ref(), false).await) })?;
+    let lines: Vec<String> = found.iter().map(golive::Finding::line).collect();
+    print(&lines.join("\n"))?;
+    match found.iter().filter(|finding| finding.status == Status::Failed).count() {
+        0 => Ok(()),
+        n => Err(Failure::failed(format!("{n} of these must be mended before the launch"))),
     }
 }
 

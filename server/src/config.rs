@@ -21,6 +21,7 @@ pub const DEFAULTS: &str = include_str!("../config.default.toml");
 const ENV_PREFIX: &str = "BACKSTOP__";
 /// A provider that answers later than the engine waits would be asked again.
 const MAX_SEND_MS: u64 = 11_000;
+const MAX_TEST_NUMBERS: usize = 20;
 /// Sections that mean something by being there: their defaults count only beside a key that somebody set.
 const ACCOUNTS: &[&[&str]] = &[&["apns"], &["fcm"], &["providers", "smtp"], &["server", "tls"]];
 
@@ -45,6 +46,8 @@ pub struct Config {
     pub providers: Accounts,
     /// `[limits]`
     pub limits: Limits,
+    /// `[golive]`
+    pub golive: GoLiveSection,
     /// `[log]`
     pub log: Log,
 }
@@ -146,6 +149,14 @@ pub struct Limits {
     pub device_requests_per_minute: u32,
     /// From one address on the device surface.
     pub address_requests_per_minute: u32,
+}
+
+/// Tests before a launch.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GoLiveSection {
+    /// Numbers that test-sends of any workspace may go to.
+    pub test_numbers: Vec<String>,
 }
 
 /// What is logged, and how.
@@ -289,6 +300,52 @@ impl Config {
             }
         };
         let server = &self.server;
+        self.check_addresses(&mut must);
+        let connections = server.max_connections;
+        must((1..=1_000_000).contains(&connections), "server.max_connections", "must be 1 to 1000000".into());
+        for (key, ms) in [
+            ("server.header_timeout_ms", server.header_timeout_ms),
+            ("server.body_timeout_ms", server.body_timeout_ms),
+            ("server.idle_timeout_ms", server.idle_timeout_ms),
+            ("server.drain_ms", server.drain_ms),
+        ] {
+            must((1..=600_000).contains(&ms), key, format!("is {ms}: must be 1 to 600000 (ten minutes)"));
+        }
+        let is_e164 = |number: &String| {
+            let digits = number.strip_prefix('+').unwrap_or_default();
+            (8..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit())
+        };
+        let numbers = &self.golive.test_numbers;
+        let few = numbers.len() <= MAX_TEST_NUMBERS && numbers.iter().all(is_e164);
+        must(few, "golive.test_numbers", format!("must be at most {MAX_TEST_NUMBERS} numbers such as +821012345678"));
+        if let Err(mend) = self.store_url() {
+            must(false, "store.url", mend);
+        }
+        let readers = self.store.read_connections;
+        for (key, timeout_ms) in [
+            ("apns.timeout_ms", self.apns.as_ref().map(|apns| apns.timeout_ms)),
+            ("fcm.timeout_ms", self.fcm.as_ref().map(|fcm| fcm.timeout_ms)),
+            ("providers.smtp.timeout_ms", self.providers.smtp.as_ref().map(|smtp| smtp.timeout_ms)),
+        ] {
+            let fits = timeout_ms.is_none_or(|ms| (100..=MAX_SEND_MS).contains(&ms));
+            must(fits, key, format!("must be 100 to {MAX_SEND_MS}: later than that a send counts as unknown"));
+        }
+        must((1..=64).contains(&readers), "store.read_connections", format!("is {readers}: must be 1 to 64"));
+        let wait = self.followup.ack_wait_ms;
+        let in_range = (1_000..=30_000).contains(&wait);
+        must(in_range, "followup.ack_wait_ms", format!("is {wait}: must be 1000 to 30000, the promise's ceiling"));
+        for (key, count) in [
+            ("limits.device_requests_per_minute", self.limits.device_requests_per_minute),
+            ("limits.address_requests_per_minute", self.limits.address_requests_per_minute),
+        ] {
+            must(count > 0, key, "must be at least 1".into());
+        }
+        found
+    }
+
+    /// `[server]`: where it listens, and how it is reached.
+    fn check_addresses(&self, must: &mut impl FnMut(bool, &'static str, String)) {
+        let server = &self.server;
         let url = server.public_url.as_deref().unwrap_or("https://unset");
         let rest = ["http://", "https://"].iter().find_map(|scheme| url.strip_prefix(scheme));
         must(
@@ -316,39 +373,6 @@ impl Config {
             let given = file.is_none_or(|file| !file.as_os_str().is_empty());
             must(given, key, "is missing: TLS needs cert_file and key_file, both in PEM".into());
         }
-        let connections = server.max_connections;
-        must((1..=1_000_000).contains(&connections), "server.max_connections", "must be 1 to 1000000".into());
-        for (key, ms) in [
-            ("server.header_timeout_ms", server.header_timeout_ms),
-            ("server.body_timeout_ms", server.body_timeout_ms),
-            ("server.idle_timeout_ms", server.idle_timeout_ms),
-            ("server.drain_ms", server.drain_ms),
-        ] {
-            must((1..=600_000).contains(&ms), key, format!("is {ms}: must be 1 to 600000 (ten minutes)"));
-        }
-        if let Err(mend) = self.store_url() {
-            must(false, "store.url", mend);
-        }
-        let readers = self.store.read_connections;
-        for (key, timeout_ms) in [
-            ("apns.timeout_ms", self.apns.as_ref().map(|apns| apns.timeout_ms)),
-            ("fcm.timeout_ms", self.fcm.as_ref().map(|fcm| fcm.timeout_ms)),
-            ("providers.smtp.timeout_ms", self.providers.smtp.as_ref().map(|smtp| smtp.timeout_ms)),
-        ] {
-            let fits = timeout_ms.is_none_or(|ms| (100..=MAX_SEND_MS).contains(&ms));
-            must(fits, key, format!("must be 100 to {MAX_SEND_MS}: later than that a send counts as unknown"));
-        }
-        must((1..=64).contains(&readers), "store.read_connections", format!("is {readers}: must be 1 to 64"));
-        let wait = self.followup.ack_wait_ms;
-        let in_range = (1_000..=30_000).contains(&wait);
-        must(in_range, "followup.ack_wait_ms", format!("is {wait}: must be 1000 to 30000, the promise's ceiling"));
-        for (key, count) in [
-            ("limits.device_requests_per_minute", self.limits.device_requests_per_minute),
-            ("limits.address_requests_per_minute", self.limits.address_requests_per_minute),
-        ] {
-            must(count > 0, key, "must be at least 1".into());
-        }
-        found
     }
 }
 

@@ -5,6 +5,7 @@ pub mod apps;
 pub mod audit;
 #[cfg(feature = "demo")]
 pub mod bench;
+pub mod canary;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -13,6 +14,7 @@ pub mod demo;
 pub mod engine;
 pub mod explain;
 pub mod failpoint;
+pub mod golive;
 pub mod http;
 pub mod identity;
 mod number;

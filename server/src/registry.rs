@@ -5,13 +5,14 @@
 use crate::apps::accounts::Accounts;
 use crate::apps::{AppInput, Apps, Planned, plan};
 use crate::audit::{Entry, Kind, Who};
+use crate::canary::is_cage;
 use crate::clock::Clocks;
 use crate::settings::{Settings, SettingsInput};
 use crate::store::{AppChange, Scope, SettingsSet, Store, StoreError, WorkspaceId, WorkspaceRow};
 use crate::vault::{self, Vault, VaultError};
 use crate::workspace::{Activity, Workspace};
-use backstop_domain::Ms;
 use backstop_domain::followup::Policy;
+use backstop_domain::{Ms, canary};
 use backstop_wire::FieldError;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -217,6 +218,25 @@ impl Registry {
         self.store.create_workspace(row, keys).await?.ok_or(CreateError::Taken)
     }
 
+    /// Makes the workspace of another one's canaries: its settings, no keys.
+    pub(crate) async fn create_beside(&self, of: WorkspaceId, name: &str) -> Result<Arc<Workspace>, CreateError> {
+        let gone = || StoreError::Unavailable("the workspace is being dropped".into());
+        let row = self.store.workspace(of).await?.ok_or_else(gone)?;
+        let row = WorkspaceRow {
+            id: WorkspaceId(0),
+            version: 1,
+            name: name.to_owned(),
+            identity_secrets: Vec::new(),
+            trusted_keys: Vec::new(),
+            settings_set: None,
+            frozen_at: None,
+            created_at: self.clocks.real_ms(),
+            ..row
+        };
+        let id = self.store.create_workspace(row, Vec::new()).await?.ok_or(CreateError::Taken)?;
+        Ok(self.by_id(id).await?.ok_or_else(gone)?)
+    }
+
     /// Replaces the settings, which were checked, if they still have the `expected` version. What is the same as before
     /// makes no new version.
     pub async fn replace_settings(
@@ -416,17 +436,20 @@ impl Registry {
         let corrupt = |what: &str| StoreError::Corrupt(format!("{what} of workspace {}", row.name));
         let input: SettingsInput = serde_json::from_str(&row.settings).map_err(|_| corrupt("settings"))?;
         let settings: Settings = input.in_force(&self.deployment.policy, self.deployment.sandbox);
+        let canary = is_cage(&row.name);
+        let policy = settings.policy(&self.deployment.policy);
         let secrets = row.identity_secrets.iter().map(|sealed| self.open_secret(&row.name, sealed));
         Ok(Workspace {
             id: row.id,
             name: row.name.clone(),
-            policy: settings.policy(&self.deployment.policy),
+            policy: if canary { canary::policy(policy) } else { policy },
             settings,
             settings_set: row.settings_set.clone(),
             created_at: row.created_at,
             identity_secrets: secrets.collect::<Result<_, _>>().map_err(|_| corrupt("an identity secret"))?,
             trusted_keys: row.trusted_keys.clone(),
             apps,
+            canary,
             activity,
         })
     }

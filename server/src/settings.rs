@@ -142,6 +142,9 @@ settings! {
     text_content: TextContent = TextContent::Full;
     /// Schemes that `link` may have. The web's; add your app's own to link into it.
     link_schemes: Vec<String> = vec!["https".into(), "http".into()];
+    /// Whether a follow-up a minute goes through the server for nobody, with an alarm if it is not decided in time.
+    /// Off: it costs the disk a few writes a minute.
+    canary: bool = false;
 
     without_default;
 

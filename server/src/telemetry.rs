@@ -27,6 +27,10 @@ pub const HTTP_REQUESTS: &str = "backstop_http_requests_total";
 pub const HTTP_CONNECTIONS: &str = "backstop_http_connections";
 /// Connections closed on a caller that was too slow: `phase` = `handshake`, `head` or `idle`.
 pub const HTTP_TIMEOUTS: &str = "backstop_http_timeouts_total";
+/// Canaries that ended, by `result` = `well` or `down`.
+pub const CANARIES: &str = "backstop_canary_total";
+/// Workspaces whose last canary was not decided in time.
+pub const CANARIES_DOWN: &str = "backstop_canary_down_workspaces";
 /// TLS handshakes that failed.
 pub const TLS_FAILURES: &str = "backstop_tls_handshake_failures_total";
 /// When the certificate of our own TLS ends.
@@ -133,6 +137,8 @@ fn describe() {
     describe_counter!(HTTP_REQUESTS, "Answers, by route template and status.");
     describe_gauge!(HTTP_CONNECTIONS, "Open connections.");
     describe_counter!(HTTP_TIMEOUTS, "Connections closed on a caller that was too slow, by phase.");
+    describe_counter!(CANARIES, "Canaries that ended, by result.");
+    describe_gauge!(CANARIES_DOWN, "Workspaces whose last canary was not decided in time.");
     describe_counter!(TLS_FAILURES, "TLS handshakes that failed.");
     describe_gauge!(TLS_NOT_AFTER, Unit::Seconds, "When the certificate of [server.tls] ends.");
     describe_counter!(ALARMS, "What somebody should look at, by name.");

@@ -55,6 +55,7 @@ pub struct Vault {
     devices: Hmac<Sha256>,
     blind: Hmac<Sha256>,
     logs: Hmac<Sha256>,
+    echo: Hmac<Sha256>,
 }
 
 /// One customer's own key.
@@ -94,6 +95,7 @@ impl Vault {
             devices: mac("devices"),
             blind: mac("blind"),
             logs: mac("logs"),
+            echo: mac("echo"),
         }
     }
 
@@ -210,6 +212,20 @@ impl Vault {
             expires_at: int(18)?,
         };
         (now < receipt.expires_at).then_some(receipt)
+    }
+
+    /// A question that only a holder of this data key can make and answer: finds out who is behind a URL.
+    pub fn challenge(&self) -> String {
+        let nonce = random::<16>();
+        hex::encode([&nonce[..], &mac(&self.echo, &[b"ask", &nonce])[..16]].concat())
+    }
+
+    /// The answer to a challenge that was made with this key.
+    pub fn answer(&self, challenge: &str) -> Option<String> {
+        let bytes: [u8; 32] = hex::decode(challenge).ok()?.try_into().ok()?;
+        let (nonce, tag) = bytes.split_at(16);
+        let ours = bool::from(mac(&self.echo, &[b"ask", nonce])[..16].ct_eq(tag));
+        ours.then(|| hex::encode(mac(&self.echo, &[b"answer", nonce])))
     }
 
     /// Stands for a caller's id in logs: the same id gives the same 16 characters, and nobody reads it back.

@@ -30,6 +30,8 @@ pub struct Workspace {
     pub trusted_keys: Vec<String>,
     /// Its mobile apps, and by what their pushes leave.
     pub apps: Arc<Apps>,
+    /// Whether only canaries live in it: nothing of it leaves, and nothing of it is counted.
+    pub canary: bool,
     /// What is under way.
     pub activity: Arc<Activity>,
 }

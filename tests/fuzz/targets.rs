@@ -50,6 +50,7 @@ static OURS: LazyLock<Workspace> = LazyLock::new(|| {
         name: "shop".into(),
         settings: input.in_force(&Policy::sandbox(), true),
         policy: Policy::sandbox(),
+        canary: false,
         identity_secrets: vec![vec![0x0b; 32]],
         trusted_keys: vec![include_str!("../fixtures/jwt/ec-public.pem").into()],
         apps: Default::default(),

@@ -14,9 +14,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A store that can be switched off.
-struct Switched {
+pub struct Switched {
     inner: Arc<dyn Store>,
     off: Arc<AtomicBool>,
+}
+
+impl Switched {
+    pub fn new(inner: Arc<dyn Store>, off: Arc<AtomicBool>) -> Switched {
+        Switched { inner, off }
+    }
 }
 
 macro_rules! while_on {
@@ -50,6 +56,7 @@ while_on! {
     fn audit(workspace: WorkspaceId, filter: AuditFilter) -> Vec<audit::Stored>;
     fn apps(workspace: WorkspaceId) -> Vec<AppRow>;
     fn change_app(workspace: WorkspaceId, version: i64, change: AppChange, entry: audit::Entry) -> bool;
+    fn any_device(workspace: WorkspaceId) -> bool;
     fn freeze(workspace: WorkspaceId, at: Ms) -> ();
     fn drop_workspace(workspace: WorkspaceId) -> ();
     fn create_key(workspace: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: audit::Who) -> ();

@@ -8,9 +8,11 @@ use backstop_domain::Ms;
 use backstop_domain::followup::Policy;
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_server::apps::accounts::{Accounts, Vendors};
+use backstop_server::canary::Canary;
 use backstop_server::clock::{Clock, Clocks};
 use backstop_server::engine::{Engine, Parts};
-use backstop_server::http::{Api, Limits, router};
+use backstop_server::golive::GoLive;
+use backstop_server::http::{Api, Limits, TestSends, router};
 use backstop_server::providers::capture::{Capture, Channel};
 use backstop_server::providers::{EmailProvider, Providers, TextProvider};
 use backstop_server::registry::{Created, Deployment, Registry};
@@ -41,6 +43,8 @@ pub struct Rig {
     pub vault: Arc<Vault>,
     pub registry: Arc<Registry>,
     pub capture: Arc<Capture>,
+    pub canary: Arc<Canary>,
+    clocks: Arc<Clocks>,
     clock: Arc<HandClock>,
     dir: tempfile::TempDir,
 }
@@ -148,17 +152,21 @@ impl Rig {
             registry: registry.clone(),
             providers,
         });
+        let canary = Canary::new(engine.clone(), store.clone(), registry.clone(), clocks.clone());
+        let canary = Arc::new(canary);
         let api = Arc::new(Api {
             engine: engine.clone(),
             store: store.clone(),
             vault: vault.clone(),
-            clocks,
+            clocks: clocks.clone(),
             registry: registry.clone(),
             limits,
+            golive: GoLive::new(None, vault.clone(), clocks.clone(), canary.clone()),
+            test_sends: TestSends::new(vec!["+821011112222".into()]),
             metrics: Arc::new(|| "backstop_up 1\n".into()),
             ready: Arc::new(|| Ok(())),
         });
-        Rig { router: router(api, None), engine, store, vault, registry, capture, clock, dir }
+        Rig { router: router(api, None), engine, store, vault, registry, capture, canary, clocks, clock, dir }
     }
 
     pub fn advance(&self, ms: Ms) {
@@ -167,6 +175,11 @@ impl Rig {
 
     pub fn clock(&self) -> Arc<dyn Clock> {
         self.clock.clone()
+    }
+
+    /// As after a restart: it knows nothing of what the one before sent out.
+    pub fn another_canary(&self) -> Canary {
+        Canary::new(self.engine.clone(), self.store.clone(), self.registry.clone(), self.clocks.clone())
     }
 
     pub fn path(&self) -> &std::path::Path {

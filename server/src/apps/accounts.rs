@@ -162,6 +162,11 @@ fn digest(parts: &[&str]) -> [u8; 32] {
 }
 
 impl Account {
+    /// By what its pushes leave.
+    pub(super) fn sender(&self) -> Arc<dyn PushProvider> {
+        Arc::clone(&self.provider)
+    }
+
     fn is_refused(&self) -> bool {
         self.clock.now_ms() < self.refused_until.load(Ordering::Relaxed)
     }

@@ -125,7 +125,9 @@ fn stage(
     conversation: Option<&ConversationRow>,
     now: Ms,
 ) -> Result<(), Again> {
-    count(desk, before, &decision, now);
+    if !ws.canary {
+        count(desk, before, &decision, now);
+    }
     let id = before.id;
     let rest = decision.rest;
     if (decision.left || decision.returned || rest.is_some())

@@ -22,6 +22,16 @@ pub enum ForwardedHeader {
     Forwarded,
 }
 
+impl ForwardedHeader {
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            ForwardedHeader::XForwardedFor => "x-forwarded-for",
+            ForwardedHeader::Forwarded => "forwarded",
+        }
+    }
+}
+
 /// The caller's address, as `peer` and the proxies before it say.
 pub(super) fn caller(
     peer: IpAddr,
@@ -32,11 +42,7 @@ pub(super) fn caller(
     if !trusted(peer) {
         return peer;
     }
-    let name = match header {
-        ForwardedHeader::XForwardedFor => "x-forwarded-for",
-        ForwardedHeader::Forwarded => "forwarded",
-    };
-    let lines: Vec<&str> = headers.get_all(name).iter().map(|value| value.to_str().unwrap_or("")).collect();
+    let lines: Vec<&str> = headers.get_all(header.name()).iter().map(|value| value.to_str().unwrap_or("")).collect();
     let mut nearest = peer;
     for hop in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
         let address = match header {

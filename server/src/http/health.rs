@@ -2,9 +2,11 @@
 
 use super::Api;
 use super::request::{Answer, Reply};
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use serde::Serialize;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -13,6 +15,23 @@ use utoipa::ToSchema;
 pub(super) struct Alive {
     /// `ok`.
     status: &'static str,
+    /// Only to a `nonce` that this deployment made, as `check-config --live` does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    echo: Option<Echo>,
+}
+
+/// Proves to a server's own deployment that it is reached, and by what.
+#[derive(Serialize, ToSchema)]
+struct Echo {
+    /// What only a holder of the data key can say.
+    proof: String,
+    /// Who connected.
+    peer: String,
+    /// Whether that is a trusted proxy.
+    trusted: bool,
+    /// Whether it says where requests come from.
+    forwarded: bool,
 }
 
 /// Whether requests should come here.
@@ -32,9 +51,19 @@ pub(super) struct Ready {
 
 /// Says that the process runs
 #[utoipa::path(get, path = "/healthz", tag = "operations",
+    params(("nonce" = Option<String>, Query, description = "A deployment's own question whether it is reached")),
     responses((status = 200, description = "It runs", body = Alive)))]
-pub(super) async fn healthz() -> Answer {
-    Ok(Reply::ok(&Alive { status: "ok" }))
+pub(super) async fn healthz(State(api): State<Arc<Api>>, parts: Parts) -> Answer {
+    let challenge = parts.uri.query().and_then(|query| query.strip_prefix("nonce="));
+    let proof = challenge.and_then(|challenge| api.vault.answer(challenge));
+    let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip().to_canonical());
+    let echo = proof.zip(peer).map(|(proof, peer)| Echo {
+        proof,
+        peer: peer.to_string(),
+        trusted: api.limits.trusts(peer),
+        forwarded: api.limits.is_forwarded(&parts),
+    });
+    Ok(Reply::ok(&Alive { status: "ok", echo }))
 }
 
 /// Says whether requests can be served

@@ -10,7 +10,7 @@ use backstop_domain::ids::DeviceId;
 use governor::clock::Clock as _;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +55,16 @@ impl Limits {
         let Some(buckets) = &self.addresses else { return Ok(()) };
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
         peer.map_or(Ok(()), |peer| buckets.check(caller(peer, &parts.headers, self.forwarded, &*self.trusted)))
+    }
+
+    /// Whether this is one of our proxies.
+    pub(super) fn trusts(&self, peer: IpAddr) -> bool {
+        (self.trusted)(peer)
+    }
+
+    /// Whether something says where the request comes from, be it believed or not.
+    pub(super) fn is_forwarded(&self, parts: &Parts) -> bool {
+        parts.headers.contains_key(self.forwarded.name())
     }
 
     pub(super) fn check_device(&self, workspace: WorkspaceId, device: DeviceId) -> Result<(), Problem> {

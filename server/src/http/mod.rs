@@ -12,6 +12,7 @@ mod forwarded;
 mod front;
 #[doc(hidden)]
 pub mod fuzzing;
+mod golive;
 mod health;
 mod idempotency;
 mod limits;
@@ -22,6 +23,7 @@ mod presence;
 mod reads;
 pub(crate) mod request;
 mod settings;
+pub(crate) mod test_sends;
 pub(crate) mod validate;
 mod view;
 
@@ -29,10 +31,12 @@ pub use forwarded::{ForwardedHeader, TrustedProxies};
 pub use front::{Front, Serves};
 pub use limits::Limits;
 pub use openapi::{document, document_json};
+pub use test_sends::TestSends;
 pub use view::{AckView, DeliveryRow, DeliveryView, FollowupView, HistoryView};
 
 use crate::clock::Clocks;
 use crate::engine::Engine;
+use crate::golive::GoLive;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -66,6 +70,10 @@ pub struct Api {
     pub registry: Arc<Registry>,
     /// Bounds on what callers may ask.
     pub limits: Limits,
+    /// What a launch needs.
+    pub golive: GoLive,
+    /// Tests of the last hour.
+    pub test_sends: TestSends,
     /// Prometheus text for `/metrics`.
     pub metrics: Render,
     /// What `/readyz` asks beside the store: the timers.
@@ -119,6 +127,8 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(audit::list))
         .routes(routes!(apps::put, apps::show, apps::delete))
         .routes(routes!(apps::list))
+        .routes(routes!(golive::look))
+        .routes(routes!(test_sends::post))
         .routes(routes!(devices::register))
         .routes(routes!(devices::delete))
         .routes(routes!(devices::log_out))

@@ -410,9 +410,13 @@ impl PushProvider for CapturePush {
     }
 
     fn check(&self) -> Checking<'_> {
-        let message = "pushes are captured: nothing leaves the house".into();
-        Box::pin(std::future::ready(Ok(Checked { message, vendor_ahead_ms: None })))
+        captured("pushes")
     }
+}
+
+fn captured(what: &str) -> Checking<'static> {
+    let message = format!("{what} are captured: nothing leaves the house");
+    Box::pin(std::future::ready(Ok(Checked { message, vendor_ahead_ms: None })))
 }
 
 impl TextProvider for Capture {
@@ -435,6 +439,10 @@ impl TextProvider for Capture {
         let (outcome, _) = self.take(send, || Ok(json!({ "text": text.text, "from": text.from })));
         Box::pin(std::future::ready(outcome))
     }
+
+    fn check(&self) -> Checking<'_> {
+        captured("texts")
+    }
 }
 
 impl EmailProvider for Capture {
@@ -446,5 +454,9 @@ impl EmailProvider for Capture {
         let send = Attempt { channel: Channel::Email, envelope: &email.envelope, to: &email.to, device_id: None };
         let (outcome, _) = self.take(send, || Mail::compose(email, &self.sender).map(|mail| mail.payload()));
         Box::pin(std::future::ready(outcome))
+    }
+
+    fn check(&self) -> Checking<'_> {
+        captured("mails")
     }
 }

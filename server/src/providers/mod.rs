@@ -131,6 +131,11 @@ pub trait TextProvider: Send + Sync + 'static {
     fn find<'a>(&'a self, _: &'a TextQuery<'a>) -> Option<Finding<'a>> {
         None
     }
+    /// Asks the vendor whether it takes the account, without a text to anybody.
+    fn check(&self) -> Checking<'_> {
+        let (message, mend) = (format!("{} cannot be asked without a text", self.name()), "send a test");
+        Box::pin(std::future::ready(Err(CheckError::unreachable(message, mend))))
+    }
     /// Whether [`TextProvider::find`] answers.
     fn can_find(&self) -> bool {
         false
@@ -143,6 +148,8 @@ pub trait EmailProvider: Send + Sync + 'static {
     fn name(&self) -> &'static str;
     /// Sends once, under the Message-ID that the effect key fixes.
     fn send<'a>(&'a self, email: &'a EmailSend) -> Sending<'a>;
+    /// Asks the server whether it takes the account, without a mail to anybody.
+    fn check(&self) -> Checking<'_>;
 }
 
 /// What the deployment sends by; `None` = nothing is configured, which is a valid set-up (P12).

@@ -1,7 +1,7 @@
 //! Email by SMTP, to whatever server the deployment submits its mail to.
 
 use super::mail::{Mail, Sender};
-use super::{EmailProvider, EmailSend, Sending};
+use super::{CheckError, Checked, Checking, EmailProvider, EmailSend, Sending};
 use crate::clock::Clock;
 use crate::failpoint::{Point, hit};
 use backstop_domain::followup::Outcome;
@@ -9,7 +9,7 @@ use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
 use lettre::transport::smtp::client::{AsyncSmtpConnection, Certificate, TlsParameters};
-use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Rcpt};
+use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Noop, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use serde::Deserialize;
 use std::net::IpAddr;
@@ -247,6 +247,52 @@ impl Smtp {
         Ok(connection)
     }
 
+    /// Signs in as for a mail, and hands over none.
+    async fn probe(&self) -> Result<Checked, CheckError> {
+        let mut connection = self.connect().await.map_err(|failure| self.diagnosis(&failure))?;
+        let answered = connection.command(Noop).await.map_err(Failure::Introducing);
+        let _ = connection.quit().await;
+        answered.map_err(|failure| self.diagnosis(&failure))?;
+        let login = if self.credentials.is_some() { "takes our log-in" } else { "takes us without a log-in" };
+        Ok(Checked { message: format!("the mail server at {} {login}", self.host), vendor_ahead_ms: None })
+    }
+
+    fn diagnosis(&self, failure: &Failure) -> CheckError {
+        let (host, port) = (&self.host, self.port);
+        let error = match failure {
+            Failure::NoStartTls => {
+                let mend = "set [providers.smtp] tls = \"implicit\" if it speaks TLS from the first byte (port 465)";
+                return CheckError::refused(format!("the mail server at {host} offers no STARTTLS"), mend);
+            }
+            Failure::NoUtf8 => {
+                return CheckError::refused("the mail server takes ASCII addresses only", "send none other");
+            }
+            Failure::Connecting(error) | Failure::Introducing(error) | Failure::HandingOver(error) => error,
+        };
+        match (error.status().map(u16::from), reply_code(error)) {
+            (Some(530..=538), Some(code)) => CheckError::refused(
+                format!("the mail server at {host} refuses our log-in ({code})"),
+                "check username and password (or password_file) of [providers.smtp]",
+            ),
+            (_, Some(code)) => CheckError::refused(
+                format!("the mail server at {host} refuses us ({code})"),
+                "ask its operator whether this machine may use it, and check [providers.smtp] ehlo_name",
+            ),
+            _ if is_tls(error) => CheckError::refused(
+                format!("the mail server at {host} shows a certificate that is not trusted for that name"),
+                "let [providers.smtp] host be the name in its certificate; for a server of your own give ca_file",
+            ),
+            _ if error.is_client() => CheckError::refused(
+                format!("the mail server at {host} offers no log-in that we speak (PLAIN, LOGIN)"),
+                "use another way in, often port 587 with STARTTLS",
+            ),
+            _ => CheckError::unreachable(
+                format!("the mail server at {host}:{port} cannot be reached"),
+                "check [providers.smtp] host and port, and whether the firewall lets this machine out",
+            ),
+        }
+    }
+
     fn take_idle(&self) -> Option<AsyncSmtpConnection> {
         let oldest_ms = self.clock.now_ms() - MAX_IDLE_MS;
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
@@ -284,6 +330,10 @@ impl EmailProvider for Smtp {
                 Err(_) => Outcome::RetryAfter { after_ms: None, error: "timeout".into() },
             }
         })
+    }
+
+    fn check(&self) -> Checking<'_> {
+        Box::pin(self.probe())
     }
 }
 

@@ -458,6 +458,9 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> Reply<'_, Vec<MessageRow>>;
 
+    /// Whether any app of the workspace has registered a device.
+    fn any_device(&self, workspace: WorkspaceId) -> Reply<'_, bool>;
+
     /// Makes a workspace with its keys (hashes); fails with `None` when the name is taken.
     fn create_workspace(&self, workspace: WorkspaceRow, keys: Vec<([u8; 32], Scope)>)
     -> Reply<'_, Option<WorkspaceId>>;

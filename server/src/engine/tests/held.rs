@@ -75,6 +75,7 @@ impl Store for Held {
         audit(ws: WorkspaceId, filter: AuditFilter) -> Vec<audit::Stored>;
         apps(ws: WorkspaceId) -> Vec<AppRow>;
         change_app(ws: WorkspaceId, version: i64, change: AppChange, entry: audit::Entry) -> bool;
+        any_device(ws: WorkspaceId) -> bool;
         freeze(ws: WorkspaceId, at: Ms) -> ();
         drop_workspace(ws: WorkspaceId) -> ();
         create_key(ws: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: audit::Who) -> ();

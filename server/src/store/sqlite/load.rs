@@ -122,6 +122,12 @@ pub(super) fn pending_count(db: &Connection) -> Result<u64> {
     Ok(count.unsigned_abs())
 }
 
+/// Whether an app of the workspace has registered a device.
+pub(super) fn any_device(db: &Connection, ws: WorkspaceId) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM devices WHERE workspace = ?1)";
+    db.prepare_cached(sql)?.query_row([ws.0], |row| row.get(0))
+}
+
 /// One list, newest first. Each combination of filters goes the way that narrows it most.
 pub(super) fn followups(db: &Connection, ws: WorkspaceId, filter: &FollowupFilter) -> Result<Vec<FollowupRow>> {
     let state = filter.state.as_deref();

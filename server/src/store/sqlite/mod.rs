@@ -245,6 +245,10 @@ impl Store for SqliteStore {
         self.write(move |tx| apps::change(tx, workspace, version, &change, &audit))
     }
 
+    fn any_device(&self, workspace: WorkspaceId) -> Reply<'_, bool> {
+        self.read(move |db| load::any_device(db, workspace))
+    }
+
     fn freeze(&self, workspace: WorkspaceId, at: Ms) -> Reply<'_, ()> {
         self.write(move |tx| admin::freeze(tx, workspace, at))
     }
