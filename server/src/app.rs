@@ -15,6 +15,7 @@ use crate::providers::apns::{Apns, ApnsConfigError, ApnsNet};
 use crate::providers::capture::Capture;
 use crate::providers::fcm::{Fcm, FcmConfigError};
 use crate::providers::smtp::{Smtp, SmtpConfigError};
+use crate::providers::twilio::{Twilio, TwilioConfigError};
 use crate::registry::{CreateError, Created, Deployment, Registry};
 use crate::sandbox::{Network, Sandbox};
 use crate::serve::{Bounds, Door, serve_all};
@@ -106,6 +107,9 @@ pub enum AppError {
     /// `[server.tls]`
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// `[providers.twilio]`
+    #[error(transparent)]
+    Twilio(#[from] TwilioConfigError),
     /// The store answered and then did not.
     #[error("the store: {0}")]
     Store(#[from] StoreError),
@@ -182,6 +186,11 @@ pub fn accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Providers, Ap
     if let Some(smtp) = &config.providers.smtp {
         providers.email = Some(Arc::new(Smtp::from_config(smtp, Arc::clone(clock))?));
     }
+    if let Some(twilio) = &config.providers.twilio {
+        let twilio = Arc::new(Twilio::from_config(twilio, config.server.public_url.as_deref())?);
+        providers.text = Some(twilio.clone());
+        providers.callbacks.push(twilio);
+    }
     Ok(providers)
 }
 
@@ -199,6 +208,7 @@ pub fn captured(capture: &Arc<Capture>) -> Providers {
         apns: Some(capture.push(Via::Apns)),
         text: Some(capture.clone()),
         email: Some(capture.clone()),
+        callbacks: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::http::{ForwardedHeader, Serves};
 use crate::providers::apns::ApnsConfig;
 use crate::providers::fcm::FcmConfig;
 use crate::providers::smtp::SmtpConfig;
+use crate::providers::twilio::TwilioConfig;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -23,7 +24,8 @@ const ENV_PREFIX: &str = "BACKSTOP__";
 const MAX_SEND_MS: u64 = 11_000;
 const MAX_TEST_NUMBERS: usize = 20;
 /// Sections that mean something by being there: their defaults count only beside a key that somebody set.
-const ACCOUNTS: &[&[&str]] = &[&["apns"], &["fcm"], &["providers", "smtp"], &["server", "tls"]];
+const ACCOUNTS: &[&[&str]] =
+    &[&["apns"], &["fcm"], &["providers", "smtp"], &["providers", "twilio"], &["server", "tls"]];
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Deserialize)]
@@ -139,6 +141,9 @@ pub struct Accounts {
     /// `[providers.smtp]`, if anybody set a key of it.
     #[serde(default)]
     pub smtp: Option<SmtpConfig>,
+    /// `[providers.twilio]`, if anybody set a key of it.
+    #[serde(default)]
+    pub twilio: Option<TwilioConfig>,
 }
 
 /// Bounds on what callers may ask.
@@ -325,6 +330,7 @@ impl Config {
         for (key, timeout_ms) in [
             ("apns.timeout_ms", self.apns.as_ref().map(|apns| apns.timeout_ms)),
             ("fcm.timeout_ms", self.fcm.as_ref().map(|fcm| fcm.timeout_ms)),
+            ("providers.twilio.timeout_ms", self.providers.twilio.as_ref().map(|twilio| twilio.timeout_ms)),
             ("providers.smtp.timeout_ms", self.providers.smtp.as_ref().map(|smtp| smtp.timeout_ms)),
         ] {
             let fits = timeout_ms.is_none_or(|ms| (100..=MAX_SEND_MS).contains(&ms));

@@ -44,6 +44,7 @@ pub(crate) fn text_send(followup_id: &str, to: &str) -> TextSend {
         to: to.into(),
         from: Some("+12025550100".into()),
         text: "Acme: Your parcel is on its way. https://acme.example/c/1".into(),
+        expires_at_ms: AT_MS + 3_600_000,
     }
 }
 

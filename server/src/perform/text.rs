@@ -33,7 +33,9 @@ pub(super) async fn plan(
         at_ms: engine.clocks().now_ms(ws.id),
         ..envelope(ws, row)
     };
-    let send = TextSend { envelope, to, from: sender.number().map(str::to_owned), text: fitted.text };
+    let expires_at_ms = fresh.row.state.deadline_at.saturating_add(ws.policy.fallback_horizon_ms);
+    let from = sender.number().map(str::to_owned);
+    let send = TextSend { envelope, to, from, text: fitted.text, expires_at_ms };
     let plan = TextPlan {
         country,
         number: kind,

@@ -8,10 +8,12 @@ mod fit;
 mod mail;
 pub mod smtp;
 mod transport;
+pub mod twilio;
 
 pub use check::{CheckError, Checked, Checking, Fault};
 
 use backstop_domain::followup::{Found, Outcome, Services, TextService};
+use backstop_domain::ids::FollowupId;
 use backstop_domain::text::Senders;
 use backstop_wire::{Environment, Push};
 use std::pin::Pin;
@@ -60,6 +62,8 @@ pub struct TextSend {
     pub from: Option<String>,
     /// The whole text.
     pub text: String,
+    /// After this it is of no use (P13), by the same clock as [`Envelope::at_ms`].
+    pub expires_at_ms: i64,
 }
 
 /// A text that may have left, as it is asked for.
@@ -152,6 +156,87 @@ pub trait EmailProvider: Send + Sync + 'static {
     fn check(&self) -> Checking<'_>;
 }
 
+/// A vendor's call, as it came in.
+pub struct Call<'a> {
+    /// What follows the host.
+    pub path_and_query: &'a str,
+    /// The vendor's signature, if there is one.
+    pub signature: Option<&'a str>,
+    /// Everything.
+    pub body: &'a [u8],
+}
+
+/// What a vendor says when it calls.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Word {
+    /// What became of a text.
+    Report(Report),
+    /// Somebody wrote to one of our numbers.
+    Text(InboundText),
+    /// Nothing that concerns anybody.
+    Nothing,
+}
+
+/// What became of a text (W2).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The workspace's name.
+    pub workspace: String,
+    /// Whose.
+    pub followup: FollowupId,
+    /// Which try.
+    pub attempt: u32,
+    /// Where it went, E.164.
+    pub to: Option<String>,
+    /// The vendor's id of it.
+    pub provider_id: Option<String>,
+    /// What became of it.
+    pub word: ReportWord,
+}
+
+/// What became of a text, in a word.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportWord {
+    /// The vendor has it.
+    Taken,
+    /// It was delivered.
+    Delivered,
+    /// It failed, with the vendor's code.
+    Failed(String),
+}
+
+/// A text that somebody wrote to one of our numbers.
+#[derive(Clone, PartialEq, Eq)]
+pub struct InboundText {
+    /// Who, E.164.
+    pub from: String,
+    /// Our number.
+    pub to: String,
+    /// What.
+    pub text: String,
+    /// The vendor's own word for it, where it knows it as an opt-out or opt-in.
+    pub keyword: Option<String>,
+}
+
+/// A call that is not the vendor's, or was made to another URL than it is known by here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The URL it should have been signed for, without its query.
+    pub url: String,
+}
+
+/// Hears what a vendor has to say later, at `/in/{name}/{account}`.
+pub trait Callbacks: Send + Sync + 'static {
+    /// The vendor.
+    fn name(&self) -> &'static str;
+    /// The account.
+    fn account(&self) -> &str;
+    /// The header that its signature comes in.
+    fn signature_header(&self) -> &'static str;
+    /// Reads a call, if it is proven to be the vendor's.
+    fn read(&self, call: &Call<'_>) -> Result<Word, Refused>;
+}
+
 /// What the deployment sends by; `None` = nothing is configured, which is a valid set-up (P12).
 #[derive(Clone, Default)]
 pub struct Providers {
@@ -163,6 +248,8 @@ pub struct Providers {
     pub text: Option<Arc<dyn TextProvider>>,
     /// For emails.
     pub email: Option<Arc<dyn EmailProvider>>,
+    /// For what vendors say later.
+    pub callbacks: Vec<Arc<dyn Callbacks>>,
 }
 
 impl Providers {

@@ -1,0 +1,232 @@
+//! Texts through Twilio's Messages API: sent, asked for, reported on.
+
+mod callback;
+mod config;
+mod find;
+mod reply;
+
+pub use config::{TwilioConfig, TwilioConfigError};
+
+use super::{Call, Callbacks, Finding, Refused, Sending, TextProvider, TextQuery, TextSend, Word, transport};
+use backstop_domain::followup::{Found, Outcome};
+use backstop_domain::text::Senders;
+use reply::Reply;
+use reqwest::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
+use reqwest::{RequestBuilder, Url};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use url::form_urlencoded;
+use zeroize::Zeroizing;
+
+/// An answer to a send is read this far; Twilio's are about a kilobyte.
+const MAX_REPLY_BYTES: usize = 64 * 1024;
+/// An answer to a look-up is read this far: a page of texts of ten parts each.
+const MAX_PAGE_BYTES: usize = 1024 * 1024;
+/// The longest a text may wait at Twilio, and the shortest.
+const VALIDITY_S: (i64, i64) = (1, 36_000);
+
+/// Sends by one Twilio account.
+pub struct Twilio {
+    http: reqwest::Client,
+    account_sid: String,
+    auth_token: Zeroizing<String>,
+    sender: Sender,
+    registered: Vec<String>,
+    messages_url: Url,
+    /// How Twilio reaches us; `None` = it does not, and reports nothing.
+    public_url: Option<String>,
+    timeout: Duration,
+}
+
+/// Who a text comes from where the workspace has no number of its own.
+enum Sender {
+    Number(String),
+    Service(String),
+}
+
+impl Twilio {
+    /// Checks all of `config`, but does not connect: a vendor that is down is no reason not to start. `public_url` is
+    /// where Twilio reports to.
+    pub fn from_config(config: &TwilioConfig, public_url: Option<&str>) -> Result<Twilio, TwilioConfigError> {
+        let checked = config::check(config)?;
+        let http = transport::builder(&checked.messages_url, config.timeout_ms);
+        Ok(Twilio {
+            http: http.build().map_err(TwilioConfigError::Client)?,
+            account_sid: config.account_sid.clone(),
+            auth_token: checked.auth_token,
+            sender: checked.sender,
+            registered: config.registered_senders.clone(),
+            messages_url: checked.messages_url,
+            public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
+            timeout: Duration::from_millis(config.timeout_ms),
+        })
+    }
+
+    /// The request for one text. Twilio must change nothing of it: it is found again by what it says.
+    fn form(&self, text: &TextSend) -> String {
+        let mut form = form_urlencoded::Serializer::new(String::new());
+        form.append_pair("To", &text.to);
+        match (&text.from, &self.sender) {
+            (Some(number), _) | (None, Sender::Number(number)) => form.append_pair("From", number),
+            (None, Sender::Service(sid)) => form.append_pair("MessagingServiceSid", sid),
+        };
+        form.append_pair("Body", &text.text);
+        form.append_pair("SmartEncoded", "false");
+        let left_s = text.expires_at_ms.saturating_sub(text.envelope.at_ms) / 1_000;
+        form.append_pair("ValidityPeriod", &left_s.clamp(VALIDITY_S.0, VALIDITY_S.1).to_string());
+        if let Some(url) = self.status_url(text) {
+            form.append_pair("StatusCallback", &url);
+        }
+        form.finish()
+    }
+
+    /// Names the try, so that a report finds its place even before the answer to the send is here.
+    fn status_url(&self, text: &TextSend) -> Option<String> {
+        let envelope = &text.envelope;
+        let query = form_urlencoded::Serializer::new(String::new())
+            .append_pair("workspace", &envelope.workspace)
+            .append_pair("followup", &envelope.followup_id)
+            .append_pair("attempt", &envelope.attempt.to_string())
+            .finish();
+        let base = self.public_url.as_ref()?;
+        Some(format!("{base}/in/twilio/{}?{query}", self.account_sid))
+    }
+
+    fn signed(&self, request: RequestBuilder) -> RequestBuilder {
+        request.basic_auth(&self.account_sid, Some(self.auth_token.as_str()))
+    }
+
+    /// `sent` tells whether the text may have left, for whoever gives up waiting.
+    async fn deliver(&self, text: &TextSend, sent: &AtomicBool) -> Outcome {
+        let request = self.signed(self.http.post(self.messages_url.clone()));
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(self.form(text));
+        sent.store(true, Ordering::Relaxed);
+        let response = match request.send().await {
+            Ok(response) => response,
+            Err(error) if error.is_connect() => {
+                return Outcome::RetryAfter { after_ms: None, error: "unreachable".into() };
+            }
+            Err(_) => return Outcome::Unknown { error: "connection_lost".into() },
+        };
+        let retry_after = response.headers().get(RETRY_AFTER).cloned();
+        let status = response.status().as_u16();
+        let body = read_bounded(response, MAX_REPLY_BYTES).await.unwrap_or_else(|part| part);
+        let retry_after = retry_after.as_ref().and_then(|value| value.to_str().ok());
+        let reply = Reply { status, retry_after, body: &body };
+        if let Some(mend) = reply.mend() {
+            metrics::counter!("backstop_alarms_total", "alarm" => "twilio_configuration").increment(1);
+            tracing::error!(mend, status, "Twilio refuses this account");
+        }
+        reply.outcome()
+    }
+
+    async fn look(&self, query: &TextQuery<'_>) -> Found {
+        let mut url = self.messages_url.clone();
+        url.query_pairs_mut().append_pair("To", query.to).append_pair("PageSize", &find::PAGE_SIZE.to_string());
+        let Ok(response) = self.signed(self.http.get(url)).send().await else { return Found::Unclear };
+        let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
+        let status = response.status().as_u16();
+        match read_bounded(response, MAX_PAGE_BYTES).await {
+            Ok(page) if status == 200 => find::found(&page, date.as_deref(), query),
+            // A page that is cut off says nothing of what was on the rest of it.
+            _ => Found::Unclear,
+        }
+    }
+}
+
+impl TextProvider for Twilio {
+    fn name(&self) -> &'static str {
+        "twilio"
+    }
+
+    fn senders(&self) -> Senders {
+        let shared = match &self.sender {
+            Sender::Number(number) => Some(number.clone()),
+            Sender::Service(_) => None,
+        };
+        Senders { shared, registered: self.registered.clone(), is_everybodys: false }
+    }
+
+    /// Its Messages resource takes no key.
+    fn idempotent(&self) -> bool {
+        false
+    }
+
+    fn send<'a>(&'a self, text: &'a TextSend) -> Sending<'a> {
+        Box::pin(async move {
+            let sent = AtomicBool::new(false);
+            let outcome = tokio::time::timeout(self.timeout, self.deliver(text, &sent)).await;
+            outcome.unwrap_or_else(|_| match sent.load(Ordering::Relaxed) {
+                true => Outcome::Unknown { error: "timeout".into() },
+                false => Outcome::RetryAfter { after_ms: None, error: "timeout".into() },
+            })
+        })
+    }
+
+    fn find<'a>(&'a self, query: &'a TextQuery<'a>) -> Option<Finding<'a>> {
+        Some(Box::pin(
+            async move { tokio::time::timeout(self.timeout, self.look(query)).await.unwrap_or(Found::Unclear) },
+        ))
+    }
+
+    fn can_find(&self) -> bool {
+        true
+    }
+}
+
+impl Callbacks for Twilio {
+    fn name(&self) -> &'static str {
+        "twilio"
+    }
+
+    fn account(&self) -> &str {
+        &self.account_sid
+    }
+
+    fn signature_header(&self) -> &'static str {
+        "x-twilio-signature"
+    }
+
+    fn read(&self, call: &Call<'_>) -> Result<Word, Refused> {
+        let url = |base: &String| format!("{base}{}", call.path_and_query);
+        // Without a public URL nobody was told of this one.
+        let url = self.public_url.as_ref().map(url).ok_or_else(|| Refused { url: call.path_and_query.to_owned() })?;
+        callback::read(&self.auth_token, &url, call)
+    }
+}
+
+/// The body up to a bound; `Err` = what came of one that was longer, or cut off.
+async fn read_bounded(mut response: reqwest::Response, max: usize) -> Result<Vec<u8>, Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Ok(body),
+            Ok(Some(chunk)) if body.len() + chunk.len() <= max => body.extend_from_slice(&chunk),
+            Ok(Some(_)) | Err(_) => return Err(body),
+        }
+    }
+}
+
+/// What an answer means. For `tests/fuzz`.
+#[doc(hidden)]
+pub fn understood(status: u16, retry_after: Option<&str>, body: &[u8]) -> Outcome {
+    Reply { status, retry_after, body }.outcome()
+}
+
+/// What a page of texts says. For `tests/fuzz`.
+#[doc(hidden)]
+pub fn looked_up(page: &[u8], date: Option<&str>, query: &TextQuery<'_>) -> Found {
+    find::found(page, date, query)
+}
+
+/// Whether a call is Twilio's, and what it says. For `tests/fuzz`, and to be compared with Twilio's own library.
+#[doc(hidden)]
+pub fn heard(auth_token: &str, url: &str, call: &Call<'_>) -> Result<Word, Refused> {
+    callback::read(auth_token, url, call)
+}
+
+/// What Twilio's signature of a call is. To be compared with Twilio's own library.
+#[doc(hidden)]
+pub fn signature(auth_token: &str, url: &str, body: &[u8]) -> String {
+    callback::signature(auth_token, url, body)
+}
