@@ -253,6 +253,7 @@ impl App {
         if sandbox {
             ensure_sandbox_workspace(&registry).await?;
         }
+        let callbacks = providers.callbacks.clone();
         let engine = Engine::start(Parts {
             store: Arc::clone(&judge),
             vault: Arc::clone(&vault),
@@ -276,6 +277,7 @@ impl App {
             golive,
             test_sends: TestSends::new(config.golive.test_numbers.clone()),
             metrics: Arc::new(move || render.render()),
+            callbacks,
             ready: ready(&engine),
         };
         let router = routes(Arc::new(api), mode);

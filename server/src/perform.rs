@@ -245,8 +245,8 @@ async fn fallback_loop(engine: Engine, shop: Shop, mut queue: mpsc::Receiver<Tas
             match task.what {
                 What::Fallback(channel) => fall_back(&engine, &shop, &task, channel).await,
                 What::Ask { attempt, inquiry, since, mark } => {
-                    let found = inquire(&engine, &shop, &task, since, mark).await;
-                    tell(&engine, &task, Event::Asked { attempt, inquiry, found }).await;
+                    let (found, number) = inquire(&engine, &shop, &task, since, mark).await;
+                    tell(&engine, &task, Event::Asked { attempt, inquiry, found }, number).await;
                 }
                 What::Push { .. } => {}
             }
@@ -257,27 +257,28 @@ async fn fallback_loop(engine: Engine, shop: Shop, mut queue: mpsc::Receiver<Tas
 
 async fn fall_back(engine: &Engine, shop: &Shop, task: &Task, channel: Channel) {
     hit(Point::FallbackClaims);
-    let event = match channel {
+    let (event, number) = match channel {
         Channel::Email => {
             let Claimed::Yes(claim) = engine.claim(&task.ws, task.row.id, channel, None).await else { return };
             hit(Point::FallbackClaimed);
             let outcome = send_email(engine, shop, task, claim).await;
-            Event::FallbackAnswered { channel, attempt: claim.attempt, outcome }
+            (Event::FallbackAnswered { channel, attempt: claim.attempt, outcome }, None)
         }
         Channel::Text | Channel::Push => {
             let Some((claim, text)) = claim_text(engine, shop, task).await else { return };
             hit(Point::FallbackClaimed);
-            send_text(engine, shop, task, claim, text).await
+            let number = text.as_ref().ok().map(|send| send.to.clone());
+            (send_text(engine, shop, task, claim, text).await, number)
         }
     };
     hit(Point::FallbackSent);
-    tell(engine, task, event).await;
+    tell(engine, task, event, number).await;
     hit(Point::FallbackStored);
 }
 
 /// Nobody else knows it: it is offered until it is stored.
-async fn tell(engine: &Engine, task: &Task, event: Event) {
-    while let Err(error) = engine.said(&task.ws, task.row.id, event.clone()).await {
+async fn tell(engine: &Engine, task: &Task, event: Event, number: Option<String>) {
+    while let Err(error) = engine.said(&task.ws, task.row.id, event.clone(), number.clone()).await {
         tracing::error!(followup = %task.row.id, %error, "an outcome waits for the store");
         // A row that does not read takes no outcome, and this hand is needed elsewhere.
         if engine.is_closed() || matches!(error, StoreError::Corrupt(_)) {
@@ -338,16 +339,17 @@ fn plain(text: &str) -> String {
 }
 
 /// Asks the provider for a text that may have left.
-async fn inquire(engine: &Engine, shop: &Shop, task: &Task, since: Ms, mark: Mark) -> Found {
+async fn inquire(engine: &Engine, shop: &Shop, task: &Task, since: Ms, mark: Mark) -> (Found, Option<String>) {
     let (vault, ws) = (&shop.vault, task.ws.id);
-    let Some(provider) = &shop.providers.text else { return Found::Unclear };
+    let unclear = (Found::Unclear, None);
+    let Some(provider) = &shop.providers.text else { return unclear };
     // Another number by now says nothing of what went to the one before.
     let Some(to) = parcel::number(shop, &task.row).await.filter(|to| vault.mark(ws, to) == mark.number) else {
-        return Found::Unclear;
+        return unclear;
     };
     let is_it = |text: &str| vault.mark(ws, &plain(text)) == mark.body;
     let query = TextQuery { to: &to, age_ms: engine.clocks().now_ms(ws) - since, is_it: &is_it };
-    let Some(finding) = provider.find(&query) else { return Found::Unclear };
+    let Some(finding) = provider.find(&query) else { return unclear };
     let found = tokio::time::timeout(SEND_TIMEOUT, finding).await.unwrap_or(Found::Unclear);
     let label = match &found {
         Found::Taken { .. } | Found::Delivered { .. } | Found::Failed { .. } => "found",
@@ -356,7 +358,7 @@ async fn inquire(engine: &Engine, shop: &Shop, task: &Task, since: Ms, mark: Mar
     };
     metrics::counter!("backstop_provider_inquiries_total", "provider" => provider.name(), "found" => label)
         .increment(1);
-    found
+    (found, Some(to))
 }
 
 async fn send_email(engine: &Engine, shop: &Shop, task: &Task, claim: Claim) -> Outcome {

@@ -128,7 +128,7 @@ fn failed(inner: &Weak<Inner>, report: Report) {
                 provider_id: None,
                 error: Some(report.error),
             };
-            if let Err(error) = inner.api.engine.reported(&ws, id, failure).await {
+            if let Err(error) = inner.api.engine.reported(&ws, id, failure, None).await {
                 tracing::warn!(followup = %id, %error, "a captured failure report was not stored");
             }
         }

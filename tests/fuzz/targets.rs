@@ -10,7 +10,7 @@ use backstop_domain::followup::{
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_server::http::fuzzing;
 use backstop_server::identity::{Claim, customer_hash, prove};
-use backstop_server::providers::fcm;
+use backstop_server::providers::{Call, TextQuery, fcm, twilio};
 use backstop_server::settings::SettingsInput;
 use backstop_server::store::WorkspaceId;
 use backstop_server::vault::{Receipt, Vault};
@@ -23,13 +23,16 @@ use std::sync::LazyLock;
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target by its name, which is also its directory of `corpus`.
-pub(crate) const TARGETS: [(&str, Target); 9] = [
+pub(crate) const TARGETS: [(&str, Target); 12] = [
     ("ack_body", ack_body),
     ("receipt", receipt),
     ("device_header", device_header),
     ("push_payload", push_payload),
     ("customer_token", customer_token),
     ("fcm_reply", fcm_reply),
+    ("twilio_reply", twilio_reply),
+    ("twilio_page", twilio_page),
+    ("twilio_call", twilio_call),
     ("customer", customer),
     ("message", message),
     ("stored_followup", stored_followup),
@@ -48,6 +51,8 @@ static OURS: LazyLock<Workspace> = LazyLock::new(|| {
     Workspace {
         id: WORKSPACE,
         name: "shop".into(),
+        created_at: NOW,
+        settings_set: None,
         settings: input.in_force(&Policy::sandbox(), true),
         policy: Policy::sandbox(),
         canary: false,
@@ -137,6 +142,46 @@ fn fcm_reply(data: &[u8]) {
     assert!(outcome.error().is_none_or(|code| code.len() <= 200 && code.is_ascii()), "{outcome:?}");
     let refused = matches!(outcome, Outcome::Rejected { .. } | Outcome::RetryAfter { .. } | Outcome::TokenGone { .. });
     assert!(!(refused && (200..300).contains(&status)), "{status}: {outcome:?}");
+}
+
+/// Whatever answers for Twilio: a wait is bounded, a code is short, and 2xx is never "not sent, try again".
+fn twilio_reply(data: &[u8]) {
+    let Some((head, rest)) = data.split_at_checked(2) else { return };
+    let status = 100 + u16::from_le_bytes([head[0], head[1]]) % 500;
+    let (retry_after, body) = match rest.iter().position(|b| *b == b'\n') {
+        Some(at) => (std::str::from_utf8(&rest[..at]).ok(), &rest[at + 1..]),
+        None => (None, rest),
+    };
+    let outcome = twilio::understood(status, retry_after, body);
+    if let Outcome::RetryAfter { after_ms, .. } = &outcome {
+        assert!(after_ms.is_none_or(|ms| (0..=86_400_000).contains(&ms)));
+        assert!(!(200..300).contains(&status), "{status}: {outcome:?}");
+    }
+    assert!(outcome.error().is_none_or(|code| code.len() <= 100 && code.is_ascii()), "{outcome:?}");
+}
+
+/// A page of texts that is not one rules nothing out.
+fn twilio_page(data: &[u8]) {
+    let is_it = |text: &str| text == "ours";
+    let query = TextQuery { to: "+14155550123", age_ms: 60_000, is_it: &is_it };
+    let found = twilio::looked_up(data, Some("Sun, 22 Nov 2026 18:00:00 GMT"), &query);
+    if found == Found::Absent {
+        let page: serde_json::Value = serde_json::from_slice(data).expect("it was read as JSON");
+        assert!(page["messages"].is_array());
+    }
+}
+
+/// W2: nobody without the token makes a call of Twilio's; its own calls read, or say nothing.
+fn twilio_call(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (path, body) = text.split_once('\n').unwrap_or((&text, ""));
+    let url = format!("https://backstop.test{path}");
+    let call = |signature| Call { path_and_query: path, signature, body: body.as_bytes() };
+    assert!(twilio::heard("secret", &url, &call(Some(path))).is_err());
+    assert!(twilio::heard("secret", &url, &call(None)).is_err());
+    let signature = twilio::signature("secret", &url, body.as_bytes());
+    assert!(twilio::heard("secret", &url, &call(Some(&signature))).is_ok());
+    assert!(twilio::heard("other", &url, &call(Some(&signature))).is_err());
 }
 
 /// A customer's data and the settings: a number that is taken is E.164, and reads back as itself.

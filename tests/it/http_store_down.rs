@@ -7,7 +7,8 @@ use backstop_server::audit;
 use backstop_server::http::Limits;
 use backstop_server::store::{
     AppChange, AppRow, AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow,
-    Reply, Row, Scope, Store, StoreError, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    Reply, Row, Scope, Store, StoreError, StoredAnswer, SuppressionFilter, SuppressionRow, Unit, Verdict, WorkspaceId,
+    WorkspaceRow,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -57,6 +58,8 @@ while_on! {
     fn apps(workspace: WorkspaceId) -> Vec<AppRow>;
     fn change_app(workspace: WorkspaceId, version: i64, change: AppChange, entry: audit::Entry) -> bool;
     fn any_device(workspace: WorkspaceId) -> bool;
+    fn suppressions(workspace: WorkspaceId, filter: SuppressionFilter) -> Vec<SuppressionRow>;
+    fn texted(number_hash: [u8; 32], sender: &str, since: Ms) -> Vec<WorkspaceId>;
     fn freeze(workspace: WorkspaceId, at: Ms) -> ();
     fn drop_workspace(workspace: WorkspaceId) -> ();
     fn create_key(workspace: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: audit::Who) -> ();

@@ -137,6 +137,7 @@ impl Rig {
             apns: vendors.is_none().then(|| capture.push(PushProvider::Apns)),
             text: Some(capture.clone() as Arc<dyn TextProvider>),
             email: Some(capture.clone() as Arc<dyn EmailProvider>),
+            callbacks: Vec::new(),
         };
         let policy = Policy { services: providers.services(), ..Policy::sandbox() };
         let deployment = Deployment { sandbox: vendors.is_none(), policy };
@@ -164,6 +165,7 @@ impl Rig {
             golive: GoLive::new(None, vault.clone(), clocks.clone(), canary.clone()),
             test_sends: TestSends::new(vec!["+821011112222".into()]),
             metrics: Arc::new(|| "backstop_up 1\n".into()),
+            callbacks: Vec::new(),
             ready: Arc::new(|| Ok(())),
         });
         Rig { router: router(api, None), engine, store, vault, registry, capture, canary, clocks, clock, dir }

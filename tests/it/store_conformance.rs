@@ -5,11 +5,11 @@ use crate::store_rows::{
 };
 use backstop_domain::Ms;
 use backstop_domain::followup::{Reason, Stage};
-use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::ids::{DeviceId, FollowupId, SuppressionId};
 use backstop_server::audit::{Entry, Kind, Stored, Who};
 use backstop_server::store::{
-    AuditFilter, Due, FollowupFilter, FollowupRow, Key, Lane, MessageRow, Op, Row, Scope, SettingsSet, Store,
-    StoredAnswer, Unit, Verdict, WorkspaceId,
+    AuditFilter, Due, FollowupFilter, FollowupRow, Key, Lane, MessageRow, Op, OptOutSource, Row, Scope, SettingsSet,
+    Store, StoredAnswer, SuppressionFilter, SuppressionRow, Texted, Unit, Verdict, WorkspaceId,
 };
 use std::sync::Arc;
 
@@ -35,6 +35,8 @@ pub async fn exercise(store: Arc<dyn Store>) {
     export_pages_through_all_messages(store).await;
     erasing_leaves_no_customer(store).await;
     retention_takes_the_oldest(store).await;
+    opt_outs_outlive_the_customer(store).await;
+    whom_a_stop_is_for(store).await;
     dropping_takes_everything_of_one(store).await;
     health_is_a_durable_write(store).await;
 }
@@ -614,6 +616,67 @@ async fn retention_takes_the_oldest(store: &dyn Store) {
     assert_eq!(load(store, Key::Followup(ws, closed.id)).await, None);
     assert_eq!(store.history(ws, closed.id).await.unwrap(), []);
     assert!(load(store, Key::Followup(ws, pending.id)).await.is_some());
+}
+
+/// T7: one row a number and workspace, listed while it is in force, and no erasure takes it.
+async fn opt_outs_outlive_the_customer(store: &dyn Store) {
+    let (ws, other) = (new_workspace(store, "opt-outs").await, new_workspace(store, "opt-outs-2").await);
+    let row = |id: i64, hash: u8| SuppressionRow {
+        workspace: ws,
+        id: SuppressionId(id),
+        version: 0,
+        number_hash: [hash; 32],
+        number: vec![hash],
+        source: OptOutSource::Stop,
+        at: T0,
+        lifted_at: None,
+    };
+    let unit =
+        vec![put(customer(ws, "lucas")), Op::Put(Row::Suppression(row(1, 1))), Op::Put(Row::Suppression(row(2, 2)))];
+    assert_eq!(commit(store, unit).await, Done);
+    assert_eq!(commit(store, vec![Op::Put(Row::Suppression(row(3, 1)))]).await, Conflict, "one a number");
+    let stored = SuppressionRow { version: 1, ..row(1, 1) };
+    assert_eq!(load(store, Key::Suppression(ws, [1; 32])).await, Some(Row::Suppression(stored.clone())));
+    assert_eq!(load(store, Key::Suppression(other, [1; 32])).await, None);
+    assert_eq!(commit(store, vec![Op::Erase(ws, "lucas".into())]).await, Done);
+    let ids = async |filter| {
+        let rows = store.suppressions(ws, filter).await.unwrap();
+        rows.into_iter().map(|row| row.id.0).collect::<Vec<_>>()
+    };
+    let all = SuppressionFilter { limit: 10, ..SuppressionFilter::default() };
+    assert_eq!(ids(all).await, [2, 1], "newest first");
+    assert_eq!(ids(SuppressionFilter { limit: 1, ..all }).await, [2]);
+    assert_eq!(ids(SuppressionFilter { after: Some(SuppressionId(2)), ..all }).await, [1]);
+    assert_eq!(ids(SuppressionFilter { id: Some(SuppressionId(1)), ..all }).await, [1]);
+    assert_eq!(store.suppressions(other, all).await.unwrap(), []);
+    let lifted = SuppressionRow { lifted_at: Some(T0 + 1), source: OptOutSource::Provider, ..stored };
+    assert_eq!(commit(store, vec![Op::Put(Row::Suppression(lifted.clone()))]).await, Done);
+    assert_eq!(ids(all).await, [2]);
+    let lifted = SuppressionRow { version: 2, ..lifted };
+    assert_eq!(load(store, Key::Suppression(ws, [1; 32])).await, Some(Row::Suppression(lifted)));
+    store.drop_workspace(ws).await.unwrap();
+    assert!(ids(all).await.is_empty());
+}
+
+/// T7: whoever texted the number from there, lately; a number that the account picked may be any.
+async fn whom_a_stop_is_for(store: &dyn Store) {
+    let [a, b, c] = ["stop-a", "stop-b", "stop-c"].map(|name| new_workspace(store, name));
+    let (a, b, c) = (a.await, b.await, c.await);
+    let texted = |ws, sender: &str, at| Op::Texted(ws, Texted { number_hash: [9; 32], sender: sender.into(), at });
+    let unit = vec![texted(a, "+1", T0), texted(a, "+1", T0 - 5), texted(b, "+2", T0), texted(c, "", T0 + 1)];
+    assert_eq!(commit(store, unit).await, Done);
+    let meant = async |sender: &str, since| {
+        let mut meant = store.texted([9; 32], sender, since).await.unwrap();
+        meant.sort();
+        meant
+    };
+    assert_eq!(meant("+1", T0).await, [a, c]);
+    assert_eq!(meant("+2", T0).await, [b, c]);
+    assert_eq!(meant("+1", T0 + 1).await, [c], "the others are too old");
+    assert_eq!(store.texted([8; 32], "+1", 0).await.unwrap(), []);
+    let kept_ms = 31 * 24 * 3_600_000;
+    assert_eq!(store.retire(0, 0, T0 + kept_ms + 1, 100).await.unwrap(), 2);
+    assert_eq!(meant("+1", 0).await, [c]);
 }
 
 /// A sandbox workspace goes with everything in it.

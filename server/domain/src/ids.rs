@@ -18,6 +18,23 @@ pub struct DeviceId(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct AuditId(pub i64);
 
+/// A number that opted out, `sup_…`. Larger is younger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct SuppressionId(pub i64);
+
+impl std::fmt::Display for SuppressionId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&print("sup_", self.0))
+    }
+}
+
+impl SuppressionId {
+    /// The id printed as `text`; `None` unless it is exactly what [`std::fmt::Display`] prints.
+    pub fn parse(text: &str) -> Option<Self> {
+        parse("sup_", text).map(Self)
+    }
+}
+
 impl std::fmt::Display for FollowupId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&print("fu_", self.0))

@@ -7,6 +7,7 @@ pub mod device;
 pub mod followup;
 pub mod ids;
 pub mod limits;
+pub mod optout;
 pub mod presence;
 pub mod text;
 

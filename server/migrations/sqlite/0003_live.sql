@@ -1,4 +1,4 @@
--- What a live deployment adds: settings with versions, an audit log.
+-- What a live deployment adds: settings with versions, an audit log, apps, numbers that opted out.
 
 -- Grows with each change of a workspace's row: what is replaced must be what was read.
 ALTER TABLE workspaces ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
@@ -36,3 +36,30 @@ CREATE TABLE apps (
     updated_at INTEGER NOT NULL,
     PRIMARY KEY (workspace, app_id)
 ) STRICT, WITHOUT ROWID;
+
+-- Numbers that opted out of a workspace's texts. A row stays when that is lifted: the number may opt out again.
+CREATE TABLE suppressions (
+    id INTEGER PRIMARY KEY,
+    workspace INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    -- Keyed hash of the number, to find it by.
+    number_hash BLOB NOT NULL,
+    -- Sealed.
+    number BLOB NOT NULL,
+    source TEXT NOT NULL,
+    at INTEGER NOT NULL,
+    -- NULL = no text leaves.
+    lifted_at INTEGER
+) STRICT;
+CREATE UNIQUE INDEX suppressions_number ON suppressions (workspace, number_hash);
+
+-- Who texted which number from which number of the account, and when last: whom a STOP is for. Forgotten after a while.
+CREATE TABLE texted (
+    number_hash BLOB NOT NULL,
+    -- Of the account, not of a person. Empty = the account picked one.
+    sender TEXT NOT NULL,
+    workspace INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    PRIMARY KEY (number_hash, sender, workspace)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX texted_at ON texted (at);

@@ -11,7 +11,8 @@ use super::find::{ByKey, Find};
 use crate::audit;
 use crate::clock::Clocks;
 use crate::store::{
-    ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, Key, MessageRow, Op, Row, Unit, WorkspaceId,
+    ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, Key, MessageRow, Op, Row, Texted, Unit,
+    WorkspaceId,
 };
 use crate::vault::Vault;
 use crate::workspace::Workspace;
@@ -294,6 +295,12 @@ impl<'a> Desk<'a> {
     pub(crate) fn erase(&mut self, ws: WorkspaceId, customer_id: &str) {
         self.draft.unit.push(Op::Erase(ws, customer_id.to_owned()));
         self.draft.last_of_batch = true;
+    }
+
+    /// This workspace texts this number now: whom a STOP is for (T7).
+    pub(crate) fn texted(&mut self, ws: WorkspaceId, number_hash: [u8; 32], sender: String) {
+        let at = self.clocks.real_ms();
+        self.draft.unit.push(Op::Texted(ws, Texted { number_hash, sender, at }));
     }
 
     pub(crate) fn audit(&mut self, ws: WorkspaceId, entry: audit::Entry) {

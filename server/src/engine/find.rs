@@ -17,6 +17,7 @@ pub(crate) enum Find<'a> {
     Device(WorkspaceId, DeviceId),
     Install(WorkspaceId, &'a str),
     Token(WorkspaceId, &'a [u8; 32]),
+    Suppression(WorkspaceId, &'a [u8; 32]),
     Open(WorkspaceId, &'a str),
 }
 
@@ -30,6 +31,7 @@ impl<'a> Find<'a> {
             Key::Device(ws, id) => Find::Device(*ws, *id),
             Key::Install(ws, id) => Find::Install(*ws, id),
             Key::Token(ws, hash) => Find::Token(*ws, hash),
+            Key::Suppression(ws, hash) => Find::Suppression(*ws, hash),
             Key::Open(ws, of) => Find::Open(*ws, of),
         }
     }
@@ -42,6 +44,7 @@ impl<'a> Find<'a> {
             Row::Message(r) => Some(Find::Message(r.workspace, &r.message_id)),
             Row::Followup(r) => Some(Find::Followup(r.workspace, r.id)),
             Row::Device(r) => Some(Find::Device(r.workspace, r.id)),
+            Row::Suppression(r) => Some(Find::Suppression(r.workspace, &r.number_hash)),
             Row::Found(_) | Row::Open(_) => None,
         }
     }
@@ -55,6 +58,7 @@ impl<'a> Find<'a> {
             Find::Device(ws, id) => Key::Device(ws, id),
             Find::Install(ws, id) => Key::Install(ws, id.to_owned()),
             Find::Token(ws, hash) => Key::Token(ws, *hash),
+            Find::Suppression(ws, hash) => Key::Suppression(ws, *hash),
             Find::Open(ws, of) => Key::Open(ws, of.to_owned()),
         }
     }
@@ -82,6 +86,7 @@ mod tests {
             Key::Device(ws, DeviceId(1)),
             Key::Install(ws, "a".into()),
             Key::Token(ws, [1; 32]),
+            Key::Suppression(ws, [1; 32]),
             Key::Open(ws, "a".into()),
         ];
         let map: ByKey<Key> = keys.iter().map(|key| (key.clone(), key.clone())).collect();

@@ -20,7 +20,16 @@ pub(crate) fn judge(
     id: FollowupId,
     event: &Event,
 ) -> Result<Option<Judged>, Again> {
-    judge_text(desk, ws, id, event, None)
+    judge_text(desk, ws, id, event, AskedText::default())
+}
+
+/// What is known of a text that asks to leave.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct AskedText<'a> {
+    /// What it would be.
+    pub(crate) plan: Option<&'a TextPlan>,
+    /// Whether its number opted out (T7).
+    pub(crate) opted_out: bool,
 }
 
 /// The same, knowing what the text would be that asks to leave.
@@ -29,7 +38,7 @@ pub(crate) fn judge_text(
     ws: &Arc<Workspace>,
     id: FollowupId,
     event: &Event,
-    plan: Option<&TextPlan>,
+    text: AskedText<'_>,
 ) -> Result<Option<Judged>, Again> {
     let now = desk.now(ws.id);
     let Some(row) = desk.hold(Find::Followup(ws.id, id))? else { return Ok(None) };
@@ -47,9 +56,15 @@ pub(crate) fn judge_text(
         devices.push(ws.facts_of(row));
     }
     let spare = FollowupId(desk.spare_id());
-    let facts = Facts { plan, ..facts(customer, &devices, conversation, now, &ws.policy, spare) };
+    let AskedText { plan, opted_out } = text;
+    let facts = Facts { plan, opted_out, ..facts(customer, &devices, conversation, now, &ws.policy, spare) };
     let decision = followup::decide(&row.state, event, &facts, now, &ws.policy);
-    let judged = Judged { acked: decision.acked, sends: sends(&decision.effects), changed: decision.changed };
+    let judged = Judged {
+        acked: decision.acked,
+        sends: sends(&decision.effects),
+        suppresses: decision.effects.contains(&Effect::Suppress),
+        changed: decision.changed,
+    };
     if let Event::Woke = event
         && !decision.changed
     {
@@ -66,6 +81,8 @@ pub(crate) struct Judged {
     pub(crate) acked: Option<Acked>,
     /// The attempt that it claimed a text or email for.
     pub(crate) sends: Option<u32>,
+    /// The number of its text opted out.
+    pub(crate) suppresses: bool,
     pub(crate) changed: bool,
 }
 
@@ -190,7 +207,7 @@ fn hand(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: &FollowupRow, effects: Ve
     let row = Arc::new(row.clone());
     for effect in effects {
         match effect {
-            // Staged with the decision itself.
+            // Staged by the work that brought the word: it knows the number.
             Effect::Suppress => {}
             Effect::Alarm(Alarm::Overdue) => desk.draft.counts.push(Count::Alarm("overdue_text")),
             Effect::Alarm(Alarm::Filled(filled)) => desk.draft.counts.push(Count::Filled(ws.id, filled)),

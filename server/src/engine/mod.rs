@@ -13,6 +13,7 @@ mod device;
 pub(crate) mod find;
 mod judge;
 mod message;
+mod optout;
 pub(crate) mod outcome;
 mod work;
 
@@ -21,7 +22,7 @@ use crate::clock::Clocks;
 use crate::perform::Performer;
 use crate::providers::Providers;
 use crate::registry::Registry;
-use crate::store::{Lane, Store, StoreError};
+use crate::store::{Lane, OptOutSource, Store, StoreError};
 use crate::timer::{Place, Timer};
 use crate::vault::Vault;
 use crate::workspace::Workspace;
@@ -284,17 +285,41 @@ impl Engine {
     }
 
     /// A provider's later word about a text or email.
-    pub async fn reported(&self, ws: &Arc<Workspace>, id: FollowupId, word: Event) -> Result<(), EngineError> {
-        Ok(self.said(ws, id, word).await?)
+    /// Answers whether there is such a follow-up.
+    pub async fn reported(
+        &self,
+        ws: &Arc<Workspace>,
+        id: FollowupId,
+        word: Event,
+        number: Option<String>,
+    ) -> Result<bool, EngineError> {
+        Ok(self.said(ws, id, word, number).await?)
     }
 
-    pub(crate) async fn said(&self, ws: &Arc<Workspace>, id: FollowupId, event: Event) -> Result<(), StoreError> {
+    /// Keeps a number from all texts of a workspace (T7).
+    pub async fn opt_out(&self, ws: &Arc<Workspace>, number: String, source: OptOutSource) -> Result<(), EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(optout::OptOut { ws, number, source }).await
+    }
+
+    /// Lets a number be texted again (T7); answers whether it could not be before.
+    pub async fn opt_in(&self, ws: &Arc<Workspace>, number_hash: [u8; 32], who: Who) -> Result<bool, EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(optout::OptIn { ws, number_hash, who }).await
+    }
+
+    pub(crate) async fn said(
+        &self,
+        ws: &Arc<Workspace>,
+        id: FollowupId,
+        event: Event,
+        number: Option<String>,
+    ) -> Result<bool, StoreError> {
         let (to, answer) = oneshot::channel();
-        self.push(Box::new(outcome::Said { ws: Arc::clone(ws), id, event, to })).await;
+        self.push(Box::new(outcome::Said { ws: Arc::clone(ws), id, event, number, known: false, to })).await;
         answer.await.unwrap_or_else(|_| Err(StoreError::Unavailable("shutting down".into())))
     }
 
-    /// Asks for a channel; a text comes with what it would be.
     pub(crate) async fn claim(
         &self,
         ws: &Arc<Workspace>,

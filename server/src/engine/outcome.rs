@@ -3,15 +3,16 @@
 use super::desk::{Again, Desk};
 use super::device::lose;
 use super::find::Find;
-use super::judge::{judge, judge_text};
+use super::judge::{AskedText, judge, judge_text};
+use super::optout::{is_suppressed, suppress, want};
 use super::work::{Rank, Work, want_followup, want_open};
 use crate::perform::UnderWay;
-use crate::store::{DeviceRow, Row, StoreError};
+use crate::store::{DeviceRow, OptOutSource, Row, StoreError};
 use crate::timer::Place;
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::device::Standing;
-use backstop_domain::followup::{Channel, Event, LegStatus, Outcome, Reason};
+use backstop_domain::followup::{Channel, Event, Found, LegStatus, OPTED_OUT, Outcome, Reason};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_domain::text::TextPlan;
 use backstop_wire::Environment;
@@ -175,6 +176,8 @@ pub(crate) struct Planned {
     pub(crate) attempt: u32,
     /// The customer's contact data as it was read, sealed.
     pub(crate) contact: Option<Vec<u8>>,
+    /// Keyed hash of the number that it goes to.
+    pub(crate) number_hash: [u8; 32],
 }
 
 /// What became of asking for a channel.
@@ -204,6 +207,9 @@ impl Work for Claiming {
 
     fn wants(&self, desk: &mut Desk<'_>) {
         want_followup(desk, self.ws.id, self.id);
+        if let Some(planned) = &self.planned {
+            desk.want(Find::Suppression(self.ws.id, &planned.number_hash));
+        }
     }
 
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
@@ -211,8 +217,17 @@ impl Work for Claiming {
             self.answer = Claimed::Stale;
             return Ok(());
         }
-        let plan = self.planned.as_ref().map(|planned| &planned.plan);
-        let judged = judge_text(desk, &self.ws, self.id, &Event::Claiming(self.channel), plan)?;
+        let text = match &self.planned {
+            Some(Planned { plan, number_hash, .. }) => {
+                AskedText { plan: Some(plan), opted_out: is_suppressed(desk, self.ws.id, number_hash)? }
+            }
+            None => AskedText::default(),
+        };
+        let judged = judge_text(desk, &self.ws, self.id, &Event::Claiming(self.channel), text)?;
+        if let (Some(planned), true) = (&self.planned, judged.as_ref().is_some_and(|judged| judged.sends.is_some())) {
+            let sender = planned.plan.sender.number().unwrap_or_default().to_owned();
+            desk.texted(self.ws.id, planned.number_hash, sender);
+        }
         let attempt = judged.and_then(|judged| judged.sends);
         let status = desk.followup(self.ws.id, self.id)?.map(|row| row.state.leg(self.channel).status);
         self.answer = match (attempt, status) {
@@ -244,20 +259,44 @@ pub(super) struct Said {
     pub(super) ws: Arc<Workspace>,
     pub(super) id: FollowupId,
     pub(super) event: Event,
-    pub(super) to: oneshot::Sender<Result<(), StoreError>>,
+    /// Where the text went that it is about.
+    pub(super) number: Option<String>,
+    /// Whether there is such a follow-up.
+    pub(super) known: bool,
+    pub(super) to: oneshot::Sender<Result<bool, StoreError>>,
+}
+
+impl Said {
+    /// The number, if what was said may be that it opted out.
+    fn opted_out(&self) -> Option<&str> {
+        let error = match &self.event {
+            Event::FallbackAnswered { outcome, .. } => outcome.error(),
+            Event::Reported { error, .. } => error.as_deref(),
+            Event::Asked { found: Found::Failed { error, .. }, .. } => Some(error.as_str()),
+            _ => None,
+        };
+        self.number.as_deref().filter(|_| error == Some(OPTED_OUT))
+    }
 }
 
 impl Work for Said {
     fn wants(&self, desk: &mut Desk<'_>) {
         want_followup(desk, self.ws.id, self.id);
+        if let Some(number) = self.opted_out() {
+            want(desk, self.ws.id, number);
+        }
     }
 
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
-        judge(desk, &self.ws, self.id, &self.event)?;
+        let judged = judge(desk, &self.ws, self.id, &self.event)?;
+        self.known = judged.is_some();
+        if let (true, Some(number)) = (judged.is_some_and(|judged| judged.suppresses), self.opted_out()) {
+            suppress(desk, self.ws.id, number, OptOutSource::Provider)?;
+        }
         Ok(())
     }
 
     fn done(self: Box<Self>, result: Result<(), StoreError>) {
-        let _ = self.to.send(result);
+        let _ = self.to.send(result.map(|()| self.known));
     }
 }

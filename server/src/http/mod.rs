@@ -3,6 +3,7 @@
 mod acks;
 mod apps;
 mod audit;
+mod callbacks;
 mod customer_messages;
 mod customers;
 mod deliveries;
@@ -23,6 +24,7 @@ mod presence;
 mod reads;
 pub(crate) mod request;
 mod settings;
+mod suppressions;
 pub(crate) mod test_sends;
 pub(crate) mod validate;
 mod view;
@@ -37,6 +39,7 @@ pub use view::{AckView, DeliveryRow, DeliveryView, FollowupView, HistoryView};
 use crate::clock::Clocks;
 use crate::engine::Engine;
 use crate::golive::GoLive;
+use crate::providers::Callbacks;
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -76,6 +79,8 @@ pub struct Api {
     pub test_sends: TestSends,
     /// Prometheus text for `/metrics`.
     pub metrics: Render,
+    /// Who may call us back.
+    pub callbacks: Vec<Arc<dyn Callbacks>>,
     /// What `/readyz` asks beside the store: the timers.
     pub ready: Check,
 }
@@ -129,6 +134,9 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(apps::list))
         .routes(routes!(golive::look))
         .routes(routes!(test_sends::post))
+        .routes(routes!(suppressions::list))
+        .routes(routes!(suppressions::lift))
+        .route("/in/{provider}/{account}", axum::routing::post(callbacks::post))
         .routes(routes!(devices::register))
         .routes(routes!(devices::delete))
         .routes(routes!(devices::log_out))

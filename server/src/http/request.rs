@@ -248,7 +248,7 @@ fn must_be_json(headers: &HeaderMap) -> Result<(), Problem> {
 }
 
 /// The deadline is for the whole body: a caller that sends a byte a second is refused like one that sends none.
-async fn read_body(
+pub(super) async fn read_body(
     headers: &HeaderMap,
     body: Body,
     limit: usize,

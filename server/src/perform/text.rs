@@ -45,7 +45,10 @@ pub(super) async fn plan(
         sender,
         shows: fresh.row.state.unseen().map(|reply| reply.seq).collect(),
     };
-    Ok((Planned { plan, attempt, contact: fresh.customer.contact }, send))
+    Ok((
+        Planned { plan, attempt, contact: fresh.customer.contact, number_hash: shop.vault.number_hash(&send.to) },
+        send,
+    ))
 }
 
 /// Who answered what.

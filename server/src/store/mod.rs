@@ -12,7 +12,7 @@ pub use sqlite::{OpenError, OpenOptions, SqliteStore};
 use crate::audit;
 use backstop_domain::apps::Origin;
 use backstop_domain::followup::{Followup, Wake};
-use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::ids::{DeviceId, FollowupId, SuppressionId};
 use backstop_domain::presence::Presence;
 use backstop_domain::{Ms, customer::ContactSource, device::Standing};
 use backstop_wire::{Alerts, Environment, Platform, PushProvider};
@@ -40,6 +40,8 @@ pub enum Key {
     Install(WorkspaceId, String),
     /// The device that holds this push token, by [`token_hash`](DeviceRow::token_hash); answers [`Row::Found`].
     Token(WorkspaceId, [u8; 32]),
+    /// Whether the number of this [hash](SuppressionRow::number_hash) opted out.
+    Suppression(WorkspaceId, [u8; 32]),
     /// The newest 200 follow-ups of a customer that have a wake-up left; answers [`Row::Open`].
     Open(WorkspaceId, String),
 }
@@ -57,6 +59,8 @@ pub enum Row {
     Followup(Box<FollowupRow>),
     /// See [`DeviceRow`].
     Device(DeviceRow),
+    /// See [`SuppressionRow`].
+    Suppression(SuppressionRow),
     /// Answer of [`Key::Install`] and [`Key::Token`].
     Found(DeviceId),
     /// Answer of [`Key::Open`].
@@ -226,6 +230,60 @@ impl DeviceRow {
     }
 }
 
+/// A number that opted out of a workspace's texts (T7). It outlives the customer: an opt-out is not undone by erasing
+/// and importing again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SuppressionRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// Ours.
+    pub id: SuppressionId,
+    /// See [`CustomerRow`].
+    pub version: i64,
+    /// Keyed hash of the number; unique in the workspace.
+    pub number_hash: [u8; 32],
+    /// The number, sealed by the vault.
+    pub number: Vec<u8>,
+    /// How we know.
+    pub source: OptOutSource,
+    /// Since when.
+    pub at: Ms,
+    /// When it was lifted, if it was.
+    pub lifted_at: Option<Ms>,
+}
+
+/// How we know that a number opted out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OptOutSource {
+    /// They wrote STOP or its kin.
+    Stop,
+    /// The provider said so.
+    Provider,
+}
+
+/// A text to a number, from a number of the account: whom a STOP is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Texted {
+    /// Keyed hash of the number it goes to.
+    pub number_hash: [u8; 32],
+    /// The account's number; empty = the account picks one.
+    pub sender: String,
+    /// When.
+    pub at: Ms,
+}
+
+/// Filter of [`Store::suppressions`]; newest first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SuppressionFilter {
+    /// Only this one.
+    pub id: Option<SuppressionId>,
+    /// Only older than this.
+    pub after: Option<SuppressionId>,
+    /// At most this many.
+    pub limit: usize,
+}
+
 /// One line of a follow-up's history: a decision, its cause and its reason (S7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
@@ -248,6 +306,8 @@ pub enum Op {
     History(WorkspaceId, FollowupId, HistoryEntry),
     /// Deletes the device, if it still has this version.
     DeleteDevice(WorkspaceId, DeviceId, i64),
+    /// Remembers that this workspace texts this number; a newer one of the same replaces it.
+    Texted(WorkspaceId, Texted),
     /// Adds a line to the audit log, beside the change it tells of.
     Audit(WorkspaceId, audit::Entry),
     /// Removes the customer's row and key, devices, conversations and the bodies of their messages. What stays of
@@ -460,6 +520,10 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether any app of the workspace has registered a device.
     fn any_device(&self, workspace: WorkspaceId) -> Reply<'_, bool>;
+    /// Numbers that opted out and did not opt in again.
+    fn suppressions(&self, workspace: WorkspaceId, filter: SuppressionFilter) -> Reply<'_, Vec<SuppressionRow>>;
+    /// Which workspaces texted a number from this number of the account, at or after `since`.
+    fn texted(&self, number_hash: [u8; 32], sender: &str, since: Ms) -> Reply<'_, Vec<WorkspaceId>>;
 
     /// Makes a workspace with its keys (hashes); fails with `None` when the name is taken.
     fn create_workspace(&self, workspace: WorkspaceRow, keys: Vec<([u8; 32], Scope)>)

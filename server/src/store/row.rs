@@ -1,6 +1,6 @@
 //! What every row can say of itself.
 
-use super::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, Key, MessageRow, Row};
+use super::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, Key, MessageRow, Row, SuppressionRow};
 
 macro_rules! as_row {
     ($($name:ident, $variant:ident, $row:ty;)*) => {$(
@@ -18,6 +18,7 @@ impl Row {
         as_message, Message, MessageRow;
         as_followup, Followup, FollowupRow;
         as_device, Device, DeviceRow;
+        as_suppression, Suppression, SuppressionRow;
     }
 
     /// The key it is found by. Answers of [`Key::Install`], [`Key::Token`] and [`Key::Open`] are never written; theirs
@@ -29,6 +30,7 @@ impl Row {
             Row::Message(r) => Key::Message(r.workspace, r.message_id.clone()),
             Row::Followup(r) => Key::Followup(r.workspace, r.id),
             Row::Device(r) => Key::Device(r.workspace, r.id),
+            Row::Suppression(r) => Key::Suppression(r.workspace, r.number_hash),
             Row::Found(_) | Row::Open(_) => Key::Install(super::WorkspaceId(0), String::new()),
         }
     }
@@ -41,6 +43,7 @@ impl Row {
             Row::Message(r) => r.version,
             Row::Followup(r) => r.version,
             Row::Device(r) => r.version,
+            Row::Suppression(r) => r.version,
             Row::Found(_) | Row::Open(_) => 0,
         }
     }
@@ -53,6 +56,7 @@ impl Row {
             Row::Message(r) => r.version = version,
             Row::Followup(r) => r.version = version,
             Row::Device(r) => r.version = version,
+            Row::Suppression(r) => r.version = version,
             Row::Found(_) | Row::Open(_) => {}
         }
     }

@@ -4,7 +4,7 @@ use super::*;
 use crate::audit;
 use crate::store::{
     AppChange, AppRow, AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Lane, MessageRow, Op,
-    Reply, Scope, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    Reply, Scope, StoredAnswer, SuppressionFilter, SuppressionRow, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use backstop_domain::ids::FollowupId;
 use std::sync::Mutex;
@@ -76,6 +76,8 @@ impl Store for Held {
         apps(ws: WorkspaceId) -> Vec<AppRow>;
         change_app(ws: WorkspaceId, version: i64, change: AppChange, entry: audit::Entry) -> bool;
         any_device(ws: WorkspaceId) -> bool;
+        suppressions(ws: WorkspaceId, filter: SuppressionFilter) -> Vec<SuppressionRow>;
+        texted(number_hash: [u8; 32], sender: &str, since: Ms) -> Vec<WorkspaceId>;
         freeze(ws: WorkspaceId, at: Ms) -> ();
         drop_workspace(ws: WorkspaceId) -> ();
         create_key(ws: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: audit::Who) -> ();

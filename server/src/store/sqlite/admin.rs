@@ -11,6 +11,9 @@ use rusqlite::{Connection, Result, params};
 /// How long a stored answer stands (W3); an older one makes room.
 const ANSWER_KEPT_MS: Ms = 24 * 3_600_000;
 
+/// How much longer than answers it is kept who texted whom: whom a STOP is for (T7).
+const TEXTED_KEPT_MS: Ms = 31 * 24 * 3_600_000;
+
 /// Ids of ours hold their time in the bits above these: see `backstop_domain::ids::next_id`.
 const ID_TIME_SHIFT: u32 = 20;
 
@@ -94,6 +97,8 @@ pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
         "DELETE FROM customers WHERE workspace = ?1",
         "DELETE FROM answers WHERE workspace = ?1",
         "DELETE FROM apps WHERE workspace = ?1",
+        "DELETE FROM suppressions WHERE workspace = ?1",
+        "DELETE FROM texted WHERE workspace = ?1",
         "DELETE FROM workspaces WHERE id = ?1",
         // After the workspace: as long as it is there, its log stays.
         "DELETE FROM audit WHERE workspace = ?1",
@@ -170,6 +175,7 @@ pub(super) fn retire(tx: &Connection, texts: Ms, followups: Ms, answers: Ms, lim
         left -= tx.prepare_cached(sql)?.execute(params![before, to_i64(left)])?.min(left);
     }
     left -= retire_answers(tx, answers, left)?.min(left);
+    left -= retire_texted(tx, answers.saturating_sub(TEXTED_KEPT_MS), left)?.min(left);
     left -= retire_followups(tx, followups, left)?.min(left);
     Ok(limit - left)
 }
@@ -183,6 +189,13 @@ fn retire_answers(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
         tx.prepare_cached(sql)?.execute(params![workspace, key])?;
     }
     Ok(answers.len())
+}
+
+fn retire_texted(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
+    let sql = "DELETE FROM texted WHERE (number_hash, sender, workspace) IN
+                   (SELECT number_hash, sender, workspace FROM texted INDEXED BY texted_at
+                    WHERE at < ?1 ORDER BY at LIMIT ?2)";
+    tx.prepare_cached(sql)?.execute(params![before, to_i64(limit)])
 }
 
 fn retire_followups(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {

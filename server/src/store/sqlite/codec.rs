@@ -1,6 +1,6 @@
 //! Between rows and Rust: words of enums, JSON columns, and what a column that does not read is called.
 
-use crate::store::{Direction, Scope};
+use crate::store::{Direction, OptOutSource, Scope};
 use backstop_domain::customer::ContactSource;
 use backstop_domain::followup::WakeReason;
 use backstop_wire::{Alerts, Environment, Platform, PushProvider};
@@ -40,6 +40,7 @@ words!(Alerts {
 });
 words!(ContactSource { Account = "account", FollowUp = "follow_up", Consent = "consent" });
 words!(Direction { ToCustomer = "to_customer", FromCustomer = "from_customer" });
+words!(OptOutSource { Stop = "stop", Provider = "provider" });
 words!(Scope { Server = "server", Read = "read", App = "app" });
 
 /// A number, because it is in the timer's index. A number is never given again.

@@ -3,12 +3,12 @@
 use super::codec::{json, optional_word, wake_reason, word};
 use crate::store::{
     ConversationRow, CustomerRow, DeviceRow, Due, FollowupFilter, FollowupRow, HistoryEntry, Key, Lane, MessageRow,
-    Row, WorkspaceId,
+    Row, SuppressionFilter, SuppressionRow, WorkspaceId,
 };
 use backstop_domain::Ms;
 use backstop_domain::device::Standing;
 use backstop_domain::followup::Wake;
-use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::ids::{DeviceId, FollowupId, SuppressionId};
 use rusqlite::{Connection, OptionalExtension as _, Params, Result, ToSql, named_params, params};
 
 /// Newest follow-ups that [`Key::Open`] answers.
@@ -21,6 +21,12 @@ const LIST_LIMIT: usize = 100_000;
 macro_rules! followup_columns {
     () => {
         "id, workspace, customer_id, conversation_id, version, wake_at, wake_why, state"
+    };
+}
+
+macro_rules! suppression_columns {
+    () => {
+        "workspace, id, version, number_hash, number, source, at, lifted_at"
     };
 }
 
@@ -88,6 +94,14 @@ pub(super) fn by_key(db: &Connection, key: &Key) -> Result<Option<Row>> {
         Key::Token(ws, hash) => {
             let sql = "SELECT id FROM devices WHERE workspace = ?1 AND token_hash = ?2";
             one(db, sql, params![ws.0, hash], |row| Ok(Row::Found(DeviceId(row.get(0)?))))?
+        }
+        Key::Suppression(ws, hash) => {
+            let sql = concat!(
+                "SELECT ",
+                suppression_columns!(),
+                " FROM suppressions WHERE workspace = ?1 AND number_hash = ?2"
+            );
+            one(db, sql, params![ws.0, hash], suppression)?.map(Row::Suppression)
         }
         Key::Open(ws, customer) => Some(Row::Open(open(db, *ws, customer)?)),
     })
@@ -323,6 +337,39 @@ fn device(db: &Connection, ws: WorkspaceId, id: DeviceId) -> Result<Option<Devic
             counted_acks: json(row, 18, "devices.counted_acks")?,
         })
     })
+}
+
+fn suppression(row: &rusqlite::Row<'_>) -> Result<SuppressionRow> {
+    Ok(SuppressionRow {
+        workspace: WorkspaceId(row.get(0)?),
+        id: SuppressionId(row.get(1)?),
+        version: row.get(2)?,
+        number_hash: row.get(3)?,
+        number: row.get(4)?,
+        source: word(row, 5, "suppressions.source")?,
+        at: row.get(6)?,
+        lifted_at: row.get(7)?,
+    })
+}
+
+/// Those in force, newest first.
+pub(super) fn suppressions(db: &Connection, ws: WorkspaceId, filter: SuppressionFilter) -> Result<Vec<SuppressionRow>> {
+    let sql = concat!(
+        "SELECT ",
+        suppression_columns!(),
+        " FROM suppressions INDEXED BY suppressions_number
+          WHERE workspace = ?1 AND lifted_at IS NULL AND (?2 IS NULL OR id = ?2) AND (?3 IS NULL OR id < ?3)
+          ORDER BY id DESC LIMIT ?4"
+    );
+    let (id, after) = (filter.id.map(|id| id.0), filter.after.map(|id| id.0));
+    many(db, sql, params![ws.0, id, after, cap(filter.limit)], suppression)
+}
+
+/// Whoever texted by a number that the account picked may be meant, too.
+pub(super) fn texted(db: &Connection, number_hash: &[u8; 32], sender: &str, since: Ms) -> Result<Vec<WorkspaceId>> {
+    let sql = "SELECT DISTINCT workspace FROM texted
+               WHERE number_hash = ?1 AND sender IN ('', ?2) AND at >= ?3 LIMIT ?4";
+    many(db, sql, params![number_hash, sender, since, cap(LIST_LIMIT)], |row| Ok(WorkspaceId(row.get(0)?)))
 }
 
 fn open(db: &Connection, ws: WorkspaceId, customer_id: &str) -> Result<Vec<FollowupId>> {

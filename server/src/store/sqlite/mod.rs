@@ -21,7 +21,8 @@ pub use open::{OpenError, OpenOptions};
 
 use super::{
     AppChange, AppRow, AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow,
-    Reply, Row, Scope, Store, StoreError, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    Reply, Row, Scope, Store, StoreError, StoredAnswer, SuppressionFilter, SuppressionRow, Unit, Verdict, WorkspaceId,
+    WorkspaceRow,
 };
 use crate::audit::{Entry, Kind, Stored, Who};
 use crate::vault::Vault;
@@ -206,6 +207,15 @@ impl Store for SqliteStore {
     ) -> Reply<'_, Vec<MessageRow>> {
         let customer_id = customer_id.to_owned();
         self.read(move |db| load::messages_of(db, workspace, &customer_id, &after, limit))
+    }
+
+    fn suppressions(&self, workspace: WorkspaceId, filter: SuppressionFilter) -> Reply<'_, Vec<SuppressionRow>> {
+        self.read(move |db| load::suppressions(db, workspace, filter))
+    }
+
+    fn texted(&self, number_hash: [u8; 32], sender: &str, since: Ms) -> Reply<'_, Vec<WorkspaceId>> {
+        let sender = sender.to_owned();
+        self.read(move |db| load::texted(db, &number_hash, &sender, since))
     }
 
     fn create_workspace(

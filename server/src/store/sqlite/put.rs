@@ -7,7 +7,9 @@
 
 use super::codec::{Word as _, to_json, wake_code};
 use super::load::{messages_of_customer, one as find, trail, trail_of_customer};
-use crate::store::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, MessageRow, WorkspaceId};
+use crate::store::{
+    ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, MessageRow, SuppressionRow, Texted, WorkspaceId,
+};
 use backstop_domain::device::Standing;
 use backstop_domain::ids::{DeviceId, FollowupId};
 use rusqlite::{Connection, Error, ErrorCode, Params, Result, named_params, params};
@@ -214,6 +216,26 @@ pub(super) fn device(tx: &Connection, row: &DeviceRow) -> Result<bool> {
                      customer_id = ?5, token_hash = ?9
                  WHERE id = ?1 AND workspace = ?2 AND version = ?3";
     Ok(one(tx, usual, values)? || one(tx, whole, values)?)
+}
+
+pub(super) fn suppression(tx: &Connection, row: &SuppressionRow) -> Result<bool> {
+    let sql = if row.version == 0 {
+        "INSERT INTO suppressions (id, workspace, version, number_hash, number, source, at, lifted_at)
+         VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING"
+    } else {
+        "UPDATE suppressions SET version = ?3 + 1, number = ?5, source = ?6, at = ?7, lifted_at = ?8
+         WHERE id = ?1 AND workspace = ?2 AND version = ?3 AND number_hash = ?4"
+    };
+    let (id, source) = (row.id.0, row.source.word());
+    let values = params![id, row.workspace.0, row.version, row.number_hash, row.number, source, row.at, row.lifted_at];
+    one(tx, sql, values)
+}
+
+/// It only ever gets newer, so that it conflicts with nothing.
+pub(super) fn texted(tx: &Connection, ws: WorkspaceId, texted: &Texted) -> Result<bool> {
+    let sql = "INSERT INTO texted (number_hash, sender, workspace, at) VALUES (?1, ?2, ?3, ?4)
+               ON CONFLICT DO UPDATE SET at = max(at, excluded.at)";
+    one(tx, sql, params![texted.number_hash, texted.sender, ws.0, texted.at])
 }
 
 /// The follow-up's newest entry is on a page that is being written anyway: counting on from it costs nothing.

@@ -129,6 +129,8 @@ impl Batch<'_> {
             Op::Put(Row::Message(row)) => put::message(self.tx, row)?,
             Op::Put(Row::Followup(row)) => put::followup(self.tx, row, lane)?,
             Op::Put(Row::Device(row)) => put::device(self.tx, row)?,
+            Op::Put(Row::Suppression(row)) => put::suppression(self.tx, row)?,
+            Op::Texted(ws, texted) => put::texted(self.tx, *ws, texted)?,
             // Answers of a load: there is nothing to write.
             Op::Put(Row::Found(_) | Row::Open(_)) => true,
             Op::History(ws, id, entry) => put::history(self.tx, *ws, *id, entry)?,
@@ -182,8 +184,11 @@ fn workspace_of(op: &Op) -> Option<WorkspaceId> {
         Op::Put(Row::Message(row)) => Some(row.workspace),
         Op::Put(Row::Followup(row)) => Some(row.workspace),
         Op::Put(Row::Device(row)) => Some(row.workspace),
+        Op::Put(Row::Suppression(row)) => Some(row.workspace),
         Op::Put(Row::Found(_) | Row::Open(_)) => None,
-        Op::History(ws, ..) | Op::DeleteDevice(ws, ..) | Op::Audit(ws, _) | Op::Erase(ws, _) => Some(*ws),
+        Op::History(ws, ..) | Op::DeleteDevice(ws, ..) | Op::Audit(ws, _) | Op::Erase(ws, _) | Op::Texted(ws, _) => {
+            Some(*ws)
+        }
     }
 }
 

@@ -1,0 +1,133 @@
+//! `POST /in/{provider}/{account}`: what vendors say later — reports of texts, and what people write back (W2, T7).
+//!
+//! A call is proven by the vendor's signature before anything of it is believed. What is unknown is answered like what
+//! is known, so that nobody learns which ids there are.
+
+use super::Api;
+use super::request::{Answer, Reply, no_route, read_body};
+use crate::audit::Who;
+use crate::problem::{Code, Problem};
+use crate::providers::{Call, Callbacks, InboundText, Report, ReportWord, Word};
+use crate::store::OptOutSource;
+use axum::body::{Body, Bytes};
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
+use backstop_domain::Ms;
+use backstop_domain::followup::{Channel, Event, Outcome};
+use backstop_domain::optout::{Wish, wish};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use std::num::NonZeroU32;
+use std::sync::{Arc, LazyLock};
+
+/// A call that a vendor makes is a few kilobytes.
+const MAX_BYTES: usize = 64 * 1024;
+/// A STOP is for whoever texted the number from there within this time. An older one the vendor remembers: it refuses
+/// the next text, and is believed.
+const MEANT_WITHIN_MS: Ms = 30 * 24 * 3_600_000;
+const EMPTY_TWIML: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>";
+
+/// Lines about refused signatures, a minute: whoever forges them must not fill the log.
+static REFUSALS: LazyLock<DefaultDirectRateLimiter> =
+    LazyLock::new(|| RateLimiter::direct(Quota::per_minute(NonZeroU32::new(6).expect("six is not zero"))));
+
+/// Not in the API's document: it is for vendors alone. Reports of texts, and texts that people write to the account's
+/// numbers; repeats and any order are fine.
+pub(super) async fn post(
+    State(api): State<Arc<Api>>,
+    path: Result<Path<(String, String)>, PathRejection>,
+    request: Request,
+) -> Answer {
+    let Ok(Path((provider, account))) = path else { return Err(no_route().await) };
+    let (parts, body) = request.into_parts();
+    api.limits.check_address(&parts)?;
+    let known = api.callbacks.iter().find(|known| known.name() == provider && known.account() == account);
+    let Some(vendor) = known else { return Err(no_route().await) };
+    let heard = hear(&api, vendor.as_ref(), &parts, body).await?;
+    let label = match &heard {
+        Word::Report(_) => "report",
+        Word::Text(_) => "text",
+        Word::Nothing => "nothing",
+    };
+    metrics::counter!("backstop_callbacks_total", "provider" => vendor.name(), "word" => label).increment(1);
+    match heard {
+        Word::Report(report) => reported(&api, report).await.map(|()| Reply::no_content()),
+        Word::Text(text) => wrote(&api, text).await.map(|()| twiml()),
+        Word::Nothing => Ok(Reply::no_content()),
+    }
+}
+
+async fn hear(api: &Api, vendor: &dyn Callbacks, parts: &Parts, body: Body) -> Result<Word, Problem> {
+    let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
+    if !content_type.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
+        let detail = "send a form: Content-Type: application/x-www-form-urlencoded";
+        return Err(Problem::new(Code::UnsupportedMediaType, detail));
+    }
+    let body = read_body(&parts.headers, body, MAX_BYTES, api.limits.body_timeout).await?;
+    let signature = parts.headers.get(vendor.signature_header()).and_then(|value| value.to_str().ok());
+    let path_and_query = parts.uri.path_and_query().map_or("/", |path| path.as_str());
+    vendor.read(&Call { path_and_query, signature, body: &body }).map_err(|refused| {
+        metrics::counter!("backstop_callbacks_total", "provider" => vendor.name(), "word" => "refused").increment(1);
+        if REFUSALS.check().is_ok() {
+            let (provider, url) = (vendor.name(), refused.url);
+            tracing::warn!(
+                provider,
+                url,
+                "a call's signature does not match for this URL: check [server] public_url, which must be what the \
+                 vendor was given, and the account's auth_token"
+            );
+        }
+        Problem::new(Code::Forbidden, "the signature does not match")
+    })
+}
+
+/// W2: repeated, out of order, before the send's own answer: the rules know what is new in it.
+async fn reported(api: &Api, report: Report) -> Result<(), Problem> {
+    let Report { workspace, followup, attempt, to, provider_id, word } = report;
+    let Some(workspace) = api.registry.by_name(&workspace).await? else { return Ok(unknown()) };
+    let channel = Channel::Text;
+    let event = match word {
+        ReportWord::Taken => Event::FallbackAnswered { channel, attempt, outcome: Outcome::Accepted { provider_id } },
+        ReportWord::Delivered => Event::Reported { channel, attempt, delivered: true, provider_id, error: None },
+        ReportWord::Failed(code) => {
+            Event::Reported { channel, attempt, delivered: false, provider_id, error: Some(code) }
+        }
+    };
+    if !api.engine.reported(&workspace, followup, event, to).await? {
+        unknown();
+    }
+    Ok(())
+}
+
+fn unknown() {
+    metrics::counter!("backstop_callbacks_unknown_total").increment(1);
+}
+
+/// T7. What is neither an opt-out nor an opt-in is counted and not kept: answers by text come with a later version.
+async fn wrote(api: &Api, text: InboundText) -> Result<(), Problem> {
+    let asked = match text.keyword.as_deref() {
+        Some("STOP") => Some(Wish::Out),
+        Some("START") => Some(Wish::In),
+        _ => wish(&text.from, &text.text),
+    };
+    let Some(asked) = asked else { return Ok(()) };
+    let number_hash = api.vault.number_hash(&text.from);
+    let since = api.clocks.real_ms() - MEANT_WITHIN_MS;
+    for id in api.store.texted(number_hash, &text.to, since).await? {
+        let Some(workspace) = api.registry.by_id(id).await? else { continue };
+        match asked {
+            Wish::Out => api.engine.opt_out(&workspace, text.from.clone(), OptOutSource::Stop).await?,
+            Wish::In => {
+                api.engine.opt_in(&workspace, number_hash, Who::server()).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Says nothing: the vendor answers STOP by itself.
+fn twiml() -> Reply {
+    let body = Bytes::from_static(EMPTY_TWIML);
+    Reply { status: StatusCode::OK, content_type: Some("text/xml"), body, headers: Vec::new() }
+}
