@@ -109,19 +109,25 @@ impl Rig {
 
     /// `wrap` may stand between the server and its store.
     pub fn with(limits: Limits, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Rig {
-        Rig::build(limits, None, wrap)
+        Rig::build(limits, None, wrap, |captured| captured)
     }
 
     /// Not a sandbox: the deployment has no push credentials, apps send by those of their own through these vendors.
     /// Texts and emails are captured.
     pub fn live(vendors: Arc<dyn Vendors>) -> Rig {
-        Rig::build(Limits::none(), Some(vendors), |store| store)
+        Rig::build(Limits::none(), Some(vendors), |store| store, |captured| captured)
+    }
+
+    /// `change` may put others in the place of captured providers.
+    pub fn with_providers(change: impl FnOnce(Providers) -> Providers) -> Rig {
+        Rig::build(Limits::none(), None, |store| store, change)
     }
 
     fn build(
         limits: Limits,
         vendors: Option<Arc<dyn Vendors>>,
         wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
+        change: impl FnOnce(Providers) -> Providers,
     ) -> Rig {
         let dir = tempfile::tempdir().unwrap();
         let vault = Arc::new(Vault::new(&[7; 32]));
@@ -139,6 +145,7 @@ impl Rig {
             email: Some(capture.clone() as Arc<dyn EmailProvider>),
             callbacks: Vec::new(),
         };
+        let providers = change(providers);
         let policy = Policy { services: providers.services(), ..Policy::sandbox() };
         let deployment = Deployment { sandbox: vendors.is_none(), policy };
         let registry = Registry::new(store.clone(), vault.clone(), clocks.clone(), deployment);

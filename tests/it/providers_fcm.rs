@@ -1,10 +1,11 @@
 //! FCM over the real protocol: what we send, what each answer means, and how little we ask for access tokens.
 
+use crate::providers_apns_double::{Plan, Then};
 use crate::providers_fcm_double::{Google, Scripted, TestClock};
 use crate::providers_support::{AT_MS, push_send};
 use backstop_domain::followup::Outcome;
-use backstop_server::providers::PushProvider;
 use backstop_server::providers::fcm::{self, Fcm, FcmConfig};
+use backstop_server::providers::{CheckError, Fault, PushProvider};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
@@ -268,6 +269,7 @@ async fn p12_half_an_account_is_refused_and_names_its_key() {
         (FcmConfig { base_url: "http://fcm.example".into(), ..google.config() }, "base_url must be"),
         (FcmConfig { base_url: "https://fcm.example/fcm/send".into(), ..google.config() }, "base_url must be"),
         (FcmConfig { timeout_ms: 0, ..google.config() }, "timeout_ms must be"),
+        (FcmConfig { max_per_minute: 9, ..google.config() }, "max_per_minute must be"),
     ] {
         let error = Fcm::from_config(&config, clock.clone()).err().unwrap_or_else(|| panic!("{says}: taken"));
         let (shown, debug) = (error.to_string(), format!("{error:?} {config:?}"));
@@ -286,4 +288,73 @@ async fn p12_the_account_may_be_a_file() {
     let config = FcmConfig { service_account: None, service_account_file: path, ..google.config() };
     let fcm = Fcm::from_config(&config, google.clock.clone()).unwrap();
     assert_eq!(send(&fcm).await.label(), "accepted");
+}
+
+/// The project's rate is kept here, before Google has to refuse: a tenth at once, the rest evenly.
+#[tokio::test]
+async fn the_rate_of_a_project_is_kept_before_google_refuses() {
+    let google = Google::start(AT_MS).await;
+    let config = FcmConfig { max_per_minute: 20, ..google.config() };
+    let fcm = Arc::new(Fcm::from_config(&config, google.clock.clone()).unwrap());
+    let outcomes = send_many(&fcm, 10).await;
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.label() == "accepted").count(), 2);
+    for outcome in outcomes.iter().filter(|outcome| outcome.label() != "accepted") {
+        let Outcome::RetryAfter { after_ms: Some(wait_ms), error } = outcome else { panic!("{outcome:?}") };
+        assert!((1..=3_334).contains(wait_ms) && error == "rate_budget", "{outcome:?}");
+    }
+    assert_eq!(google.seen.lock().unwrap().sends, 2);
+}
+
+/// A path that died without a word is given up after two time-outs in a row; a new connection finds the way.
+#[tokio::test]
+async fn a_dead_path_to_google_is_given_up() {
+    let google = Google::start(AT_MS).await;
+    let config = FcmConfig { timeout_ms: 400, ..google.config() };
+    let fcm = Fcm::from_config(&config, google.clock.clone()).unwrap();
+    for _ in 0..4 {
+        google.fate.then(Plan::taken(Then::Silence));
+        assert_eq!(send(&fcm).await, Outcome::Unknown { error: "timeout".into() });
+    }
+    google.fate.then(Plan::taken(Then::Reset));
+    assert_eq!(send(&fcm).await, Outcome::Unknown { error: "connection_lost".into() });
+    assert_eq!(send(&fcm).await.label(), "accepted");
+}
+
+/// The day before launch: Google judges a message and sends it to nobody; each fault has its mend.
+#[tokio::test]
+async fn a_check_is_judged_and_sent_to_nobody() {
+    let google = Google::start(AT_MS).await;
+    let checked = google.client().check().await.unwrap();
+    assert!(checked.message.contains("acme-demo"), "{}", checked.message);
+    assert_eq!(checked.vendor_ahead_ms, Some(500));
+    let refused = |status: u16, code: &str| {
+        Scripted::new(status, json!({ "error": { "code": status, "message": "", "status": code } }).to_string())
+    };
+    for (script, message, mend) in [
+        (refused(403, "PERMISSION_DENIED"), "PERMISSION_DENIED", "Cloud Messaging API Admin"),
+        (refused(404, "NOT_FOUND"), "NOT_FOUND", "no such project"),
+    ] {
+        google.send_script.lock().unwrap().push_back(script);
+        let CheckError { fault, message: says, mend: mends } = google.client().check().await.unwrap_err();
+        assert!(fault == Fault::Refused && says.contains(message) && mends.contains(mend), "{says}: {mends}");
+    }
+    google.token_script.lock().unwrap().push_back(Scripted::new(400, r#"{"error":"invalid_grant"}"#));
+    let deleted = google.client().check().await.unwrap_err();
+    assert!(deleted.fault == Fault::Refused && deleted.mend.contains("deleted"), "{deleted}");
+    google.fate.then(Plan::lost(Then::Reset));
+    assert_eq!(google.client().check().await.unwrap_err().fault, Fault::Unreachable);
+    assert!(google.seen.lock().unwrap().messages.is_empty());
+}
+
+/// Google says of a clock that is off what it says of a deleted key; its `Date` tells them apart.
+#[tokio::test]
+async fn a_clock_that_is_an_hour_off_is_not_a_deleted_key() {
+    for (ahead_min, says) in [(61, "clock is 61 min slow"), (-61, "clock is 61 min fast")] {
+        let google = Google::start(AT_MS).await;
+        google.ahead_ms.store(ahead_min * 60_000, std::sync::atomic::Ordering::SeqCst);
+        let fcm = google.client();
+        assert_eq!(send(&fcm).await, Outcome::Rejected { error: "oauth_clock_is_off".into() });
+        let refused = fcm.check().await.unwrap_err();
+        assert!(refused.message.ends_with(says) && refused.mend.contains("NTP"), "{refused}");
+    }
 }

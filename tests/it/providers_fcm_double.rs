@@ -1,5 +1,6 @@
 //! A strict stand-in for Google: grants access tokens for a signed assertion, and refuses what FCM refuses.
 
+use crate::providers_apns_double::{Fate, Then, http_date};
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{Path, State};
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex};
+use tokio::sync::Notify;
 
 pub(crate) const PROJECT: &str = "acme-demo";
 const EMAIL: &str = "push@acme-demo.iam.gserviceaccount.com";
@@ -92,21 +94,35 @@ pub(crate) struct Google {
     /// Said instead of what would be right; the first is next.
     pub(crate) send_script: Mutex<VecDeque<Scripted>>,
     pub(crate) token_script: Mutex<VecDeque<Scripted>>,
+    /// What happens to a message instead.
+    pub(crate) fate: Fate,
+    /// Told at each message that FCM took.
+    pub(crate) arrived: Notify,
+    /// How far Google's clock is ahead of the test's.
+    pub(crate) ahead_ms: AtomicI64,
 }
 
 impl Google {
     pub(crate) async fn start(now_ms: i64) -> Arc<Google> {
+        Self::start_by(TestClock::at(now_ms)).await
+    }
+
+    pub(crate) async fn start_by(clock: Arc<TestClock>) -> Arc<Google> {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let google = Arc::new(Google {
             url: format!("http://{}", listener.local_addr().unwrap()),
-            clock: TestClock::at(now_ms),
+            clock,
             seen: Mutex::default(),
             send_script: Mutex::default(),
             token_script: Mutex::default(),
+            fate: Fate::default(),
+            arrived: Notify::new(),
+            ahead_ms: AtomicI64::new(0),
         });
         let router = Router::new()
             .route("/token", post(token))
             .route("/v1/projects/{project}/messages:send", post(send))
+            .layer(axum::middleware::map_response_with_state(google.clone(), dated))
             .with_state(google.clone());
         tokio::spawn(async move { axum::serve(listener, router).await });
         google
@@ -144,6 +160,13 @@ impl Google {
     }
 }
 
+/// Google says when it answered, by its own clock.
+async fn dated(State(google): State<Arc<Google>>, mut response: Response) -> Response {
+    let date = http_date((google.clock.now_ms() + google.ahead_ms.load(Ordering::SeqCst)) / 1000);
+    response.headers_mut().insert(header::DATE, date.parse().unwrap());
+    response
+}
+
 async fn token(State(google): State<Arc<Google>>, headers: HeaderMap, body: String) -> Response {
     google.seen.lock().unwrap().token_requests += 1;
     if let Some(scripted) = google.token_script.lock().unwrap().pop_front() {
@@ -179,7 +202,7 @@ fn check_assertion(google: &Google, headers: &HeaderMap, body: &str) -> Result<(
     let token = jsonwebtoken::decode::<Value>(form["assertion"], &key, &validation).map_err(|_| "signature")?;
     must(token.header.kid.as_deref() == Some("key-1"), "kid")?;
     let second = |claim: &str| token.claims[claim].as_i64().unwrap_or_default();
-    let now_s = google.clock.now_ms() / 1000;
+    let now_s = (google.clock.now_ms() + google.ahead_ms.load(Ordering::SeqCst)) / 1000;
     must(token.claims["scope"] == SCOPE, "scope")?;
     must(second("iat") <= now_s && now_s < second("exp"), "not valid now")?;
     must(second("exp") - second("iat") <= 3600, "longer than an hour")
@@ -195,6 +218,20 @@ async fn send(
     if let Some(scripted) = google.send_script.lock().unwrap().pop_front() {
         return scripted.into_response();
     }
+    let told = serde_json::from_slice::<Value>(&body).unwrap_or_default();
+    let plan = google.fate.of(told["message"]["token"].as_str().unwrap_or_default());
+    let right = if plan.taken { judged(&google, &project, &headers, &body) } else { Scripted::new(500, "") };
+    google.fate.released(&plan).await;
+    match plan.then {
+        Then::Answer(scripted) => scripted.into_response(),
+        Then::Silence | Then::Freeze => std::future::pending().await,
+        // The connection ends in the middle of it, without a word of the panic hook.
+        Then::Reset | Then::Close => std::panic::resume_unwind(Box::new("reset")),
+        Then::Right | Then::GoAway | Then::Refused => right.into_response(),
+    }
+}
+
+fn judged(google: &Google, project: &str, headers: &HeaderMap, body: &[u8]) -> Scripted {
     let authorization = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let bearer = authorization.strip_prefix("Bearer ").unwrap_or_default();
     let mut seen = google.seen.lock().unwrap();
@@ -204,19 +241,24 @@ async fn send(
     if project != PROJECT {
         return refuse(403, "PERMISSION_DENIED", "no such project");
     }
-    match check_message(&headers, &body) {
+    match check_message(headers, body) {
+        Ok(message) if message["validate_only"] == true => {
+            let name = format!("projects/{PROJECT}/messages/fake_message_id");
+            Scripted::new(200, json!({ "name": name }).to_string())
+        }
         Ok(message) => {
             seen.messages.push(message);
+            google.arrived.notify_waiters();
             let name = format!("projects/{PROJECT}/messages/0:{}", seen.messages.len());
-            Scripted::new(200, json!({ "name": name }).to_string()).into_response()
+            Scripted::new(200, json!({ "name": name }).to_string())
         }
         Err(why) => refuse(400, "INVALID_ARGUMENT", &why),
     }
 }
 
-fn refuse(code: u16, status: &str, message: &str) -> Response {
+fn refuse(code: u16, status: &str, message: &str) -> Scripted {
     let body = json!({ "error": { "code": code, "message": message, "status": status } });
-    Scripted::new(code, body.to_string()).into_response()
+    Scripted::new(code, body.to_string())
 }
 
 fn check_message(headers: &HeaderMap, body: &[u8]) -> Result<Value, String> {
@@ -232,9 +274,12 @@ fn check_message(headers: &HeaderMap, body: &[u8]) -> Result<Value, String> {
     };
     only(&request, &["message", "validate_only"])?;
     let message = &request["message"];
-    only(message, &["token", "data", "android"])?;
-    must(message["token"].as_str().is_some_and(|token| !token.is_empty()), "no token")?;
-    let data = message["data"].as_object().ok_or("no data")?;
+    only(message, &["token", "topic", "data", "android"])?;
+    let is_target = |key: &str| message[key].as_str().is_some_and(|target| !target.is_empty());
+    must(is_target("token") != is_target("topic"), "one target")?;
+    must(is_target("token") || request["validate_only"] == true, "we push to tokens only")?;
+    let none = serde_json::Map::new();
+    let data = message["data"].as_object().or(is_target("topic").then_some(&none)).ok_or("no data")?;
     let mut size = 0;
     for (key, value) in data {
         let value = value.as_str().ok_or("Invalid value at 'message.data[0].value' (TYPE_STRING)")?;
@@ -249,7 +294,7 @@ fn check_message(headers: &HeaderMap, body: &[u8]) -> Result<Value, String> {
     let android = &message["android"];
     only(android, &["priority", "ttl", "collapse_key"])?;
     must(
-        matches!(android["priority"].as_str(), Some("HIGH" | "NORMAL")),
+        is_target("topic") || matches!(android["priority"].as_str(), Some("HIGH" | "NORMAL")),
         "Invalid value at 'message.android.priority'",
     )?;
     let ttl = android["ttl"].as_str().and_then(|ttl| ttl.strip_suffix('s')).and_then(|ttl| ttl.parse::<u32>().ok());

@@ -120,7 +120,7 @@ impl MailServer {
 }
 
 /// An authority of our own, and a certificate of its for this machine.
-fn make_certificates() -> TempDir {
+pub(crate) fn make_certificates() -> TempDir {
     let files = tempfile::tempdir().unwrap();
     let mut params = CertificateParams::new(Vec::new()).unwrap();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -165,6 +165,6 @@ const CLOCK_OFF_MS: i64 = 5 * 60_000;
 /// Whether our clock is wrong enough to be the reason, in words.
 pub(super) fn clock_is_off(vendor_ahead_ms: Option<i64>) -> Option<String> {
     let ahead_ms = vendor_ahead_ms.filter(|ms| ms.saturating_abs() >= CLOCK_OFF_MS)?;
-    let (minutes, way) = (ahead_ms.saturating_abs() / 60_000, if ahead_ms > 0 { "slow" } else { "fast" });
+    let (minutes, way) = ((ahead_ms.saturating_abs() + 30_000) / 60_000, if ahead_ms > 0 { "slow" } else { "fast" });
     Some(format!("this server's clock is {minutes} min {way}"))
 }

@@ -62,7 +62,7 @@ impl Reply<'_> {
 
     /// Whether Apple refuses our provider token, not what it asks for: a fresh one may help.
     pub(super) fn refuses_token(&self) -> bool {
-        let reason = self.read().as_ref().and_then(known);
+        let reason = self.reason().filter(|_| self.status == 403);
         matches!(reason, Some(ErrorReason::ExpiredProviderToken | ErrorReason::InvalidProviderToken))
     }
 
