@@ -355,6 +355,7 @@ fn conversation(ws: WorkspaceId, n: usize) -> ConversationRow {
         next_seq: 1,
         wrote_at: Some(T0),
         left_at: None,
+        texted_at: None,
         open: vec![],
     }
 }

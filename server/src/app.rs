@@ -221,7 +221,8 @@ pub fn deployment(config: &Config, providers: &Providers, sandbox: bool) -> Depl
         claim_ms: failpoint::claim_ms(defaults.claim_ms),
         ..defaults
     };
-    Deployment { sandbox, policy }
+    let opt_out = config.text.opt_out.iter().map(|told| (told.country, told.line.clone())).collect();
+    Deployment { sandbox, policy, public_url: config.link_base(sandbox), opt_out }
 }
 
 impl App {

@@ -8,6 +8,7 @@ use crate::providers::apns::ApnsConfig;
 use crate::providers::fcm::FcmConfig;
 use crate::providers::smtp::SmtpConfig;
 use crate::providers::twilio::TwilioConfig;
+use backstop_domain::text::Country;
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider};
@@ -23,6 +24,9 @@ const ENV_PREFIX: &str = "BACKSTOP__";
 /// A provider that answers later than the engine waits would be asked again.
 const MAX_SEND_MS: u64 = 11_000;
 const MAX_TEST_NUMBERS: usize = 20;
+/// Of the line on opting out: it takes its share of every first text.
+const MAX_OPT_OUT_CHARS: usize = 60;
+const STOP: &str = "Reply STOP to opt out";
 /// Sections that mean something by being there: their defaults count only beside a key that somebody set.
 const ACCOUNTS: &[&[&str]] =
     &[&["apns"], &["fcm"], &["providers", "smtp"], &["providers", "twilio"], &["server", "tls"]];
@@ -46,6 +50,8 @@ pub struct Config {
     /// `[providers.…]`
     #[serde(default)]
     pub providers: Accounts,
+    /// `[text]`
+    pub text: TextSection,
     /// `[limits]`
     pub limits: Limits,
     /// `[golive]`
@@ -144,6 +150,24 @@ pub struct Accounts {
     /// `[providers.twilio]`, if anybody set a key of it.
     #[serde(default)]
     pub twilio: Option<TwilioConfig>,
+}
+
+/// What every text is held to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextSection {
+    /// How to opt out, by country.
+    pub opt_out: Vec<OptOut>,
+}
+
+/// A country, and the line that the first text of a conversation there says how to opt out with.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub struct OptOut {
+    /// Of the number.
+    pub country: Country,
+    /// One line.
+    pub line: String,
 }
 
 /// Bounds on what callers may ask.
@@ -296,6 +320,11 @@ impl Config {
         std::iter::once(door("listen", server.listen, rest)).chain(others).collect()
     }
 
+    /// What links can begin with; `None` = nobody outside could follow one.
+    pub fn link_base(&self, sandbox: bool) -> Option<String> {
+        (sandbox || self.server.public_url.is_some()).then(|| self.public_url())
+    }
+
     /// What a type cannot say.
     fn check(&self) -> Vec<Found> {
         let mut found = Vec::new();
@@ -443,6 +472,23 @@ impl Network {
         let ((mine, width), (other, other_width)) = (bits(self.address), bits(address));
         let host = u32::from(width - self.prefix);
         width == other_width && mine.checked_shr(host).unwrap_or(0) == other.checked_shr(host).unwrap_or(0)
+    }
+}
+
+impl TryFrom<String> for OptOut {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<OptOut, String> {
+        let (country, line) = text.split_once(':').unwrap_or((&text, ""));
+        let line = line.trim();
+        match Country::parse(country.trim()) {
+            Some(country) if (1..=MAX_OPT_OUT_CHARS).contains(&line.chars().count()) && !line.contains('\n') => {
+                Ok(OptOut { country, line: line.to_owned() })
+            }
+            _ => Err(format!(
+                "`{text}` is no country and line of 1 to {MAX_OPT_OUT_CHARS} characters such as US: {STOP}"
+            )),
+        }
     }
 }
 
@@ -755,5 +801,18 @@ mod tests {
         assert!(holds("10.0.0.0/8", "::ffff:10.1.1.1") && !holds("10.0.0.0/8", "::1"));
         assert!(holds("0.0.0.0/0", "1.2.3.4") && holds("::1", "::1") && !holds("::1", "::2"));
         assert!(network("10.0.0.0/33").is_err() && network("proxy.internal").is_err());
+    }
+
+    /// T4: where the law asks for it, the first text says how to opt out; the words are the operator's.
+    #[test]
+    fn t4_a_line_on_opting_out_is_for_a_country() {
+        let us = |line: &str| OptOut { country: Country::parse("US").unwrap(), line: line.into() };
+        assert_eq!(load("", &[]).unwrap().text.opt_out[0], us("Reply STOP to opt out"));
+        let own = load("[text]\nopt_out = [\"US: Text STOP: no more\"]", &[]).unwrap();
+        assert_eq!(own.text.opt_out, [us("Text STOP: no more")]);
+        assert!(load("[text]\nopt_out = []", &[]).unwrap().text.opt_out.is_empty());
+        for wrong in ["US", "US:", "us: STOP", "Reply STOP", &format!("US: {}", "x".repeat(61))] {
+            assert!(load(&format!("[text]\nopt_out = [\"{wrong}\"]"), &[]).is_err(), "{wrong}");
+        }
     }
 }

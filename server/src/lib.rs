@@ -8,6 +8,7 @@ pub mod bench;
 pub mod canary;
 pub mod cli;
 pub mod clock;
+mod compose;
 pub mod config;
 #[cfg(feature = "demo")]
 pub mod demo;
@@ -17,6 +18,7 @@ pub mod failpoint;
 pub mod golive;
 pub mod http;
 pub mod identity;
+pub mod links;
 mod number;
 pub mod perform;
 pub mod problem;

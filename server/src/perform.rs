@@ -7,6 +7,8 @@
 mod parcel;
 mod text;
 
+pub(crate) use parcel::open_body;
+
 use crate::engine::Engine;
 use crate::engine::desk::Handed;
 use crate::engine::outcome::{Claim, Claimed, PushAnswered};

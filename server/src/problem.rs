@@ -35,6 +35,7 @@ pub enum Code {
     DeviceProofRequired,
     Forbidden,
     NotFound,
+    Gone,
     MethodNotAllowed,
     RequestTimeout,
     MessageConflict,
@@ -58,6 +59,7 @@ impl Code {
         Code::DeviceProofRequired,
         Code::Forbidden,
         Code::NotFound,
+        Code::Gone,
         Code::MethodNotAllowed,
         Code::RequestTimeout,
         Code::MessageConflict,
@@ -83,6 +85,7 @@ impl Code {
             }
             Code::Forbidden => ("forbidden", "This key may not do that", StatusCode::FORBIDDEN),
             Code::NotFound => ("not_found", "There is no such thing", StatusCode::NOT_FOUND),
+            Code::Gone => ("gone", "It was good once and is no more", StatusCode::GONE),
             Code::MethodNotAllowed => {
                 ("method_not_allowed", "Another method is needed", StatusCode::METHOD_NOT_ALLOWED)
             }

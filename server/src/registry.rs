@@ -12,11 +12,12 @@ use crate::store::{AppChange, Scope, SettingsSet, Store, StoreError, WorkspaceId
 use crate::vault::{self, Vault, VaultError};
 use crate::workspace::{Activity, Workspace};
 use backstop_domain::followup::Policy;
+use backstop_domain::text::Country;
 use backstop_domain::{Ms, canary};
 use backstop_wire::FieldError;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 /// How long a key or workspace is believed without asking the store.
@@ -36,6 +37,10 @@ pub struct Deployment {
     pub sandbox: bool,
     /// Services and waits of the deployment; a workspace's settings go over it.
     pub policy: Policy,
+    /// How the world reaches it, without a slash at the end; `None` = nobody knows, and texts carry no short links.
+    pub public_url: Option<String>,
+    /// How to opt out, by country: the line of the first text of a conversation there.
+    pub opt_out: BTreeMap<Country, String>,
 }
 
 /// Finds workspaces by key and by number.

@@ -16,10 +16,12 @@ use backstop_domain::Ms;
 use backstop_domain::device::UnreadPolicy;
 use backstop_domain::followup::{Channels, Policy};
 use backstop_domain::presence::PresencePolicy;
+use backstop_domain::text::Country;
 use backstop_wire::Grade;
 use rlibphonenumber::Region;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use utoipa::ToSchema;
 
@@ -145,11 +147,21 @@ settings! {
     /// Whether a follow-up a minute goes through the server for nobody, with an alarm if it is not decided in time.
     /// Off: it costs the disk a few writes a minute.
     canary: bool = false;
+    /// The numbers that texts come from, one a country: `{"US": "+14155550100"}`. Elsewhere they come from the
+    /// deployment's, which is fine for follow-ups, but answers then do not reach you; chats that you begin need one of
+    /// your own.
+    senders: BTreeMap<Country, String> as BTreeMap<String, String> = BTreeMap::new();
 
     without_default;
 
     /// The company's name as customers see it. Unset: the workspace's name.
     company_name: String;
+    /// Where a text leads when no reply in it has a `link`: `{conversation_id}` in it stands for the conversation's.
+    /// Unset: a page that names the company.
+    conversation_url: String;
+    /// Hosts that web links may lead to, such as `shop.example` or `*.shop.example`. Unset: any that your backend
+    /// names.
+    link_hosts: Vec<String>;
     /// ISO 3166 code of the country whose national phone numbers are read. Unset: only numbers with `+` are read.
     country: String;
 }

@@ -171,6 +171,7 @@ impl Sandbox {
             let listener = TcpListener::bind(launch.listen).await.expect("a loopback port is free");
             let address = listener.local_addr().expect("a bound socket has an address");
             let url = format!("http://{address}");
+            config.server.public_url = Some(url.clone());
             let phones_by = launch.phones_over_http.then(|| url.clone());
             let mode = Mode::Sandbox { capture: captured, phones_by };
             let app = App::build(&config, Time::System, mode).await.expect("a sandbox starts");

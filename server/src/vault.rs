@@ -6,8 +6,10 @@
 //! stored wrapped; deleting that one blob shreds everything sealed under it (S8).
 
 mod data_key;
+mod link;
 
 pub use data_key::{DataKey, DataKeyError};
+pub use link::{LINK_CODE_CHARS, link_key, new_link_code};
 
 use crate::store::WorkspaceId;
 use backstop_domain::Ms;
@@ -56,6 +58,7 @@ pub struct Vault {
     blind: Hmac<Sha256>,
     logs: Hmac<Sha256>,
     echo: Hmac<Sha256>,
+    logins: Hmac<Sha256>,
 }
 
 /// One customer's own key.
@@ -96,6 +99,7 @@ impl Vault {
             blind: mac("blind"),
             logs: mac("logs"),
             echo: mac("echo"),
+            logins: mac("logins"),
         }
     }
 

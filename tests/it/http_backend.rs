@@ -282,7 +282,8 @@ async fn settings_are_replaced_whole() {
         "unread_limit": 3, "unread_after_ms": 3_600_000, "idle_after_ms": 270_000, "hidden_after_ms": 270_000,
         "heartbeat_timeout_ms": 60_000, "repeat_gap_ms": 180_000, "push_ttl_ms": 86_400_000,
         "fallback_horizon_ms": 21_600_000, "company_name": "shop", "country": null,
-        "push_content": "full", "text_content": "full", "link_schemes": ["https", "http"], "version": 1,
+        "push_content": "full", "text_content": "full", "link_schemes": ["https", "http"], "senders": {},
+        "conversation_url": null, "link_hosts": null, "version": 1,
         "updated_at": "2026-11-22T18:00:00.000Z", "updated_by": null, "warnings": [],
     });
     assert_eq!(defaults, expected);

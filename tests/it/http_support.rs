@@ -147,7 +147,12 @@ impl Rig {
         };
         let providers = change(providers);
         let policy = Policy { services: providers.services(), ..Policy::sandbox() };
-        let deployment = Deployment { sandbox: vendors.is_none(), policy };
+        let deployment = Deployment {
+            sandbox: vendors.is_none(),
+            policy,
+            public_url: Some("https://t.example".into()),
+            opt_out: Default::default(),
+        };
         let registry = Registry::new(store.clone(), vault.clone(), clocks.clone(), deployment);
         let registry = Arc::new(match vendors {
             Some(vendors) => registry.with_accounts(Accounts::new(vendors, clock.clone())),

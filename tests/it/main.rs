@@ -59,6 +59,9 @@ mod store_fixture;
 mod store_rows;
 mod store_sqlite;
 mod surface;
+mod text;
+mod text_links;
+mod text_peer;
 mod tidy;
 mod twilio_double;
 

@@ -6,10 +6,11 @@ use crate::store_rows::{
 use backstop_domain::Ms;
 use backstop_domain::followup::{Reason, Stage};
 use backstop_domain::ids::{DeviceId, FollowupId, SuppressionId};
+use backstop_domain::text::Link;
 use backstop_server::audit::{Entry, Kind, Stored, Who};
 use backstop_server::store::{
-    AuditFilter, Due, FollowupFilter, FollowupRow, Key, Lane, MessageRow, Op, OptOutSource, Row, Scope, SettingsSet,
-    Store, StoredAnswer, SuppressionFilter, SuppressionRow, Texted, Unit, Verdict, WorkspaceId,
+    AuditFilter, Due, FollowupFilter, FollowupRow, Key, Lane, LinkKey, LinkRow, MessageRow, Op, OptOutSource, Row,
+    Scope, SettingsSet, Store, StoredAnswer, SuppressionFilter, SuppressionRow, Texted, Unit, Verdict, WorkspaceId,
 };
 use std::sync::Arc;
 
@@ -25,6 +26,7 @@ pub async fn exercise(store: Arc<dyn Store>) {
     unique_ids_are_taken_once(store).await;
     nothing_is_found_across_workspaces(store).await;
     nothing_is_written_into_a_dropped_workspace(store).await;
+    links_are_found_by_their_key_alone(store).await;
     the_timer_sees_what_is_due(store).await;
     a_frozen_clock_never_goes_back(store).await;
     open_follow_ups_are_the_newest_200(store).await;
@@ -58,6 +60,31 @@ async fn load_followup(store: &dyn Store, ws: WorkspaceId, id: FollowupId) -> Fo
         Some(Row::Followup(row)) => *row,
         other => panic!("{other:?}"),
     }
+}
+
+/// T8: a short link is found without its workspace, changes once a version, and goes with the texts and its workspace.
+async fn links_are_found_by_their_key_alone(store: &dyn Store) {
+    let ws = new_workspace(store, "links").await;
+    let key = |made_at_s: i64, n: u8| LinkKey { made_at_s, hash: [n; 16] };
+    let link = |key| LinkRow { workspace: ws, key, version: 0, followup: FollowupId(5), link: Link::new(T0) };
+    let first = link(key(T0 / 1_000, 1));
+    assert_eq!(commit(store, vec![Op::Put(Row::Link(first.clone()))]).await, Done);
+    let stored = LinkRow { version: 1, ..first.clone() };
+    assert_eq!(load(store, Key::Link(first.key)).await, Some(Row::Link(stored.clone())));
+    assert_eq!(commit(store, vec![Op::Put(Row::Link(first.clone()))]).await, Conflict);
+    let used = LinkRow { link: Link { login_used_at: Some(T0 + 1), ..stored.link }, ..stored };
+    assert_eq!(commit(store, vec![Op::Put(Row::Link(used.clone()))]).await, Done);
+    assert_eq!(commit(store, vec![Op::Put(Row::Link(used.clone()))]).await, Conflict, "used once");
+    assert_eq!(load(store, Key::Link(key(T0 / 1_000, 2))).await, None);
+    assert_eq!(load(store, Key::Link(key(T0 / 1_000 + 1, 1))).await, None);
+    let (old, older) = (link(key(11, 3)), link(key(10, 4)));
+    let unit = vec![Op::Put(Row::Link(old.clone())), Op::Put(Row::Link(older.clone()))];
+    assert_eq!(commit(store, unit).await, Done);
+    assert_eq!(store.retire(11_999, 0, 0, 10).await.unwrap(), 1);
+    assert_eq!(load(store, Key::Link(older.key)).await, None);
+    assert!(load(store, Key::Link(old.key)).await.is_some(), "both sides of the second");
+    store.drop_workspace(ws).await.unwrap();
+    assert_eq!(load(store, Key::Link(first.key)).await, None);
 }
 
 /// Every field of every row, and the answers of the keys that only find.

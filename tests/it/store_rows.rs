@@ -69,6 +69,7 @@ pub fn conversation(ws: WorkspaceId, id: &str, customer: &str) -> ConversationRo
         next_seq: 2,
         wrote_at: Some(T0),
         left_at: None,
+        texted_at: Some(T0 + 2),
         open: vec![FollowupId(7), FollowupId(9)],
     }
 }

@@ -74,7 +74,7 @@ impl Search {
         // A shell that believes in a key where there is none sends again what it does not know.
         let idempotent = self.text_key || self.design == Design::ResendUnknown;
         let mut services = sandbox.services.clone();
-        services.text = Some(TextService { name: "text".into(), idempotent });
+        services.text = Some(TextService { name: "text".into(), idempotent, is_shared: true });
         let channels = Channels { email: self.email, ..sandbox.channels };
         Policy {
             channels,

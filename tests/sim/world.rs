@@ -194,7 +194,8 @@ impl World {
         policy.channels.bot_text = self.rng.chance(300);
         policy.channels.phone_number = self.rng.chance(900);
         policy.channels.email = self.rng.chance(900);
-        policy.services.text = Some(TextService { name: "text".into(), idempotent: self.rng.chance(300) });
+        policy.services.text =
+            Some(TextService { name: "text".into(), idempotent: self.rng.chance(300), is_shared: true });
         policy
     }
 

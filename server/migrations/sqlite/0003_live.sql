@@ -1,4 +1,4 @@
--- What a live deployment adds: settings with versions, an audit log, apps, numbers that opted out.
+-- What a live deployment adds: settings with versions, an audit log, apps, numbers that opted out, short links.
 
 -- Grows with each change of a workspace's row: what is replaced must be what was read.
 ALTER TABLE workspaces ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
@@ -63,3 +63,21 @@ CREATE TABLE texted (
     PRIMARY KEY (number_hash, sender, workspace)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX texted_at ON texted (at);
+
+-- When a text first left or may have. NULL = none did since this column is there.
+ALTER TABLE conversations ADD COLUMN texted_at INTEGER;
+
+-- Short links of texts. The key begins with the time, since a hash alone would touch a page of its own for each.
+CREATE TABLE links (
+    -- Seconds, by the real clock.
+    made_at_s INTEGER NOT NULL,
+    -- The first half of the SHA-256 of the code, which itself is nowhere but in the text.
+    hash BLOB NOT NULL,
+    workspace INTEGER NOT NULL,
+    version INTEGER NOT NULL,
+    followup INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    -- NULL = its log-in is still good.
+    login_used_at INTEGER,
+    PRIMARY KEY (made_at_s, hash)
+) STRICT, WITHOUT ROWID;

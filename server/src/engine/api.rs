@@ -5,6 +5,7 @@ use backstop_domain::Ms;
 use backstop_domain::customer::ContactSource;
 use backstop_domain::followup::{AuthorKind, Channel, Kind, PublicState, Warning};
 use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::text::NoLogin;
 use backstop_wire::{Alerts, Environment, Grade, Platform, PresenceState, PushProvider};
 use serde::{Deserialize, Serialize};
 
@@ -137,6 +138,24 @@ pub struct CustomerMessage {
     pub text: String,
     /// See [`PostMessage::body_hash`].
     pub body_hash: [u8; 32],
+}
+
+/// What came of a short link's log-in (T8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Redeemed {
+    /// This is who clicked; nobody is told again.
+    Yes {
+        /// The caller's id of the customer.
+        customer_id: String,
+        /// The caller's id of the conversation.
+        conversation_id: String,
+        /// The follow-up whose text it was.
+        followup_id: FollowupId,
+    },
+    /// It is not good any more.
+    No(NoLogin),
+    /// There is no such link, or its customer was erased.
+    Unknown,
 }
 
 /// One presence report; `customer_id` is proven or the backend's word.

@@ -75,6 +75,7 @@ mod tests {
             next_seq: 1,
             wrote_at: None,
             left_at: None,
+            texted_at: None,
             open: Vec::new(),
         });
         (row.key(), Arc::new(row))

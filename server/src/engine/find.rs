@@ -1,6 +1,6 @@
 //! Keys that borrow: rows are looked up at every decision, and loaded once.
 
-use crate::store::{Key, Row, WorkspaceId};
+use crate::store::{Key, LinkKey, Row, WorkspaceId};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use hashbrown::{Equivalent, HashMap};
 
@@ -18,6 +18,7 @@ pub(crate) enum Find<'a> {
     Install(WorkspaceId, &'a str),
     Token(WorkspaceId, &'a [u8; 32]),
     Suppression(WorkspaceId, &'a [u8; 32]),
+    Link(LinkKey),
     Open(WorkspaceId, &'a str),
 }
 
@@ -32,6 +33,7 @@ impl<'a> Find<'a> {
             Key::Install(ws, id) => Find::Install(*ws, id),
             Key::Token(ws, hash) => Find::Token(*ws, hash),
             Key::Suppression(ws, hash) => Find::Suppression(*ws, hash),
+            Key::Link(key) => Find::Link(*key),
             Key::Open(ws, of) => Find::Open(*ws, of),
         }
     }
@@ -45,6 +47,7 @@ impl<'a> Find<'a> {
             Row::Followup(r) => Some(Find::Followup(r.workspace, r.id)),
             Row::Device(r) => Some(Find::Device(r.workspace, r.id)),
             Row::Suppression(r) => Some(Find::Suppression(r.workspace, &r.number_hash)),
+            Row::Link(r) => Some(Find::Link(r.key)),
             Row::Found(_) | Row::Open(_) => None,
         }
     }
@@ -59,6 +62,7 @@ impl<'a> Find<'a> {
             Find::Install(ws, id) => Key::Install(ws, id.to_owned()),
             Find::Token(ws, hash) => Key::Token(ws, *hash),
             Find::Suppression(ws, hash) => Key::Suppression(ws, *hash),
+            Find::Link(key) => Key::Link(key),
             Find::Open(ws, of) => Key::Open(ws, of.to_owned()),
         }
     }
@@ -87,6 +91,7 @@ mod tests {
             Key::Install(ws, "a".into()),
             Key::Token(ws, [1; 32]),
             Key::Suppression(ws, [1; 32]),
+            Key::Link(LinkKey { made_at_s: 1, hash: [1; 16] }),
             Key::Open(ws, "a".into()),
         ];
         let map: ByKey<Key> = keys.iter().map(|key| (key.clone(), key.clone())).collect();

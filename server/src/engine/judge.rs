@@ -152,6 +152,9 @@ fn stage(
     {
         if decision.left {
             conversation.left_at = Some(now);
+            if decision.next.text.left {
+                conversation.texted_at.get_or_insert(now);
+            }
         } else if decision.returned {
             // Nothing of it left after all, and what left before it was older than the gap when it was claimed.
             conversation.left_at = None;

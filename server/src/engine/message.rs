@@ -207,6 +207,7 @@ pub(super) fn conversation_or_new(
         next_seq: 1,
         wrote_at: None,
         left_at: None,
+        texted_at: None,
         open: Vec::new(),
     }))
 }

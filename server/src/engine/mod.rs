@@ -12,6 +12,7 @@ pub(crate) mod desk;
 mod device;
 pub(crate) mod find;
 mod judge;
+mod link;
 mod message;
 mod optout;
 pub(crate) mod outcome;
@@ -22,12 +23,13 @@ use crate::clock::Clocks;
 use crate::perform::Performer;
 use crate::providers::Providers;
 use crate::registry::Registry;
-use crate::store::{Lane, OptOutSource, Store, StoreError};
+use crate::store::{Lane, LinkKey, OptOutSource, Store, StoreError};
 use crate::timer::{Place, Timer};
 use crate::vault::Vault;
 use crate::workspace::Workspace;
 use api::{
-    AckInput, CustomerInput, CustomerMessage, CustomerView, EngineError, PostMessage, Posted, Present, Registration,
+    AckInput, CustomerInput, CustomerMessage, CustomerView, EngineError, PostMessage, Posted, Present, Redeemed,
+    Registration,
 };
 use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Event};
@@ -259,6 +261,12 @@ impl Engine {
         let (to, answer) = oneshot::channel();
         self.submit(Box::new(device::Acks::new(Arc::clone(ws), device, acks, to)))?;
         answer.await.map_err(|_| gone())?
+    }
+
+    /// Uses a short link's log-in up; it was handed out by us and is good until then.
+    pub async fn redeem(&self, ws: &Arc<Workspace>, link: LinkKey, until: Ms) -> Result<Redeemed, EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(link::Redeem { ws, link, until }).await
     }
 
     /// Stops what has not left of a follow-up.

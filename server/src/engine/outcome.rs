@@ -7,7 +7,7 @@ use super::judge::{AskedText, judge, judge_text};
 use super::optout::{is_suppressed, suppress, want};
 use super::work::{Rank, Work, want_followup, want_open};
 use crate::perform::UnderWay;
-use crate::store::{DeviceRow, OptOutSource, Row, StoreError};
+use crate::store::{DeviceRow, LinkRow, OptOutSource, Row, StoreError};
 use crate::timer::Place;
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
@@ -178,6 +178,8 @@ pub(crate) struct Planned {
     pub(crate) contact: Option<Vec<u8>>,
     /// Keyed hash of the number that it goes to.
     pub(crate) number_hash: [u8; 32],
+    /// The link that it ends with: durable before the text leaves.
+    pub(crate) link: Option<LinkRow>,
 }
 
 /// What became of asking for a channel.
@@ -234,6 +236,9 @@ impl Work for Claiming {
             (Some(attempt), Some(LegStatus::Claimed(until))) => Claimed::Yes(Claim { attempt, until }),
             _ => Claimed::No,
         };
+        if let (Claimed::Yes(_), Some(link)) = (self.answer, self.planned.as_ref().and_then(|p| p.link.as_ref())) {
+            desk.put(Row::Link(link.clone()));
+        }
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use crate::store::{Key, OpenOptions, Row, SqliteStore};
 use backstop_domain::device::Standing;
 use backstop_domain::followup::{AuthorKind, Kind, Outcome, Policy};
 use backstop_wire::{Alerts, Grade, Platform, PushProvider as Via};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod held;
@@ -54,7 +55,8 @@ async fn rig_on(fcm: Option<Arc<dyn PushProvider>>, on: impl FnOnce(Arc<dyn Stor
 fn parts(store: &Arc<dyn Store>, fcm: Option<Arc<dyn PushProvider>>) -> Parts {
     let vault = Arc::new(Vault::new(&[7; 32]));
     let clocks = Arc::new(Clocks::new(Arc::new(Still)));
-    let deployment = Deployment { sandbox: true, policy: Policy::sandbox() };
+    let deployment =
+        Deployment { sandbox: true, policy: Policy::sandbox(), public_url: None, opt_out: BTreeMap::new() };
     let registry = Arc::new(Registry::new(Arc::clone(store), vault.clone(), clocks.clone(), deployment));
     let providers = Providers { fcm, ..Providers::default() };
     Parts { store: Arc::clone(store), vault, clocks, registry, providers }

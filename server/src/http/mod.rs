@@ -17,6 +17,7 @@ mod golive;
 mod health;
 mod idempotency;
 mod limits;
+mod links;
 mod messages;
 mod observe;
 pub(crate) mod openapi;
@@ -26,6 +27,7 @@ pub(crate) mod request;
 mod settings;
 mod suppressions;
 pub(crate) mod test_sends;
+mod text;
 pub(crate) mod validate;
 mod view;
 
@@ -137,6 +139,9 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(suppressions::list))
         .routes(routes!(suppressions::lift))
         .route("/in/{provider}/{account}", axum::routing::post(callbacks::post))
+        .routes(routes!(text::preview))
+        .routes(routes!(links::redeem))
+        .routes(routes!(links::follow))
         .routes(routes!(devices::register))
         .routes(routes!(devices::delete))
         .routes(routes!(devices::log_out))

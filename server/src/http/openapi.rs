@@ -34,6 +34,7 @@ const OPEN_IN_A_SANDBOX: (&str, &str) = ("post", "/sandbox/workspaces");
                                           optional `Idempotency-Key`, kept 24 h."),
         (name = "device", description = "For the SDK: `Backstop-App: app_…`, and a device's own key where it has one."),
         (name = "presence", description = "For backend, device and web page alike."),
+        (name = "links", description = "For the customer's browser: where the short link of a text leads."),
         (name = "sandbox", description = "Only on a server started with `--sandbox`, where nothing real is sent: the \
                                           workspace has a clock to turn, phones that run the SDK, and an outbox."),
         (name = "operations", description = "For the machinery around the server.")
@@ -178,6 +179,10 @@ words! {
     FollowupKind { Reply, Outreach }
     /// A way out.
     DeliveryChannel { Push, Alimtalk, Line, Sms, Lms, Email }
+    /// What a text travels as.
+    TextForm { Sms, Lms }
+    /// How the characters of a text travel.
+    TextEncoding { Gsm7, Ucs2, Cp949 }
     /// How one way out stands.
     DeliveryStatus { Queued, Claimed, Accepted, Delivered, Failed, Unknown, Stopped, Skipped }
     /// How far a push got; `unknown` = a grade of a newer SDK.

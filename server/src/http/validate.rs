@@ -2,6 +2,7 @@
 
 use crate::apps::{Apps, MAX_APPS};
 use crate::engine::api::CustomerInput;
+use crate::links;
 use crate::problem::Problem;
 use crate::settings::Settings;
 use backstop_domain::customer::ContactSource;
@@ -109,7 +110,12 @@ impl Check {
         } else {
             let allowed = |s: &str| settings.link_schemes.iter().any(|allowed| allowed.eq_ignore_ascii_case(s));
             match link.split_once(':') {
-                Some((scheme, rest)) if allowed(scheme) && names_something(scheme, rest) => {}
+                Some((scheme, rest)) if allowed(scheme) && names_something(scheme, rest) => {
+                    if settings.link_hosts.is_some() && links::allowed(settings, link).is_none() {
+                        let message = "its host is not one of link_hosts: add it in PUT /v1/settings";
+                        self.error(field, "host_not_allowed", message);
+                    }
+                }
                 Some((scheme, _)) if allowed(scheme) => self.error(field, "invalid", "give a whole URL with a host"),
                 _ => {
                     let schemes = settings.link_schemes.join(", ");
@@ -164,6 +170,21 @@ impl Check {
         ids
     }
 
+    /// A phone number, read into E.164.
+    pub(super) fn phone(&mut self, field: &str, given: &str, settings: &Settings) -> Option<String> {
+        let read = read_phone(given, settings);
+        if read.is_none() {
+            let message = match &settings.country {
+                Some(country) => format!("give an E.164 number such as +821012345678, or one of {country}"),
+                None => "give an E.164 number such as +821012345678; national numbers need country in \
+                         PUT /v1/settings"
+                    .into(),
+            };
+            self.error(field, "invalid", message);
+        }
+        read
+    }
+
     /// Customer data; `at` is the path before each field (`customer.`).
     pub(super) fn customer(&mut self, at: &str, data: CustomerData, settings: &Settings) -> CustomerInput {
         let field = |name: &str| format!("{at}{name}");
@@ -175,19 +196,7 @@ impl Check {
         {
             self.error(&field("email"), "invalid", "give one address such as lucas@example.com");
         }
-        let phone = data.phone.and_then(|given| {
-            let read = read_phone(&given, settings);
-            if read.is_none() {
-                let message = match &settings.country {
-                    Some(country) => format!("give an E.164 number such as +821012345678, or one of {country}"),
-                    None => "give an E.164 number such as +821012345678; national numbers need country in \
-                             PUT /v1/settings"
-                        .into(),
-                };
-                self.error(&field("phone"), "invalid", message);
-            }
-            read
-        });
+        let phone = data.phone.and_then(|given| self.phone(&field("phone"), &given, settings));
         let locale = data.locale.and_then(|given| {
             let read = locale(&given);
             if read.is_none() {

@@ -167,20 +167,25 @@ pub(super) struct Fresh {
     pub(super) customer: CustomerRow,
     pub(super) contact: Contact,
     pub(super) content: Content,
+    /// No text left for this conversation yet.
+    pub(super) is_first_text: bool,
 }
 
 pub(super) async fn fresh(shop: &Shop, ws: &Arc<Workspace>, row: &FollowupRow) -> Result<Fresh, Outcome> {
     let key = Key::Followup(ws.id, row.id);
     let fresh = load(shop, vec![key.clone()]).await.map_err(|error| later(&error))?;
     let row = fresh.get(&key).and_then(Row::as_followup).ok_or_else(|| gone("followup_gone"))?;
-    let loaded = load(shop, content_keys(row).map(Find::key).collect()).await.map_err(|error| later(&error))?;
+    let conversation = Find::Conversation(ws.id, &row.conversation_id, &row.customer_id);
+    let keys = content_keys(row).chain([conversation]).map(Find::key).collect();
+    let loaded = load(shop, keys).await.map_err(|error| later(&error))?;
     let rows = Rows { around: &[], loaded: &loaded };
     let customer = rows.get(Find::Customer(ws.id, &row.customer_id)).and_then(Row::as_customer);
     let customer = customer.ok_or_else(|| gone("customer_gone"))?.clone();
+    let texted_at = rows.get(conversation).and_then(Row::as_conversation).and_then(|row| row.texted_at);
     let key = unwrap(&shop.vault, &customer)?;
     let contact = open_contact(&key, &customer).map_err(|_| gone("contact_unreadable"))?;
     let content = Content::open(&shop.vault, ws.id, row, &rows)?;
-    Ok(Fresh { row: row.clone(), customer, contact, content })
+    Ok(Fresh { row: row.clone(), customer, contact, content, is_first_text: texted_at.is_none() })
 }
 
 /// The replies the customer has not seen, opened.

@@ -2,15 +2,16 @@
 
 use super::Shop;
 use super::parcel::{self, Fresh, envelope, gone};
+use crate::compose::{self, Additions};
 use crate::engine::Engine;
 use crate::engine::outcome::Planned;
 use crate::number;
 use crate::providers::{Envelope, TextSend};
-use crate::store::FollowupRow;
+use crate::store::{FollowupRow, LinkRow};
+use crate::vault;
 use crate::workspace::Workspace;
 use backstop_domain::followup::Outcome;
-use backstop_domain::text::{self, Form, MAX_SEGMENTS, Senders, TextPlan};
-use std::collections::BTreeMap;
+use backstop_domain::text::{Country, Fitted, Form, Link, TextPlan};
 use std::sync::Arc;
 
 /// The text of a follow-up as it would leave now, with what its claim is judged by; or the outcome that stands in for
@@ -23,16 +24,14 @@ pub(super) async fn plan(
 ) -> Result<(Planned, TextSend), Outcome> {
     let fresh = parcel::fresh(shop, ws, row).await?;
     let to = fresh.contact.phone.clone().ok_or_else(|| gone("no_phone"))?;
-    let fitted = text::fit(&head(ws, &fresh)?, &ending(&fresh), MAX_SEGMENTS);
     let (country, kind) = number::look_up(&to);
-    let sender = senders(engine, shop).of(country, &BTreeMap::new());
+    let at_ms = engine.clocks().now_ms(ws.id);
+    let link = short_link(engine, ws, row, at_ms);
+    let fitted = compose(engine, ws, &fresh, country, link.as_ref().map(|(url, _)| url.as_str()))?;
+    let senders = shop.providers.text.as_ref().map(|provider| provider.senders()).unwrap_or_default();
+    let sender = senders.of(country, &ws.settings.senders);
     let attempt = fresh.row.state.text.attempt.saturating_add(1);
-    let envelope = Envelope {
-        effect_key: format!("{}:sms", row.id),
-        attempt,
-        at_ms: engine.clocks().now_ms(ws.id),
-        ..envelope(ws, row)
-    };
+    let envelope = Envelope { effect_key: format!("{}:sms", row.id), attempt, at_ms, ..envelope(ws, row) };
     let expires_at_ms = fresh.row.state.deadline_at.saturating_add(ws.policy.fallback_horizon_ms);
     let from = sender.number().map(str::to_owned);
     let send = TextSend { envelope, to, from, text: fitted.text, expires_at_ms };
@@ -45,36 +44,40 @@ pub(super) async fn plan(
         sender,
         shows: fresh.row.state.unseen().map(|reply| reply.seq).collect(),
     };
-    Ok((
-        Planned { plan, attempt, contact: fresh.customer.contact, number_hash: shop.vault.number_hash(&send.to) },
-        send,
-    ))
+    let number_hash = shop.vault.number_hash(&send.to);
+    let link = link.map(|(_, row)| row);
+    Ok((Planned { plan, attempt, contact: fresh.customer.contact, number_hash, link }, send))
 }
 
-/// Who answered what.
-fn head(ws: &Workspace, fresh: &Fresh) -> Result<String, Outcome> {
-    if fresh.content.bodies.is_empty() {
+/// A link of this try's own: each text is told from every other by its end. Without a `public_url` nobody could follow
+/// it.
+fn short_link(engine: &Engine, ws: &Workspace, row: &FollowupRow, now: i64) -> Option<(String, LinkRow)> {
+    let url = engine.registry().deployment().public_url.as_ref()?;
+    let (code, key) = vault::new_link_code(engine.clocks().real_ms() / 1_000);
+    let row = LinkRow { workspace: ws.id, key, version: 0, followup: row.id, link: Link::new(now) };
+    Some((compose::short_link(url, &code), row))
+}
+
+/// Who answered what, and where to go on: by the short link, or by the message's own where there is none.
+fn compose(
+    engine: &Engine,
+    ws: &Workspace,
+    fresh: &Fresh,
+    country: Option<Country>,
+    link: Option<&str>,
+) -> Result<Fitted, Outcome> {
+    let bodies = &fresh.content.bodies;
+    let replies: Vec<_> = bodies.iter().map(|(_, body)| (body.author.as_deref(), body.text.as_str())).collect();
+    if replies.is_empty() {
         return Err(gone("content_gone"));
     }
-    let mut head = format!("[{}]", parcel::company(ws));
-    for (_, body) in &fresh.content.bodies {
-        head.push('\n');
-        if let Some(author) = &body.author {
-            head.push_str(author);
-            head.push_str(": ");
-        }
-        head.push_str(&body.text);
-    }
-    Ok(head)
-}
-
-/// Where to go on.
-fn ending(fresh: &Fresh) -> String {
-    fresh.content.link().map(|link| format!("\n{link}")).unwrap_or_default()
-}
-
-/// A sandbox has one number, and it is everybody's own.
-fn senders(engine: &Engine, shop: &Shop) -> Senders {
-    let senders = shop.providers.text.as_ref().map(|provider| provider.senders()).unwrap_or_default();
-    Senders { is_everybodys: engine.registry().deployment().sandbox, ..senders }
+    let lines = compose::lines(ws.settings.text_content, &replies, fresh.customer.locale.as_deref());
+    let own = fresh.content.link();
+    let opt_out = compose::opt_out(&engine.registry().deployment().opt_out, country);
+    let additions = Additions {
+        company: ws.display_name(),
+        opt_out: opt_out.filter(|_| fresh.is_first_text),
+        link: link.or(own.as_deref()),
+    };
+    Ok(compose::text(lines.into_iter(), additions))
 }

@@ -429,9 +429,9 @@ impl TextProvider for Capture {
         false
     }
 
-    /// One number, of the range that is kept for stories.
+    /// One number, of the range that is kept for stories; it counts as everybody's own.
     fn senders(&self) -> Senders {
-        Senders { shared: Some("+12025550100".into()), ..Senders::default() }
+        Senders { shared: Some("+12025550100".into()), is_everybodys: true, ..Senders::default() }
     }
 
     fn send<'a>(&'a self, text: &'a TextSend) -> Sending<'a> {

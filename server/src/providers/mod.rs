@@ -258,10 +258,11 @@ impl Providers {
         Services {
             fcm: self.fcm.is_some(),
             apns: self.apns.is_some(),
-            text: self
-                .text
-                .as_ref()
-                .map(|text| TextService { name: text.name().to_owned(), idempotent: text.idempotent() }),
+            text: self.text.as_ref().map(|text| TextService {
+                name: text.name().to_owned(),
+                idempotent: text.idempotent(),
+                is_shared: !text.senders().is_everybodys,
+            }),
             email: self.email.as_ref().map(|email| email.name().to_owned()),
         }
     }

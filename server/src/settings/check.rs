@@ -1,11 +1,17 @@
 //! Whether settings can work: each field by itself, then those that depend on one another.
 
 use super::{Settings, SettingsInput, region};
+use crate::links;
 use backstop_domain::followup::Services;
+use backstop_domain::text::Country;
 use backstop_wire::{FieldError, Grade};
+use std::collections::BTreeMap;
 
 const MAX_COMPANY_NAME_CHARS: usize = 100;
 const MAX_LINK_SCHEMES: usize = 20;
+const MAX_LINK_HOSTS: usize = 20;
+const MAX_HOST_CHARS: usize = 253;
+const MAX_URL_CHARS: usize = 2_048;
 /// Schemes that run, read or hide something: no list allows them (P14).
 const DANGEROUS_SCHEMES: &[&str] =
     &["javascript", "vbscript", "data", "file", "blob", "about", "content", "intent", "filesystem", "view-source"];
@@ -21,6 +27,8 @@ pub enum Advice {
     NoTextProvider,
     /// Emails are on, and the deployment has no account for them.
     NoEmailProvider,
+    /// T6: texts come from the deployment's number.
+    AnswersAreLost,
     /// The heartbeats' time-out is never reached.
     HeartbeatAfterIdle,
 }
@@ -33,6 +41,7 @@ impl Advice {
             Advice::PushOnly => "push_only",
             Advice::NoTextProvider => "no_text_provider",
             Advice::NoEmailProvider => "no_email_provider",
+            Advice::AnswersAreLost => "answers_are_lost",
             Advice::HeartbeatAfterIdle => "heartbeat_after_idle",
         }
     }
@@ -50,6 +59,10 @@ impl Advice {
             }
             Advice::NoTextProvider => "\"phone_number\" is on, but the deployment has no text account: no text leaves",
             Advice::NoEmailProvider => "\"email\" is on, but the deployment has no mail account: no email leaves",
+            Advice::AnswersAreLost => {
+                "texts come from the deployment's number, and what customers answer to it does not reach you; give \
+                 numbers of your own in \"senders\""
+            }
             Advice::HeartbeatAfterIdle => {
                 "\"heartbeat_timeout_ms\" is more than \"idle_after_ms\": a page that went silent counts as online \
                  until it idles"
@@ -73,6 +86,9 @@ impl Settings {
         if self.email && services.email.is_none() {
             advice.push(Advice::NoEmailProvider);
         }
+        if self.phone_number && self.senders.is_empty() && services.text.as_ref().is_some_and(|text| text.is_shared) {
+            advice.push(Advice::AnswersAreLost);
+        }
         if self.heartbeat_timeout_ms > self.idle_after_ms {
             advice.push(Advice::HeartbeatAfterIdle);
         }
@@ -93,6 +109,13 @@ impl Settings {
                 self.repeat_gap_ms
             );
             errors.push(error("fallback_horizon_ms", "contradiction", message));
+        }
+        if let Some(url) = &self.conversation_url
+            && (url.chars().count() > MAX_URL_CHARS || links::target(self, None, "1").is_none())
+        {
+            let message = "give a whole URL, such as https://shop.example/chat/{conversation_id}, with a scheme of \
+                           link_schemes and a host of link_hosts";
+            errors.push(error("conversation_url", "invalid", message));
         }
         errors
     }
@@ -122,8 +145,42 @@ impl SettingsInput {
             errors.push(error("country", "invalid", "give an ISO 3166 code of two capital letters, such as KR"));
         }
         errors.extend(self.link_schemes.iter().flat_map(|schemes| scheme_problems(schemes)));
+        errors.extend(self.link_hosts.iter().flat_map(|hosts| host_problems(hosts)));
+        errors.extend(self.senders.iter().flat_map(sender_problems));
         errors
     }
+}
+
+/// One host or one level of wildcard, as a URL spells it.
+fn host_problems(hosts: &[String]) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    if hosts.is_empty() || hosts.len() > MAX_LINK_HOSTS {
+        let message = format!("give 1 to {MAX_LINK_HOSTS} hosts, or leave the field out for any");
+        errors.push(error("link_hosts", "out_of_range", message));
+    }
+    for (i, host) in hosts.iter().enumerate().take(MAX_LINK_HOSTS) {
+        let name = host.strip_prefix("*.").unwrap_or(host);
+        let spelled = url::Host::parse(name).is_ok_and(|parsed| parsed.to_string() == name);
+        if !spelled || name.len() > MAX_HOST_CHARS {
+            let message = "give a host in lower case without scheme and port, such as shop.example or *.shop.example";
+            errors.push(error(&format!("link_hosts[{i}]"), "invalid", message));
+        }
+    }
+    errors
+}
+
+/// T6: each number is one that a text can come from, in its one spelling.
+fn sender_problems(senders: &BTreeMap<Country, String>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (country, number) in senders {
+        let digits = number.strip_prefix('+').unwrap_or("");
+        let is_e164 = (7..=15).contains(&digits.len()) && digits.bytes().all(|b| b.is_ascii_digit());
+        if !is_e164 || region(country.as_str()).is_none() {
+            let message = "give a country's two capital letters and a number of yours there, such as +14155550100";
+            errors.push(error(&format!("senders.{country}"), "invalid", message));
+        }
+    }
+    errors
 }
 
 fn scheme_problems(schemes: &[String]) -> Vec<FieldError> {

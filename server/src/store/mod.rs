@@ -14,6 +14,7 @@ use backstop_domain::apps::Origin;
 use backstop_domain::followup::{Followup, Wake};
 use backstop_domain::ids::{DeviceId, FollowupId, SuppressionId};
 use backstop_domain::presence::Presence;
+use backstop_domain::text::Link;
 use backstop_domain::{Ms, customer::ContactSource, device::Standing};
 use backstop_wire::{Alerts, Environment, Platform, PushProvider};
 use serde::{Deserialize, Serialize};
@@ -42,6 +43,8 @@ pub enum Key {
     Token(WorkspaceId, [u8; 32]),
     /// Whether the number of this [hash](SuppressionRow::number_hash) opted out.
     Suppression(WorkspaceId, [u8; 32]),
+    /// A text's short link. Found without a workspace: its code is the secret, and its row says whose it is.
+    Link(LinkKey),
     /// The newest 200 follow-ups of a customer that have a wake-up left; answers [`Row::Open`].
     Open(WorkspaceId, String),
 }
@@ -61,6 +64,8 @@ pub enum Row {
     Device(DeviceRow),
     /// See [`SuppressionRow`].
     Suppression(SuppressionRow),
+    /// See [`LinkRow`].
+    Link(LinkRow),
     /// Answer of [`Key::Install`] and [`Key::Token`].
     Found(DeviceId),
     /// Answer of [`Key::Open`].
@@ -117,6 +122,8 @@ pub struct ConversationRow {
     pub wrote_at: Option<Ms>,
     /// When a text or email last left (D8).
     pub left_at: Option<Ms>,
+    /// When a text first left or may have: the next ones need no line on how to opt out.
+    pub texted_at: Option<Ms>,
     /// Follow-ups of it that may still be open, oldest first; closed ones are dropped at the next write.
     pub open: Vec<FollowupId>,
 }
@@ -282,6 +289,30 @@ pub struct SuppressionFilter {
     pub after: Option<SuppressionId>,
     /// At most this many.
     pub limit: usize,
+}
+
+/// What a short link is stored under: a time first, so that new links land on the same few pages, then a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LinkKey {
+    /// When it was made, in seconds by the real clock.
+    pub made_at_s: i64,
+    /// Of its code.
+    pub hash: [u8; 16],
+}
+
+/// A text's short link (T8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// What it is found by.
+    pub key: LinkKey,
+    /// See [`CustomerRow`].
+    pub version: i64,
+    /// What it leads to; erased or past its retention, it leads nowhere.
+    pub followup: FollowupId,
+    /// How long it is good, and whether its log-in is.
+    pub link: Link,
 }
 
 /// One line of a follow-up's history: a decision, its cause and its reason (S7).

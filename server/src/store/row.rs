@@ -1,6 +1,6 @@
 //! What every row can say of itself.
 
-use super::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, Key, MessageRow, Row, SuppressionRow};
+use super::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, Key, LinkRow, MessageRow, Row, SuppressionRow};
 
 macro_rules! as_row {
     ($($name:ident, $variant:ident, $row:ty;)*) => {$(
@@ -19,6 +19,7 @@ impl Row {
         as_followup, Followup, FollowupRow;
         as_device, Device, DeviceRow;
         as_suppression, Suppression, SuppressionRow;
+        as_link, Link, LinkRow;
     }
 
     /// The key it is found by. Answers of [`Key::Install`], [`Key::Token`] and [`Key::Open`] are never written; theirs
@@ -31,6 +32,7 @@ impl Row {
             Row::Followup(r) => Key::Followup(r.workspace, r.id),
             Row::Device(r) => Key::Device(r.workspace, r.id),
             Row::Suppression(r) => Key::Suppression(r.workspace, r.number_hash),
+            Row::Link(r) => Key::Link(r.key),
             Row::Found(_) | Row::Open(_) => Key::Install(super::WorkspaceId(0), String::new()),
         }
     }
@@ -44,6 +46,7 @@ impl Row {
             Row::Followup(r) => r.version,
             Row::Device(r) => r.version,
             Row::Suppression(r) => r.version,
+            Row::Link(r) => r.version,
             Row::Found(_) | Row::Open(_) => 0,
         }
     }
@@ -57,6 +60,7 @@ impl Row {
             Row::Followup(r) => r.version = version,
             Row::Device(r) => r.version = version,
             Row::Suppression(r) => r.version = version,
+            Row::Link(r) => r.version = version,
             Row::Found(_) | Row::Open(_) => {}
         }
     }

@@ -27,6 +27,8 @@ pub struct TextService {
     pub name: String,
     /// Whether a repeat under one key is one effect; without it an unknown outcome is never sent again.
     pub idempotent: bool,
+    /// Whether its number is all workspaces': what customers answer to it reaches none of them (T6).
+    pub is_shared: bool,
 }
 
 /// The workspace's two switches (S1) and what follows from them.
@@ -93,7 +95,7 @@ impl Policy {
             services: Services {
                 fcm: true,
                 apns: true,
-                text: Some(TextService { name: "capture".into(), idempotent: false }),
+                text: Some(TextService { name: "capture".into(), idempotent: false, is_shared: false }),
                 email: Some("capture".into()),
             },
             limits: Limits::none(),

@@ -62,10 +62,11 @@ impl Size {
 /// What the text takes exactly as it is. Allocates nothing.
 pub fn count(text: &str) -> Size {
     let (mut gsm, mut wide, mut ucs) = (0u32, false, 0u32);
-    let mut is_gsm = true;
+    let (mut is_gsm, mut alone) = (true, true);
     for c in text.chars() {
         let septets = septets(c);
         is_gsm &= septets > 0;
+        alone &= stands_alone(c);
         wide |= septets == 2;
         gsm += u32::from(septets);
         ucs += c.len_utf16() as u32;
@@ -76,16 +77,24 @@ pub fn count(text: &str) -> Size {
         Encoding::Gsm7 if !wide => units.div_ceil(encoding.joined()),
         // An escape and what it escapes stay together.
         Encoding::Gsm7 => parts(text.chars().map(|c| u32::from(septets(c))), encoding.joined()),
+        Encoding::Ucs2 if alone => units.div_ceil(encoding.joined()),
         Encoding::Ucs2 => parts(pieces(text), encoding.joined()),
     };
     Size { encoding, segments: u16::try_from(segments).unwrap_or(u16::MAX), units }
+}
+
+/// Whether a character is one unit and never part of another grapheme, as far as that is quickly told: most characters
+/// of most texts.
+fn stands_alone(c: char) -> bool {
+    matches!(c, ' '..='~' | '\n' | '가'..='힣' | '一'..='鿿' | 'ぁ'..='ゖ' | 'ァ'..='ヺ' | 'а'..='я' | '\u{2010}'..='\u{2027}')
 }
 
 /// UCS-2 units of what must stay together: of each grapheme, or of each character where a grapheme fills a part.
 fn pieces(text: &str) -> impl Iterator<Item = u32> {
     text.graphemes(true).flat_map(|grapheme| {
         let units = grapheme.chars().map(|c| c.len_utf16() as u32).sum::<u32>();
-        let whole = units <= Encoding::Ucs2.joined();
+        // A line's end may be torn: nothing is seen of it.
+        let whole = units <= Encoding::Ucs2.joined() && grapheme != "\r\n";
         let apart = grapheme.chars().filter(move |_| !whole).map(|c| c.len_utf16() as u32);
         whole.then_some(units).into_iter().chain(apart)
     })

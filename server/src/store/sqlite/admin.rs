@@ -95,6 +95,7 @@ pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
         "DELETE FROM conversations WHERE workspace = ?1",
         "DELETE FROM devices WHERE workspace = ?1",
         "DELETE FROM customers WHERE workspace = ?1",
+        "DELETE FROM links WHERE workspace = ?1",
         "DELETE FROM answers WHERE workspace = ?1",
         "DELETE FROM apps WHERE workspace = ?1",
         "DELETE FROM suppressions WHERE workspace = ?1",
@@ -174,10 +175,18 @@ pub(super) fn retire(tx: &Connection, texts: Ms, followups: Ms, answers: Ms, lim
     for (sql, before) in steps {
         left -= tx.prepare_cached(sql)?.execute(params![before, to_i64(left)])?.min(left);
     }
+    left -= retire_links(tx, texts, left)?.min(left);
     left -= retire_answers(tx, answers, left)?.min(left);
     left -= retire_texted(tx, answers.saturating_sub(TEXTED_KEPT_MS), left)?.min(left);
     left -= retire_followups(tx, followups, left)?.min(left);
     Ok(limit - left)
+}
+
+/// Links go with the texts that they were in.
+fn retire_links(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
+    let sql = "DELETE FROM links WHERE (made_at_s, hash) IN
+                   (SELECT made_at_s, hash FROM links WHERE made_at_s < ?1 ORDER BY made_at_s LIMIT ?2)";
+    tx.prepare_cached(sql)?.execute(params![before / 1_000, to_i64(limit)])
 }
 
 fn retire_answers(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {

@@ -2,13 +2,14 @@
 
 use super::codec::{json, optional_word, wake_reason, word};
 use crate::store::{
-    ConversationRow, CustomerRow, DeviceRow, Due, FollowupFilter, FollowupRow, HistoryEntry, Key, Lane, MessageRow,
-    Row, SuppressionFilter, SuppressionRow, WorkspaceId,
+    ConversationRow, CustomerRow, DeviceRow, Due, FollowupFilter, FollowupRow, HistoryEntry, Key, Lane, LinkKey,
+    LinkRow, MessageRow, Row, SuppressionFilter, SuppressionRow, WorkspaceId,
 };
 use backstop_domain::Ms;
 use backstop_domain::device::Standing;
 use backstop_domain::followup::Wake;
 use backstop_domain::ids::{DeviceId, FollowupId, SuppressionId};
+use backstop_domain::text::Link;
 use rusqlite::{Connection, OptionalExtension as _, Params, Result, ToSql, named_params, params};
 
 /// Newest follow-ups that [`Key::Open`] answers.
@@ -103,6 +104,7 @@ pub(super) fn by_key(db: &Connection, key: &Key) -> Result<Option<Row>> {
             );
             one(db, sql, params![ws.0, hash], suppression)?.map(Row::Suppression)
         }
+        Key::Link(key) => link(db, key)?.map(Row::Link),
         Key::Open(ws, customer) => Some(Row::Open(open(db, *ws, customer)?)),
     })
 }
@@ -256,7 +258,7 @@ fn customer(db: &Connection, ws: WorkspaceId, id: &str) -> Result<Option<Custome
 }
 
 fn conversation(db: &Connection, ws: WorkspaceId, id: &str, customer: &str) -> Result<Option<ConversationRow>> {
-    let sql = "SELECT workspace, conversation_id, customer_id, version, next_seq, wrote_at, left_at, open
+    let sql = "SELECT workspace, conversation_id, customer_id, version, next_seq, wrote_at, left_at, open, texted_at
                FROM conversations WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3";
     one(db, sql, params![ws.0, id, customer], |row| {
         Ok(ConversationRow {
@@ -268,6 +270,7 @@ fn conversation(db: &Connection, ws: WorkspaceId, id: &str, customer: &str) -> R
             wrote_at: row.get(5)?,
             left_at: row.get(6)?,
             open: json(row, 7, "conversations.open")?,
+            texted_at: row.get(8)?,
         })
     })
 }
@@ -370,6 +373,20 @@ pub(super) fn texted(db: &Connection, number_hash: &[u8; 32], sender: &str, sinc
     let sql = "SELECT DISTINCT workspace FROM texted
                WHERE number_hash = ?1 AND sender IN ('', ?2) AND at >= ?3 LIMIT ?4";
     many(db, sql, params![number_hash, sender, since, cap(LIST_LIMIT)], |row| Ok(WorkspaceId(row.get(0)?)))
+}
+
+fn link(db: &Connection, key: &LinkKey) -> Result<Option<LinkRow>> {
+    let sql = "SELECT workspace, version, followup, expires_at, login_used_at FROM links
+               WHERE made_at_s = ?1 AND hash = ?2";
+    one(db, sql, params![key.made_at_s, key.hash], |row| {
+        Ok(LinkRow {
+            workspace: WorkspaceId(row.get(0)?),
+            key: *key,
+            version: row.get(1)?,
+            followup: FollowupId(row.get(2)?),
+            link: Link { expires_at: row.get(3)?, login_used_at: row.get(4)? },
+        })
+    })
 }
 
 fn open(db: &Connection, ws: WorkspaceId, customer_id: &str) -> Result<Vec<FollowupId>> {

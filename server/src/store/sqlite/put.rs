@@ -8,7 +8,8 @@
 use super::codec::{Word as _, to_json, wake_code};
 use super::load::{messages_of_customer, one as find, trail, trail_of_customer};
 use crate::store::{
-    ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, MessageRow, SuppressionRow, Texted, WorkspaceId,
+    ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, LinkRow, MessageRow, SuppressionRow, Texted,
+    WorkspaceId,
 };
 use backstop_domain::device::Standing;
 use backstop_domain::ids::{DeviceId, FollowupId};
@@ -41,10 +42,12 @@ pub(super) fn customer(tx: &Connection, row: &CustomerRow) -> Result<bool> {
 
 pub(super) fn conversation(tx: &Connection, row: &ConversationRow) -> Result<bool> {
     let sql = if row.version == 0 {
-        "INSERT INTO conversations (workspace, conversation_id, customer_id, version, next_seq, wrote_at, left_at, open)
-         VALUES (?1, ?2, ?3, ?4 + 1, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING"
+        "INSERT INTO conversations (workspace, conversation_id, customer_id, version, next_seq, wrote_at, left_at, open,
+             texted_at)
+         VALUES (?1, ?2, ?3, ?4 + 1, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING"
     } else {
-        "UPDATE conversations SET version = ?4 + 1, next_seq = ?5, wrote_at = ?6, left_at = ?7, open = ?8
+        "UPDATE conversations SET version = ?4 + 1, next_seq = ?5, wrote_at = ?6, left_at = ?7, open = ?8,
+             texted_at = ?9
          WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3 AND version = ?4"
     };
     let values = params![
@@ -55,7 +58,8 @@ pub(super) fn conversation(tx: &Connection, row: &ConversationRow) -> Result<boo
         row.next_seq,
         row.wrote_at,
         row.left_at,
-        to_json(&row.open)?
+        to_json(&row.open)?,
+        row.texted_at,
     ];
     one(tx, sql, values)
 }
@@ -236,6 +240,20 @@ pub(super) fn texted(tx: &Connection, ws: WorkspaceId, texted: &Texted) -> Resul
     let sql = "INSERT INTO texted (number_hash, sender, workspace, at) VALUES (?1, ?2, ?3, ?4)
                ON CONFLICT DO UPDATE SET at = max(at, excluded.at)";
     one(tx, sql, params![texted.number_hash, texted.sender, ws.0, texted.at])
+}
+
+pub(super) fn link(tx: &Connection, row: &LinkRow) -> Result<bool> {
+    let LinkRow { workspace, key, version, followup, link } = row;
+    let values =
+        params![key.made_at_s, key.hash, workspace.0, version, followup.0, link.expires_at, link.login_used_at];
+    if row.version == 0 {
+        let sql = "INSERT INTO links (made_at_s, hash, workspace, version, followup, expires_at, login_used_at)
+                   VALUES (?1, ?2, ?3, ?4 + 1, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
+        return one(tx, sql, values);
+    }
+    let sql = "UPDATE links SET version = ?4 + 1, followup = ?5, expires_at = ?6, login_used_at = ?7
+               WHERE made_at_s = ?1 AND hash = ?2 AND workspace = ?3 AND version = ?4";
+    one(tx, sql, values)
 }
 
 /// The follow-up's newest entry is on a page that is being written anyway: counting on from it costs nothing.

@@ -120,7 +120,7 @@ impl Family {
         let mut around = Case::around(&[A, B, C][..devices]);
         around.online_until = online.then_some(T0 + 100 * S);
         around.wrote = wrote;
-        around.policy.services.text = Some(TextService { name: "text".into(), idempotent });
+        around.policy.services.text = Some(TextService { name: "text".into(), idempotent, is_shared: true });
         around.left_at = left.then_some(T0 - S);
         let opened = open(reply(1, T0), &around.facts(), T0, &around.policy);
         sound(&opened.decision.next, T0, opened.decision.wake);
