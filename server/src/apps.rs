@@ -7,7 +7,7 @@ mod input;
 mod stored;
 
 pub use input::{ApnsInput, AppInput, FcmInput};
-pub use stored::{Planned, plan};
+pub use stored::{Planned, plan, told};
 
 use crate::providers::PushProvider as Sender;
 use crate::store::{AppRow, StoreError};
@@ -69,6 +69,14 @@ impl Apps {
     /// The app that a device is part of, as the rules see it.
     pub fn of(&self, origin: &Origin<'_>) -> Option<&rules::App> {
         app_of(&self.rules, origin).map(|at| &self.rules[at])
+    }
+
+    /// Whether one of them has credentials for this service.
+    pub fn have(&self, provider: PushProvider) -> bool {
+        self.rules.iter().any(|app| match provider {
+            PushProvider::Fcm => app.fcm,
+            PushProvider::Apns => !app.apns.is_empty(),
+        })
     }
 
     /// Whether there is an app of this id.

@@ -224,7 +224,7 @@ fn phrase(reason: Reason) -> Option<&'static str> {
         Reason::PushRefused => "the provider refused the push",
         Reason::RateLimited => "the provider takes no push before the deadline",
         Reason::NoDevice => "the customer has no device with the app",
-        Reason::NoPushCredentials => "no push credentials are configured",
+        Reason::NoPushCredentials => "neither its app nor the deployment has push credentials for the device",
         Reason::PushNotChosen => "the caller chose channels without push",
         Reason::Outreach => "the agent started the chat, so no push is sent",
         Reason::NoFallbackRoute => "no text or email can leave",

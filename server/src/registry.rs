@@ -3,7 +3,7 @@
 //! Nothing is believed for longer than a second: a revoked key dies in flight, and what another process changed shows.
 
 use crate::apps::accounts::Accounts;
-use crate::apps::{AppInput, Apps, Planned, plan};
+use crate::apps::{AppInput, Apps, Planned, plan, told};
 use crate::audit::{Entry, Kind, Who};
 use crate::canary::is_cage;
 use crate::clock::Clocks;
@@ -362,7 +362,7 @@ impl Registry {
                 Planned::Same => return self.remember(row, at).await.map(AppChanged::Done),
                 Planned::Put(app) => app,
             };
-            let entry = Entry { at, kind: Kind::AppChanged, who: who.clone(), detail: json!({ "app_id": app_id }) };
+            let entry = Entry { at, kind: Kind::AppChanged, who: who.clone(), detail: told(&app)? };
             if let Some(workspace) = self.change_app(row, AppChange::Put(app), entry).await? {
                 return Ok(AppChanged::Done(workspace));
             }
@@ -430,6 +430,9 @@ impl Registry {
         let known = self.cached(id).map(|workspace| Arc::clone(&workspace.apps));
         if let Some(known) = known.filter(|known| known.rows() == rows) {
             return Ok(known);
+        }
+        if rows.is_empty() {
+            return Ok(Arc::default());
         }
         let (vault, accounts) = (Arc::clone(&self.vault), Arc::clone(&self.accounts));
         // Each new account reads the machine's certificates.

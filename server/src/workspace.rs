@@ -5,7 +5,8 @@ use crate::settings::Settings;
 use crate::store::{DeviceRow, SettingsSet, WorkspaceId};
 use backstop_domain::Ms;
 use backstop_domain::device::DeviceFacts;
-use backstop_domain::followup::Policy;
+use backstop_domain::followup::{Policy, Services};
+use backstop_wire::PushProvider;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use tokio::sync::Notify;
@@ -40,6 +41,17 @@ impl Workspace {
     /// The company's name as customers see it.
     pub fn display_name(&self) -> &str {
         self.settings.company_name.as_deref().unwrap_or(&self.name)
+    }
+
+    /// What can leave: by the deployment's accounts, or by those of its own apps.
+    pub fn services(&self) -> Services {
+        let services = &self.policy.services;
+        let has = |via| self.apps.have(via);
+        Services {
+            fcm: services.fcm || has(PushProvider::Fcm),
+            apns: services.apns || has(PushProvider::Apns),
+            ..services.clone()
+        }
     }
 
     /// What the rules need to know of a device: its row, and the app that it is part of.

@@ -54,6 +54,8 @@ static OURS: LazyLock<Workspace> = LazyLock::new(|| {
         created_at: NOW,
         settings_set: None,
         settings: input.in_force(&Policy::sandbox(), true),
+        settings_set: None,
+        created_at: 0,
         policy: Policy::sandbox(),
         canary: false,
         identity_secrets: vec![vec![0x0b; 32]],

@@ -76,6 +76,8 @@ async fn an_app_is_put_shown_and_deleted() {
     let log = rig.get(&shop, "/v1/audit").await.expect(200);
     let kinds: Vec<_> = log["data"].as_array().unwrap().iter().map(|line| line["kind"].as_str().unwrap()).collect();
     assert_eq!(kinds, ["app_deleted", "app_changed", "app_changed"], "what changed nothing is not in the log");
+    let told = json!({"app_id": "shop", "apns_key_ids": ["KEY1234567"], "fcm_private_key_ids": ["key-1"]});
+    assert_eq!(log["data"][2]["detail"], told);
 }
 
 /// S10, P12: a key id that is known keeps its key when the key is left out; a new one needs it. Of service accounts

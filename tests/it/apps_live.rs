@@ -160,6 +160,11 @@ async fn p12_an_app_s_credentials_make_its_devices_live() {
     let taken = fake.taken();
     assert_eq!((taken.len(), taken[0].topic.as_deref()), (1, Some("com.acme.shop")));
     assert_eq!(sent(&rig, &other, "m3").await["reason"], "no_push_credentials");
+    for (shop, advice) in [(&acme, "push_only"), (&other, "nothing_can_leave")] {
+        let switched_off = rig.put(shop, "/v1/settings", json!({})).await.expect(200);
+        assert_eq!(switched_off["warnings"][0]["code"], advice);
+        rig.put(shop, "/v1/settings", json!({"phone_number": true, "email": true})).await.expect(200);
+    }
     rig.delete(&acme, "/v1/apps/shop").await.expect(204);
     assert_eq!(sent(&rig, &acme, "m4").await["reason"], "no_push_credentials");
 }

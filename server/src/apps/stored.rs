@@ -8,6 +8,7 @@ use crate::vault::{Vault, sha256};
 use backstop_domain::Ms;
 use backstop_wire::{Environment, FieldError};
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// What may be shown of an app.
@@ -126,6 +127,15 @@ pub fn plan(
         created_at: known.map_or(now, |(row, ..)| row.created_at),
         updated_at: now,
     }))
+}
+
+/// What the audit log says of an app: which it is, and which keys it has from now on.
+pub fn told(row: &AppRow) -> Result<Value, StoreError> {
+    let unreadable = |error: serde_json::Error| StoreError::Corrupt(format!("an app's configuration: {error}"));
+    let config: Config = serde_json::from_str(&row.config).map_err(unreadable)?;
+    let apns: Vec<&str> = config.apns.iter().map(|key| key.key_id.as_str()).collect();
+    let fcm: Vec<&str> = config.fcm.iter().map(|account| account.private_key_id.as_str()).collect();
+    Ok(json!({ "app_id": row.app_id, "apns_key_ids": apns, "fcm_private_key_ids": fcm }))
 }
 
 /// One name, one app: a device that says it must find exactly one.

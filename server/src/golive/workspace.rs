@@ -109,7 +109,7 @@ fn is_fresh(look: &Look, now: Ms) -> bool {
 
 /// S1, P12: what is switched on, and has something to leave by.
 fn settings(ws: &Workspace) -> Vec<Finding> {
-    let services = &ws.policy.services;
+    let services = &ws.services();
     let mut found: Vec<Finding> = ws
         .settings
         .advice(services)
