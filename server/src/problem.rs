@@ -15,6 +15,8 @@ use std::borrow::Cow;
 
 /// Wait this long when the store cannot say when it is back.
 const STORE_RETRY_MS: Ms = 2_000;
+/// A request that is being answered is answered by then.
+const IN_PROGRESS_RETRY_MS: Ms = 1_000;
 
 /// An error on its way to the caller.
 #[derive(Clone, Debug, PartialEq)]
@@ -152,6 +154,12 @@ impl Problem {
     pub fn rate_limited(retry_after_ms: Ms) -> Problem {
         let detail = "wait as long as Retry-After says, then send the same request again";
         Problem { retry_after_ms: Some(retry_after_ms), ..Problem::new(Code::RateLimited, detail) }
+    }
+
+    /// 409: the very request is under way; its answer will be there.
+    pub fn in_progress() -> Problem {
+        let detail = "a request with this Idempotency-Key is being answered: send the same again when Retry-After says";
+        Problem { retry_after_ms: Some(IN_PROGRESS_RETRY_MS), ..Problem::new(Code::RequestInProgress, detail) }
     }
 
     /// What kind it is.

@@ -7,8 +7,10 @@ use backstop_domain::Ms;
 use backstop_domain::device::DeviceFacts;
 use backstop_domain::followup::{Policy, Services};
 use backstop_wire::PushProvider;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 /// One company that uses Backstop. Replaced whole when its settings change; `activity` is shared by all versions.
@@ -77,12 +79,32 @@ impl Workspace {
 pub struct Activity {
     busy: AtomicUsize,
     idle: Notify,
+    /// Idempotency keys whose request is being answered, and that request: no more than there are requests.
+    answering: Mutex<HashMap<String, [u8; 32]>>,
 }
 
 /// Held while something is under way.
 pub struct Busy(Arc<Activity>);
 
+/// Held while the request of an idempotency key is answered.
+pub struct Answering {
+    activity: Arc<Activity>,
+    key: String,
+}
+
 impl Activity {
+    /// Lets one request of a key through at a time; the hash of the one that is under way, if there is one.
+    pub fn answering(self: &Arc<Self>, key: &str, request_hash: [u8; 32]) -> Result<Answering, [u8; 32]> {
+        let mut answering = self.answering.lock().unwrap_or_else(PoisonError::into_inner);
+        match answering.entry(key.to_owned()) {
+            Entry::Occupied(other) => Err(*other.get()),
+            Entry::Vacant(free) => {
+                free.insert(request_hash);
+                Ok(Answering { activity: Arc::clone(self), key: key.to_owned() })
+            }
+        }
+    }
+
     /// Marks something as under way until the guard is dropped.
     pub fn begin(self: &Arc<Self>) -> Busy {
         self.busy.fetch_add(1, Ordering::AcqRel);
@@ -100,6 +122,12 @@ impl Activity {
             }
             idle.await;
         }
+    }
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        self.activity.answering.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.key);
     }
 }
 

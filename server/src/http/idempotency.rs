@@ -62,10 +62,15 @@ impl Idempotency {
         named.push(0);
         named.extend_from_slice(body);
         let request_hash = api.vault.body_hash(workspace.id, &named);
+        // Two at one time with one key: the first goes on, the other finds its answer later, or is another request.
+        let _turn = match workspace.activity.answering(&key, request_hash) {
+            Ok(turn) => turn,
+            Err(other) if other == request_hash => return Err(Problem::in_progress()),
+            Err(_) => return Err(reused()),
+        };
         if let Some(known) = api.store.stored_answer(workspace.id, &key, now - KEPT_MS).await? {
             if known.request_hash != request_hash {
-                let detail = "this Idempotency-Key was used for another request; use a new key for a new request";
-                return Err(Problem::new(Code::IdempotencyKeyReused, detail));
+                return Err(reused());
             }
             let seal = Seal::of(api, workspace, self.about).await?;
             return again(&seal, workspace, &key, &known);
@@ -78,6 +83,11 @@ impl Idempotency {
         api.store.keep_answer(workspace.id, &key, answer).await?;
         Ok(reply)
     }
+}
+
+fn reused() -> Problem {
+    let detail = "this Idempotency-Key was used for another request; use a new key for a new request";
+    Problem::new(Code::IdempotencyKeyReused, detail)
 }
 
 /// What an answer is sealed under.
