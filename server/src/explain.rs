@@ -74,12 +74,19 @@ fn line(entry: &HistoryEntry) -> String {
         ("cancel", _) => return format!("What had not left was stopped{because}."),
         ("claim", "send_text") => "The text was handed to its provider.",
         ("claim", "send_email") => "The email was handed to its provider.",
+        ("claim", "hold") if why == Some(Reason::QuietHours) => "The text waits for the end of the quiet hours.",
+        ("held", "over") => "What held the text is over: it goes.",
+        ("joined", "hold") => return format!("Another reply joined what waits{because}."),
         ("claim", "hold") => "Text and email wait: others of this conversation left moments ago.",
         ("claim", "skip") => return format!("A way out was skipped{code}."),
         ("claim", "unknown") => "The server was interrupted while it sent: whether it left is not known.",
         ("report", "delivered") => "The provider reported it delivered.",
         ("report", "failed") => return format!("The provider reported that it failed{code}."),
         ("report", "unresolved") => "No report came: whether it arrived will not be known.",
+        (event, "fall_back") if detail == Some(Reason::QuietHours.as_str()) => {
+            let occasion = occasion(event);
+            return format!("{occasion}it falls back; the text waits for the end of the quiet hours{because}.");
+        }
         (event, "fall_back") => return format!("{}text and email go{because}{code}.", occasion(event)),
         (event, "failed") => return format!("{}nothing else can be sent{because}{code}.", occasion(event)),
         (event, decision) => return format!("{event}: {decision}{because}{code}."),
@@ -170,6 +177,9 @@ fn leg_sentence(channel: Channel, leg: &Leg) -> Option<String> {
         LegStatus::Idle => return None,
         LegStatus::Skipped(skip) => return Some(format!("{name}: not sent, {}.", skipped(skip))),
         LegStatus::Queued(_) => "is waiting to be sent",
+        LegStatus::Held(until) => {
+            return Some(format!("{name}: it is held until {}.", to_rfc3339(until)));
+        }
         LegStatus::Claimed(_) => "is on its way to the provider",
         LegStatus::Retry(_) => "will be tried again",
         LegStatus::Accepted => "was taken by the provider",
@@ -237,6 +247,7 @@ fn phrase(reason: Reason) -> Option<&'static str> {
         Reason::MessageDeleted => "the agent took it back",
         Reason::CustomerErased => "the customer was erased",
         Reason::RepeatGap => "a text or email of the conversation left moments ago",
+        Reason::QuietHours => "it is quiet where the customer is",
         Reason::Overdue => "it is too late for a text",
         Reason::ChannelUnavailable => "the channel cannot be used",
         Reason::LiveDevice => "a device can show the push",
@@ -254,6 +265,7 @@ mod tests {
         AuthorKind, Decision, Event, Facts, NewReply, Note, Outcome, Policy, Reply, decide, open,
     };
     use backstop_domain::ids::{DeviceId, FollowupId};
+    use backstop_domain::quiet::QuietHours;
     use backstop_wire::Alerts;
 
     const START: Ms = 1_700_000_000_000;
@@ -285,6 +297,7 @@ mod tests {
         Facts {
             phone: true,
             email: true,
+            time_zone: None,
             source: ContactSource::Account,
             devices,
             online_until: None,
@@ -391,6 +404,23 @@ mod tests {
             "Email by capture: it failed for good (550).",
         ];
         assert_eq!(story.told(), expected);
+    }
+
+    /// S7, D10: the text waits for the morning, and says so.
+    #[test]
+    fn a_held_text_says_until_when() {
+        let mut story = Story::begin(vec![device()]);
+        // 07:13 in Seoul.
+        let (start_minute, end_minute) = (21 * 60, 8 * 60);
+        story.policy.quiet = Some(QuietHours { start_minute, end_minute, time_zone: "Asia/Seoul".into() });
+        story.then(30_000, Event::Woke);
+        let told = story.told();
+        let expected = "+30.000 s  The deadline came: it falls back; the text waits for the end of the quiet hours: no \
+                        device acknowledged the push in time.";
+        assert_eq!(told[2], expected);
+        assert_eq!(told[5], "Text: it is held until 2023-11-14T23:00:00.000Z.");
+        story.then(2_800_000, Event::Woke);
+        assert_eq!(story.told()[3], "+2800.000 s  What held the text is over: it goes.");
     }
 
     /// S7, P4, P5: nobody to wait for.

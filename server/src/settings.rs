@@ -16,6 +16,7 @@ use backstop_domain::Ms;
 use backstop_domain::device::UnreadPolicy;
 use backstop_domain::followup::{Channels, Policy};
 use backstop_domain::presence::PresencePolicy;
+use backstop_domain::quiet;
 use backstop_domain::text::Country;
 use backstop_wire::Grade;
 use rlibphonenumber::Region;
@@ -164,6 +165,22 @@ settings! {
     link_hosts: Vec<String>;
     /// ISO 3166 code of the country whose national phone numbers are read. Unset: only numbers with `+` are read.
     country: String;
+    /// Daily hours, on the customer's clock, in which no text is sent: it waits for their end. Push and email go at
+    /// once. Unset: no hour is quiet, since an answer is awaited.
+    quiet_hours: QuietHours;
+}
+
+/// Hours without texts (D10).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct QuietHours {
+    /// When they begin, such as `21:00`.
+    pub start: String,
+    /// When they end, such as `08:00`; before the start = on the next day.
+    pub end: String,
+    /// IANA name, for customers whose own zone is not known; may be left out if `country` has one zone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_zone: Option<String>,
 }
 
 /// What a push shows (S10).
@@ -246,15 +263,37 @@ impl Settings {
             repeat_gap_ms: self.repeat_gap_ms,
             push_ttl_ms: self.push_ttl_ms,
             fallback_horizon_ms: self.fallback_horizon_ms,
+            quiet: self.quiet(),
             channels: Channels { phone_number: self.phone_number, email: self.email, bot_text: self.bot_text },
             ..deployment.clone()
         }
+    }
+
+    /// D10, for the rules; `None` = off. Where no zone is known it is refused before it comes here.
+    fn quiet(&self) -> Option<quiet::QuietHours> {
+        let QuietHours { start, end, time_zone } = self.quiet_hours.as_ref()?;
+        let country = || self.country.as_deref().and_then(quiet::zone_of_country);
+        Some(quiet::QuietHours {
+            start_minute: minute(start)?,
+            end_minute: minute(end)?,
+            time_zone: time_zone.as_deref().or_else(country)?.to_owned(),
+        })
     }
 
     /// The country whose national numbers are read (T4).
     pub fn region(&self) -> Option<Region> {
         self.country.as_deref().and_then(region)
     }
+}
+
+/// `HH:MM` in minutes from midnight.
+fn minute(text: &str) -> Option<u16> {
+    let number = |digits: &str, limit: u16| {
+        let all = digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit());
+        digits.parse::<u16>().ok().filter(|number| all && *number < limit)
+    };
+    let (hours, minutes) = text.split_once(':')?;
+    Some(number(hours, 24)? * 60 + number(minutes, 60)?)
 }
 
 /// Two capital letters that name a country with phone numbers.

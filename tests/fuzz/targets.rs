@@ -221,6 +221,7 @@ fn stored_followup(data: &[u8]) {
     let facts = Facts {
         phone: true,
         email: true,
+        time_zone: None,
         source: ContactSource::Account,
         devices: &devices,
         online_until: None,

@@ -278,10 +278,10 @@ async fn settings_are_replaced_whole() {
     let shop = rig.shop("shop").await;
     let defaults = rig.get(&shop, "/v1/settings").await.expect(200);
     let expected = json!({
-        "phone_number": true, "email": true, "bot_text": false, "ack_grade": "displayed", "ack_wait_ms": 30_000,
+        "phone_number": true, "email": true, "bot_text": false, "canary": false, "ack_grade": "displayed", "ack_wait_ms": 30_000,
         "unread_limit": 3, "unread_after_ms": 3_600_000, "idle_after_ms": 270_000, "hidden_after_ms": 270_000,
         "heartbeat_timeout_ms": 60_000, "repeat_gap_ms": 180_000, "push_ttl_ms": 86_400_000,
-        "fallback_horizon_ms": 21_600_000, "company_name": "shop", "country": null,
+        "fallback_horizon_ms": 21_600_000, "company_name": "shop", "country": null, "quiet_hours": null,
         "push_content": "full", "text_content": "full", "link_schemes": ["https", "http"], "senders": {},
         "conversation_url": null, "link_hosts": null, "version": 1,
         "updated_at": "2026-11-22T18:00:00.000Z", "updated_by": null, "warnings": [],
@@ -333,6 +333,50 @@ async fn an_idempotency_key_gives_the_first_answer_again() {
     let file = std::fs::read(rig.path().join("backstop.db")).unwrap();
     let needle = first["followup_id"].as_str().unwrap().as_bytes();
     assert!(!file.windows(needle.len()).any(|w| w == needle), "kept answers are sealed");
+}
+
+/// W3: of requests that come at one time with one key, one is done; the others hear that it is under way, or that the
+/// key is another's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn w3_one_key_at_one_time_does_one_thing() {
+    let rig = std::sync::Arc::new(Rig::new());
+    let shop = rig.shop("shop").await;
+    rig.lucas(&shop).await;
+    for (key, same) in [("same", true), ("other", false)] {
+        let calls: Vec<_> = (0..12)
+            .map(|n| {
+                let (rig, shop) = (rig.clone(), shop.clone());
+                tokio::spawn(async move {
+                    let body = reply(&if same { key.to_owned() } else { format!("{key}-{n}") });
+                    let authorization = bearer(&shop);
+                    let headers = [("authorization", authorization.as_str()), ("idempotency-key", key)];
+                    rig.call(Method::POST, "/v1/messages", &headers, Some(&body)).await
+                })
+            })
+            .collect();
+        let mut done = Vec::new();
+        for call in calls {
+            let answer = call.await.unwrap();
+            match answer.status.as_u16() {
+                202 => done.push(answer.json["followup_id"].clone()),
+                409 => {
+                    answer.refused(409, "request_in_progress");
+                    assert!(same && answer.headers.contains_key("retry-after"));
+                }
+                _ => {
+                    answer.refused(422, "idempotency_key_reused");
+                    assert!(!same);
+                }
+            }
+        }
+        done.dedup();
+        assert_eq!(done.len(), 1, "{key}: {done:?}");
+        let again = reply(key);
+        let authorization = bearer(&shop);
+        let headers = [("authorization", authorization.as_str()), ("idempotency-key", key)];
+        let after = rig.call(Method::POST, "/v1/messages", &headers, Some(&again)).await;
+        assert_eq!(after.status.as_u16(), if same { 202 } else { 422 }, "and nothing of it stays behind");
+    }
 }
 
 /// Operations: no key, no personal data.

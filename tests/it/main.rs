@@ -10,6 +10,7 @@ mod flow;
 mod flow_acks;
 mod flow_customers;
 mod flow_promise;
+mod flow_quiet;
 mod flow_start;
 mod flow_texts;
 mod golive_canary;

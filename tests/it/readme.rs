@@ -1,6 +1,8 @@
 //! Holds the README to the truth: its examples run, and its table of keys is the configuration's own.
 
 use crate::apps::{key_file, p8};
+use backstop_domain::followup::Policy;
+use backstop_server::settings::{FIELDS, SettingsInput};
 use backstop_server::testing::Sandbox;
 use std::fs;
 use std::path::Path;
@@ -64,6 +66,23 @@ fn the_readme_lists_every_key_of_the_configuration() {
     let expected = table(&read("server/config.default.toml"));
     assert!(expected.lines().count() > 20, "hardly a key was found: has the file another form?\n{expected}");
     assert!(read("README.md").contains(&expected), "README.md: the table of keys should be\n\n{expected}");
+}
+
+/// S1: every setting of a workspace with its default in a new one, what it is for and why.
+#[test]
+fn the_readme_lists_every_setting() {
+    let defaults = SettingsInput::default().in_force(&Policy::sandbox(), false);
+    let defaults = serde_json::to_value(defaults).expect("settings are JSON");
+    let mut rows = vec!["| Setting | Default | |".to_owned(), "|---|---|---|".to_owned()];
+    rows.extend(FIELDS.iter().map(|field| {
+        let default = match &defaults[field.name] {
+            serde_json::Value::Null => "–".to_owned(),
+            value => format!("`{}`", value.to_string().replace(',', ", ")),
+        };
+        format!("| `{}` | {default} | {} |", field.name, field.about.trim())
+    }));
+    let expected = rows.join("\n");
+    assert!(read("README.md").contains(&expected), "README.md: the table of settings should be\n\n{expected}");
 }
 
 /// One row a key: its name, its default, and the first sentence of the comment above it.

@@ -38,6 +38,7 @@ impl Model {
         Facts {
             phone: true,
             email: true,
+            time_zone: None,
             source: ContactSource::Account,
             devices: &self.devices,
             online_until: None,
@@ -145,7 +146,7 @@ impl Model {
     /// An ack that counts although the fallback was decided, since just then nothing is claimed.
     fn misjudge(&self, before: &Followup, event: &Event, decision: &mut Decision, now: Ms) {
         let Event::Acked { device, .. } = event else { return };
-        let idle = |leg: LegStatus| matches!(leg, LegStatus::Queued(_) | LegStatus::Retry(_));
+        let idle = |leg: LegStatus| matches!(leg, LegStatus::Queued(_) | LegStatus::Held(_) | LegStatus::Retry(_));
         let falling = matches!(before.stage, Stage::FallingBack { .. });
         if self.search.design != Design::AckBetweenTries || !falling || !idle(before.text.status) {
             return;

@@ -174,6 +174,7 @@ pub(crate) fn compare(model: &Model, state: &mut State) {
                 LegStatus::Idle
                     | LegStatus::Skipped(_)
                     | LegStatus::Queued(_)
+                    | LegStatus::Held(_)
                     | LegStatus::Retry(_)
                     | LegStatus::Stopped
             );

@@ -257,7 +257,12 @@ impl<H: Hasher> Seen<'_, H> {
     fn leg(&mut self, leg: &Leg) {
         let Leg { status, attempt, left, at: _, provider: _, provider_id: _, error: _, segments: _ } = leg;
         (discriminant(status), attempt, left).hash(self.hasher);
-        if let LegStatus::Queued(at) | LegStatus::Claimed(at) | LegStatus::Retry(at) | LegStatus::Unknown(at) = status {
+        if let LegStatus::Queued(at)
+        | LegStatus::Held(at)
+        | LegStatus::Claimed(at)
+        | LegStatus::Retry(at)
+        | LegStatus::Unknown(at) = status
+        {
             ahead(*at, self.now).hash(self.hasher);
         }
         if let LegStatus::Asking(Inquiry { at, until, asked, absent, since: _, mark: _ }) = status {

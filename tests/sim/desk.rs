@@ -164,6 +164,7 @@ impl<'a> Desk<'a> {
         Facts {
             phone: who.phone,
             email: who.email,
+            time_zone: who.time_zone,
             source: ContactSource::Account,
             devices,
             online_until: who.presence.online_until(self.now, &self.policy().presence),

@@ -122,6 +122,7 @@ const MUST_REACH: &[&str] = &[
     "text accepted",
     "token is gone",
     "token_gone",
+    "text held",
     "unknown text",
     "unresolved",
     "wall clock alarm",

@@ -57,11 +57,13 @@ pub(crate) enum Mutant {
     PushTooLate,
     /// The phone keeps its acks in memory alone.
     PhoneForgets,
+    /// Takes the workspace's clock for every customer's.
+    HomeClock,
     /// The index is not filled at start, and the sweep looks at fresh rows only.
     OverdueForgotten,
 }
 
-pub(crate) const MUTANTS: [Mutant; 28] = [
+pub(crate) const MUTANTS: [Mutant; 29] = [
     Mutant::ClaimAfterSend,
     Mutant::AckAfterDecision,
     Mutant::DeadlinesFirst,
@@ -89,5 +91,6 @@ pub(crate) const MUTANTS: [Mutant; 28] = [
     Mutant::RetryAtOnce,
     Mutant::PushTooLate,
     Mutant::PhoneForgets,
+    Mutant::HomeClock,
     Mutant::OverdueForgotten,
 ];

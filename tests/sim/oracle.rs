@@ -5,9 +5,11 @@ use crate::store::{FollowupRow, Store};
 use crate::work::Receipt;
 use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Followup, Kind, LegStatus, Policy, PublicState, Reason, Stage};
+use backstop_domain::quiet::QuietHours;
 use backstop_wire::Grade;
 use std::collections::{BTreeMap, BTreeSet};
 
+const DAY_MINUTES: Ms = 24 * 60;
 /// Beyond outages, a wake-up is at most this late: commits, batches, the sweep.
 const SLACK_MS: Ms = 4_000;
 /// Beyond outages and holds, a text or email is claimed within this of its decision: an offer that was lost comes again
@@ -58,6 +60,8 @@ struct Leg {
     definite: BTreeSet<u32>,
     /// The try that its provider first did not find, and at which question.
     absent: Option<(u32, u8)>,
+    /// It waited for a morning or for a gap of its own.
+    held: bool,
     /// The `Retry-After` of its newest try, if a provider named one.
     asked: Option<(u32, Ms)>,
     /// The same once the server has heard it.
@@ -73,6 +77,8 @@ struct Sum {
 
 #[derive(Default)]
 pub(crate) struct Oracle {
+    /// What each customer's clock shows after UTC, in minutes.
+    pub(crate) offsets: Vec<Ms>,
     /// Times in which nothing could be decided: no node up, or no store to write to.
     outages: Vec<(Ms, Ms)>,
     unable_since: Option<Ms>,
@@ -233,6 +239,7 @@ impl Oracle {
         self.decided_in_time(id, was, f, when, now)?;
         self.only_shown_pushes_are_acked(id, after)?;
         for channel in [Channel::Text, Channel::Email] {
+            self.leg(id, channel).held |= matches!(f.leg(channel).status, LegStatus::Held(_));
             if f.public_state() == Some(PublicState::Acked)
                 && (f.leg(channel).attempt > 0 || self.leg(id, channel).called)
             {
@@ -408,10 +415,17 @@ impl Oracle {
         if !f.replies.iter().any(|r| r.seq > seen && !self.is_withdrawn(row.workspace, &r.message_id)) {
             return Err(format!("{id} {channel:?} is claimed although the customer has seen everything of it"));
         }
-        if channel == Channel::Text && when.told > f.deadline_at + policy.fallback_horizon_ms + SLACK_MS {
+        let nights = policy.quiet.as_ref().map_or(0, |quiet| quiet_ms(quiet, when.told - f.deadline_at));
+        if channel == Channel::Text && when.told > f.deadline_at + policy.fallback_horizon_ms + nights + SLACK_MS {
             return Err(format!("{id}: a text leaves {} ms after it was due", when.told - f.deadline_at));
         }
-        let ready = self.followups.get(&id).and_then(|seen| seen.ready);
+        let (at, offset) = (f.leg(channel).at, self.offsets[row.customer]);
+        if let Some(quiet) =
+            policy.quiet.as_ref().filter(|quiet| channel == Channel::Text && is_quiet(quiet, at, offset))
+        {
+            return Err(format!("{id}: a text leaves in the customer's quiet hours, {quiet:?}"));
+        }
+        let ready = self.followups.get(&id).and_then(|seen| seen.ready).filter(|_| !self.leg(id, channel).held);
         if let Some(ready) = ready.filter(|ready| attempt == 1 && self.too_late(*ready, now, CLAIMED_WITHIN_MS)) {
             return Err(format!("{id} {channel:?} was claimed {} ms after it could be", now - ready));
         }
@@ -520,6 +534,7 @@ impl Oracle {
                 LegStatus::Unknown(_) => self.reach("unknown text"),
                 LegStatus::Unresolved => self.reach("unresolved"),
                 LegStatus::Retry(_) => self.reach("retry"),
+                LegStatus::Held(_) => self.reach("text held"),
                 LegStatus::Delivered => self.reach("delivered"),
                 _ => {}
             }
@@ -567,6 +582,19 @@ impl Oracle {
 }
 
 /// Whether a repeat is one effect. Email is: its Message-ID is fixed.
+/// D10, as a clock on a wall shows it.
+fn is_quiet(quiet: &QuietHours, at: Ms, offset_minutes: Ms) -> bool {
+    let shown = (at.div_euclid(60_000) + offset_minutes).rem_euclid(DAY_MINUTES);
+    let (start, end) = (Ms::from(quiet.start_minute), Ms::from(quiet.end_minute));
+    if start < end { start <= shown && shown < end } else { start <= shown || shown < end }
+}
+
+/// As much of a span as can have been quiet.
+fn quiet_ms(quiet: &QuietHours, span_ms: Ms) -> Ms {
+    let long = (Ms::from(quiet.end_minute) - Ms::from(quiet.start_minute)).rem_euclid(DAY_MINUTES);
+    (span_ms / 60_000 / DAY_MINUTES + 1) * long * 60_000
+}
+
 fn keyed(channel: Channel, policy: &Policy) -> bool {
     channel == Channel::Email || policy.services.text.as_ref().is_some_and(|t| t.idempotent)
 }

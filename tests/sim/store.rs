@@ -34,6 +34,7 @@ pub(crate) struct CustomerRow {
     pub(crate) engaged_at: Option<Ms>,
     pub(crate) phone: bool,
     pub(crate) email: bool,
+    pub(crate) time_zone: Option<&'static str>,
 }
 
 #[derive(Clone, Debug)]

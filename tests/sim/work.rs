@@ -285,8 +285,9 @@ fn present(desk: &mut Desk<'_>, customer: usize, source: &str, state: PresenceSt
     }
 }
 
-pub(crate) fn blank_customer(phone: bool, email: bool) -> CustomerRow {
-    CustomerRow { devices: Vec::new(), presence: Presence::default(), engaged_at: None, phone, email }
+pub(crate) fn blank_customer(phone: bool, email: bool, time_zone: Option<&'static str>) -> CustomerRow {
+    let (devices, presence) = (Vec::new(), Presence::default());
+    CustomerRow { devices, presence, engaged_at: None, phone, email, time_zone }
 }
 
 /// P6–P9, P11, D8: an ack of 1…n goes on to the follow-ups that took over replies it covers. A receipt counts only from

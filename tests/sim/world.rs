@@ -12,6 +12,7 @@ use crate::trace::Trace;
 use crate::work::{Receipt, Work, blank_customer};
 use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Policy, TextService};
+use backstop_domain::quiet::QuietHours;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -19,6 +20,16 @@ pub(crate) const EPOCH_MS: Ms = 1_795_370_400_000;
 pub(crate) const MINUTE: Ms = 60_000;
 pub(crate) const HOUR: Ms = 60 * MINUTE;
 /// How long healing may take: an email is tried for a day, and a read may come never.
+/// Where workspaces are (D10).
+pub(crate) const HOME: &str = "Asia/Seoul";
+pub(crate) const HOME_OFFSET_MINUTES: Ms = 540;
+/// Where customers are, and what their clocks show after UTC, in minutes; `None` = not known, as at home.
+const ZONES: [(Option<&str>, Ms); 4] = [
+    (None, HOME_OFFSET_MINUTES),
+    (None, HOME_OFFSET_MINUTES),
+    (Some("Asia/Kolkata"), 330),
+    (Some("America/Bogota"), -300),
+];
 const HEALING_MS: Ms = 26 * HOUR;
 /// Steps without an end are a loop.
 const MAX_STEPS: u64 = 40_000_000;
@@ -170,7 +181,10 @@ impl World {
         for customer in 0..usize::try_from(customers).expect("few") {
             let workspace = self.rng.index(policy_count);
             self.workspace_of.push(workspace);
-            let row = blank_customer(self.rng.chance(850), self.rng.chance(850));
+            let (zone, offset) = *self.rng.pick(&ZONES);
+            self.oracle.offsets.push(offset);
+            let zone = if self.is(Mutant::HomeClock) { None } else { zone };
+            let row = blank_customer(self.rng.chance(850), self.rng.chance(850), zone);
             self.store.write(&[(Key::Customer(customer), 0, Row::Customer(Rc::new(row)))], self.now);
             self.conversations_of.push(Vec::new());
             for _ in 0..*self.rng.pick(&[1, 1, 2, 2, 3]) {
@@ -194,6 +208,12 @@ impl World {
         policy.channels.bot_text = self.rng.chance(300);
         policy.channels.phone_number = self.rng.chance(900);
         policy.channels.email = self.rng.chance(900);
+        if self.rng.chance(400) {
+            let (start, long) = (self.rng.between(0, 24 * 60 - 1), self.rng.between(5, 240));
+            let minute = |minute: Ms| u16::try_from(minute % (24 * 60)).expect("a minute of a day");
+            let (start_minute, end_minute, time_zone) = (minute(start), minute(start + long), HOME.into());
+            policy.quiet = Some(QuietHours { start_minute, end_minute, time_zone });
+        }
         policy.services.text =
             Some(TextService { name: "text".into(), idempotent: self.rng.chance(300), is_shared: true });
         policy

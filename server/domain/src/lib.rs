@@ -9,6 +9,7 @@ pub mod ids;
 pub mod limits;
 pub mod optout;
 pub mod presence;
+pub mod quiet;
 pub mod text;
 
 /// Milliseconds since 1970, UTC, by the workspace's clock.

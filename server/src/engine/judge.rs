@@ -110,7 +110,7 @@ pub(crate) fn devices(
 
 /// The facts around a follow-up of this customer in this conversation.
 pub(crate) fn facts<'a>(
-    customer: Option<&CustomerRow>,
+    customer: Option<&'a CustomerRow>,
     devices: &'a [DeviceFacts],
     conversation: Option<&ConversationRow>,
     now: Ms,
@@ -120,6 +120,7 @@ pub(crate) fn facts<'a>(
     Facts {
         phone: customer.is_some_and(|c| c.has_phone),
         email: customer.is_some_and(|c| c.has_email),
+        time_zone: customer.and_then(|c| c.time_zone.as_deref()),
         source: customer.map(|c| c.contact_source).unwrap_or_default(),
         devices,
         online_until: customer.and_then(|c| c.presence.online_until(now, &policy.presence)),

@@ -215,7 +215,7 @@ fn leg(channel: &'static str, leg: &Leg) -> Option<DeliveryView> {
     let (status, why) = match leg.status {
         LegStatus::Idle => return None,
         LegStatus::Skipped(why) => ("skipped", Some(why.as_str())),
-        LegStatus::Queued(_) | LegStatus::Retry(_) => ("queued", None),
+        LegStatus::Queued(_) | LegStatus::Held(_) | LegStatus::Retry(_) => ("queued", None),
         LegStatus::Claimed(_) => ("claimed", None),
         LegStatus::Accepted => ("accepted", None),
         LegStatus::Delivered => ("delivered", None),

@@ -1,8 +1,9 @@
 //! Whether settings can work: each field by itself, then those that depend on one another.
 
-use super::{Settings, SettingsInput, region};
+use super::{QuietHours, Settings, SettingsInput, minute, region};
 use crate::links;
 use backstop_domain::followup::Services;
+use backstop_domain::quiet;
 use backstop_domain::text::Country;
 use backstop_wire::{FieldError, Grade};
 use std::collections::BTreeMap;
@@ -117,6 +118,11 @@ impl Settings {
                            link_schemes and a host of link_hosts";
             errors.push(error("conversation_url", "invalid", message));
         }
+        if self.quiet_hours.is_some() && self.quiet().is_none() {
+            let message = "give an IANA name such as Asia/Seoul: country is not set or has several zones, and a \
+                           customer's own zone is not always known";
+            errors.push(error("quiet_hours.time_zone", "required", message));
+        }
         errors
     }
 }
@@ -144,6 +150,7 @@ impl SettingsInput {
         if self.country.as_ref().is_some_and(|c| region(c).is_none()) {
             errors.push(error("country", "invalid", "give an ISO 3166 code of two capital letters, such as KR"));
         }
+        errors.extend(self.quiet_hours.iter().flat_map(quiet_problems));
         errors.extend(self.link_schemes.iter().flat_map(|schemes| scheme_problems(schemes)));
         errors.extend(self.link_hosts.iter().flat_map(|hosts| host_problems(hosts)));
         errors.extend(self.senders.iter().flat_map(sender_problems));
@@ -179,6 +186,26 @@ fn sender_problems(senders: &BTreeMap<Country, String>) -> Vec<FieldError> {
             let message = "give a country's two capital letters and a number of yours there, such as +14155550100";
             errors.push(error(&format!("senders.{country}"), "invalid", message));
         }
+    }
+    errors
+}
+
+fn quiet_problems(hours: &QuietHours) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    for (field, given) in [("quiet_hours.start", &hours.start), ("quiet_hours.end", &hours.end)] {
+        if minute(given).is_none() {
+            errors.push(error(field, "invalid", "give hours and minutes as on a clock of 24 hours, such as 21:00"));
+        }
+    }
+    if hours.start == hours.end {
+        errors.push(error(
+            "quiet_hours.end",
+            "contradiction",
+            "give another time than start: a day has other hours, too",
+        ));
+    }
+    if hours.time_zone.as_deref().is_some_and(|zone| !quiet::is_time_zone(zone)) {
+        errors.push(error("quiet_hours.time_zone", "invalid", "give an IANA name such as Asia/Seoul"));
     }
     errors
 }

@@ -120,6 +120,7 @@ pub(crate) fn wake_of(f: &Followup) -> Option<Wake> {
             let of_leg = |status: LegStatus| match (status, hold) {
                 (LegStatus::Queued(_), Some(at)) => wake(at, WakeReason::RepeatGap),
                 (LegStatus::Queued(at), None) => wake(at, WakeReason::Offer),
+                (LegStatus::Held(at), _) => wake(at, WakeReason::Held),
                 (LegStatus::Claimed(at), _) => wake(at, WakeReason::ClaimExpiry),
                 (LegStatus::Retry(at), _) => wake(at, WakeReason::Retry),
                 (LegStatus::Unknown(at), _) => wake(at, WakeReason::Report),

@@ -85,6 +85,8 @@ pub enum WakeReason {
     Report,
     /// The provider is asked then what became of a text.
     Inquiry,
+    /// A text was held until then (D10).
+    Held,
 }
 
 /// One line for the history (S7).

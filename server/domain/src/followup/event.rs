@@ -30,6 +30,8 @@ pub struct Facts<'a> {
     pub phone: bool,
     /// An address is known.
     pub email: bool,
+    /// The customer's time zone, if known (D10).
+    pub time_zone: Option<&'a str>,
     /// What they may be used for.
     pub source: ContactSource,
     /// The customer's devices.

@@ -16,10 +16,10 @@ const BOTH: [Channel; 2] = [Channel::Text, Channel::Email];
 /// can, the follow-up failed.
 pub(crate) fn fall_back(d: &mut Draft<'_>, event: &'static str, why: Reason, detail: Option<&str>) {
     stop_pushes(&mut d.f);
-    let (now, offer_at) = (d.now, d.now + d.policy.offer_ms);
+    let now = d.now;
     for channel in BOTH {
         let status = match route(d, channel) {
-            Ok(()) => LegStatus::Queued(offer_at),
+            Ok(()) => queued(d, channel),
             Err(skip) => {
                 if skip == Skip::TooOld {
                     d.effects.push(Effect::Alarm(Alarm::Overdue));
@@ -37,16 +37,42 @@ pub(crate) fn fall_back(d: &mut Draft<'_>, event: &'static str, why: Reason, det
         return;
     }
     d.f.stage = Stage::FallingBack { at: now, why, hold_until: hold(d), ended: None };
-    d.note(event, "fall_back", why, detail);
+    let held = matches!(d.f.text.status, LegStatus::Held(_)).then_some(Reason::QuietHours.as_str());
+    d.note(event, "fall_back", why, detail.or(held));
     offer(d);
+}
+
+/// How a way out waits for a free hand; a text waits for the end of the quiet hours first (D10).
+fn queued(d: &Draft<'_>, channel: Channel) -> LegStatus {
+    match quiet_until(d, channel) {
+        Some(until) => LegStatus::Held(until),
+        None => LegStatus::Queued(d.now + d.policy.offer_ms),
+    }
+}
+
+/// D10: text alone is held, in the customer's time zone.
+fn quiet_until(d: &Draft<'_>, channel: Channel) -> Option<Ms> {
+    let quiet = d.policy.quiet.as_ref().filter(|_| channel == Channel::Text)?;
+    quiet.until(d.now, d.facts.time_zone)
+}
+
+/// P13: by how much this instant is past the deadline, without the quiet hours between: they are nobody's delay (D10).
+fn late_ms(d: &Draft<'_>, at: Ms) -> Ms {
+    let (from, late_ms) = (d.f.deadline_at, at.saturating_sub(d.f.deadline_at));
+    match &d.policy.quiet {
+        Some(quiet) if late_ms > d.policy.fallback_horizon_ms => {
+            late_ms.saturating_sub(quiet.within(from, at, d.facts.time_zone))
+        }
+        _ => late_ms,
+    }
 }
 
 /// A reply joined: what had no way out may have one with it (D1).
 pub(crate) fn reopen_skipped(d: &mut Draft<'_>) {
-    let offer_at = d.now + d.policy.offer_ms;
     for channel in BOTH {
         if matches!(d.f.leg(channel).status, LegStatus::Skipped(_)) && route(d, channel).is_ok() {
-            set(d, channel, LegStatus::Queued(offer_at));
+            let status = queued(d, channel);
+            set(d, channel, status);
         }
     }
 }
@@ -60,7 +86,7 @@ pub(crate) fn route(d: &Draft<'_>, channel: Channel) -> Result<(), Skip> {
         Channel::Push => return Err(Skip::NotChosen),
     };
     // A row that watches has no deadline yet.
-    let late_by_ms = if f.stage == Stage::Watching { 0 } else { d.now.saturating_sub(f.deadline_at) };
+    let late_by_ms = if f.stage == Stage::Watching { 0 } else { late_ms(d, d.now) };
     if !NewReply::allows(f.chosen.as_deref(), channel) {
         Err(Skip::NotChosen)
     } else if !on {
@@ -90,6 +116,20 @@ fn hold(d: &Draft<'_>) -> Option<Ms> {
     let left_at = d.facts.left_at.filter(|at| *at <= d.now.saturating_add(gap_ms))?;
     let until = left_at.saturating_add(gap_ms);
     (d.f.kind == Kind::Reply && !begun && until > d.now).then_some(until)
+}
+
+/// D10 once more at the claim, and D8 once the night is over: a text whose own email left long ago waits out what left
+/// since, so that the texts of a night do not come at once.
+fn held(d: &Draft<'_>, channel: Channel) -> Option<(Ms, Reason)> {
+    if let Some(until) = quiet_until(d, channel) {
+        return Some((until, Reason::QuietHours));
+    }
+    let gap_ms = d.policy.repeat_gap_ms;
+    let left_at = d.facts.left_at.filter(|at| *at <= d.now)?;
+    let until = left_at.saturating_add(gap_ms);
+    let is_own = d.f.gap_at.is_none_or(|at| at == left_at || at.saturating_add(gap_ms) > d.now);
+    let waits = channel == Channel::Text && d.f.kind == Kind::Reply && !d.f.text.has_begun();
+    (waits && !is_own && until > d.now).then_some((until, Reason::RepeatGap))
 }
 
 /// Offers what is queued, unless it is held.
@@ -128,6 +168,13 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
     // Two follow-ups of a conversation do not begin at one instant: each must know whose gap it is, since a refusal
     // ends its own (see `answered`). This one is offered again.
     if d.f.kind == Kind::Reply && d.facts.left_at == Some(now) && d.f.gap_at != Some(now) {
+        return;
+    }
+    if route(d, channel).is_ok()
+        && let Some((until, why)) = held(d, channel)
+    {
+        set(d, channel, LegStatus::Held(until));
+        d.note("claim", "hold", why, None);
         return;
     }
     let plan = d.facts.plan.filter(|_| channel == Channel::Text);
@@ -299,7 +346,8 @@ fn again(d: &mut Draft<'_>, channel: Channel, after_ms: Ms) {
     let horizon_ms = if channel == Channel::Email { EMAIL_HORIZON_MS } else { d.policy.fallback_horizon_ms };
     let leg = d.f.leg(channel);
     let at = d.now.saturating_add(after_ms.max(d.policy.backoff_ms(leg.attempt)));
-    let too_late = at.saturating_sub(d.f.deadline_at) > horizon_ms;
+    let late_ms = if channel == Channel::Email { at.saturating_sub(d.f.deadline_at) } else { late_ms(d, at) };
+    let too_late = late_ms > horizon_ms;
     let status = match (d.f.stopped, too_late, leg.left) {
         (true, ..) => leg.stopped(),
         (false, false, _) => LegStatus::Retry(at),
@@ -337,6 +385,13 @@ pub(crate) fn woke(d: &mut Draft<'_>) {
                 d.note("report", "unresolved", Reason::Nothing, None);
             }
             LegStatus::Asking(inquiry) if inquiry.at <= now => ask(d, channel, inquiry),
+            LegStatus::Held(until) if until <= now => {
+                let status = queued(d, channel);
+                set(d, channel, status);
+                if !matches!(status, LegStatus::Held(_)) {
+                    d.note("held", "over", Reason::Nothing, None);
+                }
+            }
             LegStatus::Retry(at) if at <= now => {
                 set(d, channel, LegStatus::Queued(now));
             }
@@ -374,7 +429,7 @@ pub(crate) fn reported(d: &mut Draft<'_>, channel: Channel, attempt: u32, fate: 
         | LegStatus::Asking(_)
         | LegStatus::Unresolved => newest,
         // Thought not to have left, and delivered after all: spared the next try.
-        LegStatus::Queued(_) | LegStatus::Retry(_) => fate.delivered || newest && leg.left,
+        LegStatus::Queued(_) | LegStatus::Held(_) | LegStatus::Retry(_) => fate.delivered || newest && leg.left,
         _ => false,
     };
     if !open || attempt == 0 || attempt > leg.attempt {

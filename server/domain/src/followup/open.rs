@@ -6,7 +6,7 @@ use super::event::{Facts, NewReply};
 use super::fallback;
 use super::policy::Policy;
 use super::push;
-use super::state::{Channel, Followup, Kind, Leg, MAX_REPLIES, Reason, Stage};
+use super::state::{Channel, Followup, Kind, Leg, LegStatus, MAX_REPLIES, Reason, Stage};
 use crate::Ms;
 
 /// Something the caller should know although the reply was accepted.
@@ -139,6 +139,14 @@ pub fn join(before: &Followup, new: &NewReply, facts: &Facts<'_>, now: Ms, polic
             Stage::FallingBack { hold_until: Some(until), .. } => {
                 now < until && facts.online_until.is_none() && !push::reachable(new, facts, now, policy)
             }
+            // Nor with its text alone left to go, in the morning (D10).
+            Stage::FallingBack { hold_until: None, .. } => {
+                matches!(before.text.status, LegStatus::Held(until) if now < until)
+                    && matches!(before.email.status, LegStatus::Skipped(_))
+                    && !before.text.has_begun()
+                    && facts.online_until.is_none()
+                    && !push::reachable(new, facts, now, policy)
+            }
             _ => false,
         };
     if !joins {
@@ -159,7 +167,9 @@ pub fn join(before: &Followup, new: &NewReply, facts: &Facts<'_>, now: Ms, polic
         }
         (Stage::FallingBack { .. }, _) => {
             fallback::reopen_skipped(&mut d);
-            d.note("joined", "hold", Reason::RepeatGap, None);
+            let for_the_gap = matches!(d.f.stage, Stage::FallingBack { hold_until: Some(_), .. });
+            let why = if for_the_gap { Reason::RepeatGap } else { Reason::QuietHours };
+            d.note("joined", "hold", why, None);
         }
         _ => {
             d.note("joined", "push", Reason::LiveDevice, None);

@@ -5,6 +5,7 @@ use crate::Ms;
 use crate::device::{DeviceFacts, UnreadPolicy};
 use crate::limits::Limits;
 use crate::presence::PresencePolicy;
+use crate::quiet::QuietHours;
 use backstop_wire::{Grade, PushProvider};
 
 /// What the deployment can send by. A workspace's apps may have push credentials of their own.
@@ -61,6 +62,8 @@ pub struct Policy {
     pub fallback_horizon_ms: Ms,
     /// S1, D1.
     pub channels: Channels,
+    /// D10; `None` = no hour is quiet.
+    pub quiet: Option<QuietHours>,
     /// P12.
     pub services: Services,
     /// S4.
@@ -92,6 +95,7 @@ impl Policy {
             push_ttl_ms: 86_400_000,
             fallback_horizon_ms: 6 * 3_600_000,
             channels: Channels { phone_number: true, email: true, bot_text: false },
+            quiet: None,
             services: Services {
                 fcm: true,
                 apns: true,

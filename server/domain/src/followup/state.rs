@@ -266,6 +266,8 @@ pub enum LegStatus {
     Skipped(Skip),
     /// Decided; nobody has claimed it yet. Offered again at this time.
     Queued(Ms),
+    /// A text that waits until then: it is quiet where the customer is (D10).
+    Held(Ms),
     /// Its bytes may be leaving; the claim ends then.
     Claimed(Ms),
     /// Goes again then.
@@ -410,6 +412,8 @@ pub enum Reason {
     CustomerErased,
     /// A text or email left moments ago (D8).
     RepeatGap,
+    /// It is quiet where the customer is (D10).
+    QuietHours,
     /// Too late for a text (P13).
     Overdue,
     /// The channel cannot be used.
@@ -449,6 +453,7 @@ impl Reason {
             Reason::MessageDeleted => "message_deleted",
             Reason::CustomerErased => "customer_erased",
             Reason::RepeatGap => "repeat_gap",
+            Reason::QuietHours => "quiet_hours",
             Reason::Overdue => "overdue",
             Reason::ChannelUnavailable => "channel_unavailable",
             Reason::Nothing => "nothing",
@@ -702,7 +707,7 @@ impl Leg {
             // Given up, or about to be repeated under the same key: a final word settles or spares that. Nor is repeated
             // what was thought not to have left, and was taken after all.
             LegStatus::Unresolved => is_final,
-            LegStatus::Queued(_) | LegStatus::Retry(_) => {
+            LegStatus::Queued(_) | LegStatus::Held(_) | LegStatus::Retry(_) => {
                 is_final && (self.left || matches!(outcome, Outcome::Accepted { .. }))
             }
             _ => false,
@@ -720,6 +725,7 @@ impl LegStatus {
     pub fn is_moving(self) -> bool {
         match self {
             LegStatus::Queued(_)
+            | LegStatus::Held(_)
             | LegStatus::Claimed(_)
             | LegStatus::Retry(_)
             | LegStatus::Unknown(_)
@@ -736,7 +742,7 @@ impl LegStatus {
 
     /// Whether it waits to be claimed.
     pub(crate) fn is_due_or_will_be(self) -> bool {
-        matches!(self, LegStatus::Queued(_) | LegStatus::Retry(_))
+        matches!(self, LegStatus::Queued(_) | LegStatus::Held(_) | LegStatus::Retry(_))
     }
 }
 

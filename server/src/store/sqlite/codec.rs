@@ -54,6 +54,7 @@ pub(super) fn wake_code(why: WakeReason) -> i64 {
         WakeReason::RepeatGap => 6,
         WakeReason::Report => 7,
         WakeReason::Inquiry => 8,
+        WakeReason::Held => 9,
     }
 }
 
@@ -67,6 +68,7 @@ pub(super) fn wake_reason(code: i64) -> Result<WakeReason> {
         6 => WakeReason::RepeatGap,
         7 => WakeReason::Report,
         8 => WakeReason::Inquiry,
+        9 => WakeReason::Held,
         _ => return Err(unreadable("followups.wake_why")),
     })
 }

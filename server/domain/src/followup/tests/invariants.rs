@@ -1,6 +1,7 @@
 //! What holds whatever happens, in whatever order: histories made up freely, one property an invariant.
 
 use super::*;
+use crate::quiet::QuietHours;
 use proptest::prelude::*;
 
 const C: DeviceId = DeviceId(3);
@@ -95,11 +96,18 @@ fn pause() -> impl Strategy<Value = Ms> {
     prop_oneof![Just(0), 0..200i64, 0..31 * S, 0..200 * S, 0..8 * 3_600 * S]
 }
 
-/// Devices, online, wrote before, an idempotent text route, something left before.
-type Beginning = (usize, bool, bool, bool, bool);
+/// Devices, online, wrote before, an idempotent text route, something left before, it is night.
+type Beginning = (usize, bool, bool, bool, bool, bool);
 
 fn beginning() -> impl Strategy<Value = Beginning> {
-    (0..3usize, prop::bool::weighted(0.3), prop::bool::weighted(0.9), any::<bool>(), prop::bool::weighted(0.2))
+    (
+        0..3usize,
+        prop::bool::weighted(0.3),
+        prop::bool::weighted(0.9),
+        any::<bool>(),
+        prop::bool::weighted(0.2),
+        any::<bool>(),
+    )
 }
 
 fn history() -> impl Strategy<Value = (Beginning, Vec<(Ms, Step)>)> {
@@ -116,12 +124,15 @@ struct Family {
 }
 
 impl Family {
-    fn new((devices, online, wrote, idempotent, left): Beginning, punctual: bool) -> Family {
+    fn new((devices, online, wrote, idempotent, left, night): Beginning, punctual: bool) -> Family {
         let mut around = Case::around(&[A, B, C][..devices]);
         around.online_until = online.then_some(T0 + 100 * S);
         around.wrote = wrote;
         around.policy.services.text = Some(TextService { name: "text".into(), idempotent, is_shared: true });
         around.left_at = left.then_some(T0 - S);
+        // 03:00 in Seoul: over within a few pauses.
+        let hours = QuietHours { start_minute: 60, end_minute: 185, time_zone: "Asia/Seoul".into() };
+        around.policy.quiet = night.then_some(hours);
         let opened = open(reply(1, T0), &around.facts(), T0, &around.policy);
         sound(&opened.decision.next, T0, opened.decision.wake);
         Family { around, now: T0, members: vec![opened.decision.next], punctual }
@@ -281,6 +292,8 @@ impl Family {
                     let (was, is) = (before.leg(*channel), decision.next.leg(*channel));
                     assert_eq!(*event, Event::Claiming(*channel));
                     assert!(matches!(was.status, LegStatus::Queued(_) | LegStatus::Retry(_)), "one live claim");
+                    let night = self.around.policy.quiet.as_ref().and_then(|quiet| quiet.until(self.now, None));
+                    assert!(*channel == Channel::Email || night.is_none(), "D10: no text leaves at night");
                     assert!(matches!(is.status, LegStatus::Claimed(until) if until > self.now));
                     assert_eq!((is.attempt, *attempt), (was.attempt + 1, was.attempt + 1));
                     let keyed = self.around.policy.services.text.as_ref().is_some_and(|t| t.idempotent);
@@ -397,7 +410,7 @@ proptest! {
     /// P2, P8: after a counted ack was committed before the decision, nothing makes a text or email leave.
     #[test]
     fn a_counted_ack_in_time_silences_everything((_, steps) in history(), at in 0..30 * S) {
-        let mut family = Family::new((1, false, true, true, false), false);
+        let mut family = Family::new((1, false, true, true, false, false), false);
         family.now = T0 + at;
         let ack = Event::Acked { device: A, covers: 1, grade: Grade::Displayed, recorded_at: T0, detail: None };
         assert!(family.apply(0, &ack).acked.is_some_and(|a| a.counted));

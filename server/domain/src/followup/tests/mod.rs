@@ -4,6 +4,7 @@ mod ack;
 mod fallback;
 mod invariants;
 mod limits;
+mod quiet;
 mod replies;
 mod start;
 mod text;
@@ -27,6 +28,7 @@ pub(super) struct Case {
     pub(super) policy: Policy,
     pub(super) phone: bool,
     pub(super) email: bool,
+    pub(super) time_zone: Option<&'static str>,
     pub(super) source: ContactSource,
     pub(super) devices: Vec<DeviceFacts>,
     pub(super) online_until: Option<Ms>,
@@ -98,6 +100,7 @@ impl Case {
             policy: Policy::sandbox(),
             phone: true,
             email: true,
+            time_zone: None,
             source: ContactSource::Account,
             devices: devices.iter().copied().map(device).collect(),
             online_until: None,
@@ -135,6 +138,7 @@ impl Case {
         Facts {
             phone: self.phone,
             email: self.email,
+            time_zone: self.time_zone,
             source: self.source,
             devices: &self.devices,
             online_until: self.online_until,
