@@ -449,6 +449,11 @@ fn maybe_listen_address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Opt
 }
 
 impl TlsFiles {
+    /// These files.
+    pub fn new(cert_file: PathBuf, key_file: PathBuf) -> TlsFiles {
+        TlsFiles { cert_file, key_file }
+    }
+
     /// The certificate, then the chain above it, in PEM.
     pub fn cert_file(&self) -> &Path {
         &self.cert_file

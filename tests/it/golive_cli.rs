@@ -72,7 +72,7 @@ async fn all_is_well() {
     assert_eq!(line(&said, "public_url"), format!("ok    public_url {} answers as this deployment", server.url));
     assert_eq!(line(&said, "email"), "ok    email     the mail server at localhost takes our log-in");
     assert!(line(&said, "fcm").starts_with("ok    fcm       "), "{said}");
-    for check in ["disk", "fsync", "files", "proxies", "clock"] {
+    for check in ["disk", "fsync", "files", "proxies", "callbacks", "clock"] {
         assert!(line(&said, check).starts_with("ok    "), "{said}");
     }
     let seen = google.seen.lock().unwrap();
@@ -200,7 +200,8 @@ async fn proxy(to: String) -> String {
             let path = request.uri().path_and_query().unwrap().as_str().trim_start_matches("/chat").to_owned();
             let answer =
                 client.get(format!("{to}{path}")).header("x-forwarded-for", "203.0.113.9").send().await.unwrap();
-            answer.text().await.unwrap()
+            let kind = answer.headers().get("content-type").cloned().unwrap();
+            (answer.status(), [("content-type", kind)], answer.text().await.unwrap())
         }
     };
     tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(hand_on)).await });

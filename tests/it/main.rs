@@ -16,6 +16,7 @@ mod flow_texts;
 mod golive_canary;
 mod golive_cli;
 mod golive_test_sends;
+mod golive_workspace;
 mod hostile_access;
 mod hostile_acks;
 mod hostile_bytes;

@@ -2,12 +2,18 @@
 
 use crate::program::{Server, run, said};
 use crate::providers_fcm_double::pem;
+use backstop_server::clock::{Clock, SystemClock};
+use backstop_server::config::TlsFiles;
+use backstop_server::serve::{Bounds, Door, serve};
+use backstop_server::tls::Tls;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
 use reqwest::tls::{TlsInfo, Version};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
 use tempfile::{TempDir, tempdir};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 pub const ENV: [(&str, &str); 2] =
     [("BACKSTOP__SERVER__TLS__CERT_FILE", "tls.pem"), ("BACKSTOP__SERVER__TLS__KEY_FILE", "tls.key")];
@@ -111,6 +117,38 @@ async fn a_renewed_certificate_breaks_no_request() {
     let plain = reqwest::Client::builder().no_proxy().build().unwrap();
     assert!(plain.get(format!("{}/healthz", server.url)).send().await.is_err());
     newly_shown(&authority, &url).await;
+}
+
+/// Invariant 7: a caller that never ends its handshake holds its place for as long as a request's head may take.
+#[tokio::test]
+async fn a_handshake_that_does_not_end_is_ended() {
+    let (dir, authority) = (tempdir().unwrap(), Authority::new());
+    let (certificate, key, _) = authority.issue(|_| {});
+    put(dir.path(), &certificate, &key);
+    let files = TlsFiles::new(dir.path().join("tls.pem"), dir.path().join("tls.key"));
+    let tls = Arc::new(Tls::load(&files, SystemClock::start().now_ms()).unwrap());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let hello = axum::Router::new().route("/", axum::routing::get(async || "hello"));
+    let bounds = Bounds {
+        max_connections: 1,
+        header_timeout: Duration::from_millis(300),
+        idle_timeout: Duration::from_secs(60),
+        drain: Duration::from_secs(1),
+    };
+    let door = Door { listener, front: hello.into(), tls: Some(tls) };
+    tokio::spawn(serve(door, bounds, std::future::pending()));
+    for begun in [&b""[..], b"\x16\x03\x01", b"GET / HTTP/1.1\r\n\r\n"] {
+        let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();
+        slow.write_all(begun).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = slow.read_to_end(&mut rest).await;
+        assert!(!rest.starts_with(b"HTTP"), "no HTTP without TLS");
+    }
+    // The one place is free again.
+    let url = format!("https://localhost:{}/", address.port());
+    let answer = authority.client(false, Version::TLS_1_3).get(url).send().await.unwrap();
+    assert_eq!(answer.text().await.unwrap(), "hello");
 }
 
 fn complaints(server: &Server) -> usize {

@@ -73,16 +73,9 @@ pub(super) async fn look(
     found.extend(chain(&public_url, &there, certificate, clock.now_ms() + clock.wall_offset_ms()));
     if let Asked::Us(echo) = &there {
         found.push(proxies(echo));
-        if takes_callbacks(config) {
-            found.push(bounded("callbacks", callbacks(&client, &public_url)).await);
-        }
+        found.push(bounded("callbacks", callbacks(&client, &public_url)).await);
     }
     found
-}
-
-/// Whether an account is configured that reports by calling us.
-fn takes_callbacks(_config: &Config) -> bool {
-    false
 }
 
 fn client(near: bool) -> Result<reqwest::Client, Finding> {
@@ -232,7 +225,7 @@ fn proxies(echo: &Echo) -> Finding {
 
 /// Our own refusal comes back, so a provider's report would arrive.
 async fn callbacks(client: &reqwest::Client, url: &str) -> Finding {
-    let mend = "let the proxy hand on every path below /in/, with its query, as it came";
+    let mend = "let the proxy hand on every path below /in/, with its query, as it came: providers report there";
     let answer = client.get(format!("{url}/in/check/check")).send().await;
     let ours = match &answer {
         Ok(answer) => answer.headers().get("content-type").is_some_and(|kind| kind == "application/problem+json"),

@@ -116,12 +116,12 @@ fn settings(ws: &Workspace) -> Vec<Finding> {
         .into_iter()
         .map(|advice| Finding::warning("settings", advice.message(), "PUT /v1/settings, or mend the server's accounts"))
         .collect();
+    if found.is_empty() {
+        found.push(Finding::ok("settings", "what is switched on has something to leave by"));
+    }
     if !services.fcm && !services.apns && ws.apps.rows().is_empty() {
         let mend = "PUT /v1/apps/{app_id} with the app's credentials, if it has one";
         found.push(Finding::warning("push", "there are no push credentials: no push leaves", mend));
-    }
-    if found.is_empty() {
-        found.push(Finding::ok("settings", "what is switched on has something to leave by"));
     }
     found
 }

@@ -16,6 +16,22 @@ fn a_receipt() -> String {
 }
 
 /// P11: what was issued once must be readable for ever; a change of derivation is a change of format.
+/// Only a holder of the data key makes a challenge that is answered, and only such a one answers it.
+#[test]
+fn a_challenge_is_answered_by_the_same_key_only() {
+    let (ours, other) = (Vault::new(&[1; 32]), Vault::new(&[2; 32]));
+    let challenge = ours.challenge();
+    let answer = ours.answer(&challenge).unwrap();
+    assert_ne!(answer, challenge);
+    assert_eq!(ours.answer(&challenge), Some(answer));
+    assert_ne!(ours.challenge(), challenge, "each is new");
+    assert_eq!(other.answer(&challenge), None);
+    let forged = challenge.replace(&challenge[60..], "0000");
+    for refused in ["", "00", &challenge[1..], &forged, &"0".repeat(64)] {
+        assert_eq!(ours.answer(refused), None, "{refused}");
+    }
+}
+
 #[test]
 fn vectors_stay_as_they_were_first_issued() {
     let vault = vault();

@@ -1,6 +1,7 @@
 //! The rules of the follow-up, each by its id, on both sides of its numbers.
 
 mod ack;
+mod canary;
 mod fallback;
 mod invariants;
 mod limits;
