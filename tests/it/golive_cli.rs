@@ -1,14 +1,15 @@
 //! `check-config --live` against doubles: each thing that is wrong has its line with the mend, and nothing is sent.
 
 use crate::program::{Server, backstop};
-use crate::providers_fcm_double::{Google, Scripted};
+use crate::providers_apns_double::Apple;
+use crate::providers_fcm_double::{Google, Scripted, TestClock};
 use crate::providers_smtp_double::MailServer;
 use backstop_server::clock::{Clock, SystemClock};
 use backstop_server::providers::smtp::SmtpTls;
 use serde_json::json;
-use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tempfile::{TempDir, tempdir};
 
 fn now_ms() -> i64 {
@@ -60,9 +61,7 @@ fn with(env: &[(&'static str, String)], name: &'static str, value: impl ToString
 #[tokio::test(flavor = "multi_thread")]
 async fn all_is_well() {
     let dir = tempdir().unwrap();
-    let (mail, google) = (MailServer::start(SmtpTls::Required).await, Google::start(now_ms() + 120_000).await);
-    let taken = json!({ "name": "projects/acme-demo/messages/fake_message_id" });
-    google.send_script.lock().unwrap().push_back(Scripted::new(200, taken.to_string()));
+    let (mail, google) = (MailServer::start(SmtpTls::Required).await, Google::start(now_ms() + 15_000).await);
     let server = Server::start(&dir, &[], &[]).unwrap();
     let env = [smtp(&mail), fcm(&google)].concat();
     let env = with(&env, "BACKSTOP__SERVER__PUBLIC_URL", &server.url);
@@ -83,7 +82,7 @@ async fn all_is_well() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_accounts_are_named() {
     let dir = tempdir().unwrap();
-    let (mail, google) = (MailServer::start(SmtpTls::Required).await, Google::start(now_ms() + 120_000).await);
+    let (mail, google) = (MailServer::start(SmtpTls::Required).await, Google::start(now_ms() + 15_000).await);
     let (good, account) = (smtp(&mail), fcm(&google));
     let (said, exit) = live(&dir, &with(&good, "BACKSTOP__PROVIDERS__SMTP__PASSWORD", "wrong")).await;
     assert_eq!(exit, 1, "{said}");
@@ -106,25 +105,44 @@ async fn wrong_accounts_are_named() {
     assert_eq!(exit, 1);
     assert!(line(&said, "fcm").contains("make a new key for the service account"), "{said}");
     google.token_script.lock().unwrap().clear();
-    let ahead = backstop_wire::time::to_rfc3339(now_ms() + 3_600_000);
-    let date = HashMap::from([("date".to_owned(), http_date(&ahead))]);
-    let refused = || Scripted { headers: date.clone(), ..gone() };
-    google.token_script.lock().unwrap().extend([refused(), refused()]);
+    google.ahead_ms.store(3_600_000, Ordering::SeqCst);
     let (said, _) = live(&dir, &account).await;
     assert!(line(&said, "fcm").contains("clock") && line(&said, "fcm").contains("NTP"), "{said}");
 }
 
-/// `2026-11-22T18:00:00.000Z` as `22 Nov 2026 18:00:00 GMT`, which RFC 2822 allows, too.
-fn http_date(rfc3339: &str) -> String {
-    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
-    let month: usize = rfc3339[5..7].parse().unwrap();
-    format!("{} {} {} {} GMT", &rfc3339[8..10], MONTHS[month - 1], &rfc3339[..4], &rfc3339[11..19])
+/// An Apple key that is right, one that Apple does not know, and a clock that is an hour off.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_apple_key_is_judged() {
+    let dir = tempdir().unwrap();
+    let clock = TestClock::at(now_ms() + 5_000);
+    let apple = Apple::start(clock).await;
+    let config = apple.config();
+    let env = vec![
+        ("BACKSTOP__APNS__KEY", config.key.unwrap()),
+        ("BACKSTOP__APNS__KEY_ID", config.key_id),
+        ("BACKSTOP__APNS__TEAM_ID", config.team_id),
+        ("BACKSTOP__APNS__TOPICS", config.topics.join(",")),
+        ("BACKSTOP__APNS__BASE_URL", config.base_url),
+        ("BACKSTOP__APNS__SANDBOX_BASE_URL", config.sandbox_base_url),
+    ];
+    let (said, exit) = live(&dir, &env).await;
+    assert_eq!(exit, 0, "{said}");
+    assert!(line(&said, "apns").starts_with("ok    apns      APNs takes key "), "{said}");
+    assert!(line(&said, "clock").starts_with("ok    "), "{said}");
+    let (said, exit) = live(&dir, &with(&env, "BACKSTOP__APNS__KEY_ID", "UNKNOWN123")).await;
+    assert_eq!(exit, 1, "{said}");
+    assert!(line(&said, "apns").starts_with("BAD   apns      ") && line(&said, "apns").contains("key_id"), "{said}");
+    *apple.ahead_ms.lock().unwrap() = 7_200_000;
+    let (said, exit) = live(&dir, &env).await;
+    assert_eq!(exit, 1, "{said}");
+    assert!(line(&said, "apns").contains("clock") && line(&said, "apns").contains("NTP"), "{said}");
+    assert!(apple.seen.lock().unwrap().taken.is_empty(), "nothing was sent");
 }
 
 /// A URL that leads nowhere, to somebody else, or to a server that is not running, is told apart.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_public_url_that_leads_elsewhere_is_named() {
-    let (dir, google) = (tempdir().unwrap(), Google::start(now_ms() + 120_000).await);
+    let (dir, google) = (tempdir().unwrap(), Google::start(now_ms() + 15_000).await);
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let nowhere = vec![("BACKSTOP__SERVER__PUBLIC_URL", format!("http://{closed}"))];
     let (said, exit) = live(&dir, &with(&nowhere, "BACKSTOP__SERVER__LISTEN", closed)).await;
@@ -205,5 +223,69 @@ async fn proxy(to: String) -> String {
         }
     };
     tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(hand_on)).await });
+    url
+}
+
+/// A Twilio account: wrong token, suspended, a number of somebody else's, or all right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_twilio_account_is_judged() {
+    let dir = tempdir().unwrap();
+    let number = |sms: bool| json!({ "incoming_phone_numbers": [{ "capabilities": { "sms": sms, "voice": true } }] });
+    let none = json!({ "incoming_phone_numbers": [] });
+    for (account, numbers, expected) in [
+        ("active", number(true), "ok    text      Twilio takes the account, and the number of from is its own"),
+        ("active", number(false), "BAD   text      the number of [providers.twilio] from cannot send texts: buy one"),
+        (
+            "active",
+            none.clone(),
+            "BAD   text      the number of [providers.twilio] from is none of this Twilio account's",
+        ),
+        ("suspended", none, "BAD   text      the Twilio account is suspended: open the account in Twilio's console"),
+    ] {
+        let url = twilio(account, numbers).await;
+        let (said, exit) = live(&dir, &twilio_env(&url, "a-token-of-32-characters-0123456")).await;
+        assert!(line(&said, "text").starts_with(expected), "{said}");
+        assert_eq!(exit == 0, expected.starts_with("ok"), "{said}");
+    }
+    let url = twilio("active", number(true)).await;
+    let (said, exit) = live(&dir, &twilio_env(&url, "another-token-of-32-characters-0")).await;
+    assert_eq!(exit, 1, "{said}");
+    let expected = "BAD   text      Twilio refuses our log-in: check account_sid and auth_token (or auth_token_file) \
+                    of [providers.twilio]";
+    assert_eq!(line(&said, "text"), expected);
+}
+
+const ACCOUNT: &str = "AC00000000000000000000000000000001";
+
+fn twilio_env(url: &str, token: &str) -> Vec<(&'static str, String)> {
+    vec![
+        ("BACKSTOP__PROVIDERS__TWILIO__ACCOUNT_SID", ACCOUNT.into()),
+        ("BACKSTOP__PROVIDERS__TWILIO__AUTH_TOKEN", token.into()),
+        ("BACKSTOP__PROVIDERS__TWILIO__FROM", "+14155550100".into()),
+        ("BACKSTOP__PROVIDERS__TWILIO__BASE_URL", url.into()),
+    ]
+}
+
+/// The two resources that a check fetches, for one token; anything else is no resource.
+async fn twilio(status: &'static str, numbers: serde_json::Value) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let answer = move |request: axum::extract::Request| async move {
+        use base64::Engine as _;
+        let login = format!("{ACCOUNT}:a-token-of-32-characters-0123456");
+        let basic = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(login));
+        if request.headers().get("authorization").is_none_or(|given| given != basic.as_str()) {
+            return (axum::http::StatusCode::UNAUTHORIZED, json!({ "code": 20003, "status": 401 }).to_string());
+        }
+        let account = format!("/2010-04-01/Accounts/{ACCOUNT}");
+        let path = request.uri().to_string();
+        let body = match path.strip_prefix(&account) {
+            Some(".json") => json!({ "sid": ACCOUNT, "status": status }),
+            Some("/IncomingPhoneNumbers.json?PhoneNumber=%2B14155550100") => numbers,
+            _ => return (axum::http::StatusCode::NOT_FOUND, json!({ "code": 20404, "status": 404 }).to_string()),
+        };
+        (axum::http::StatusCode::OK, body.to_string())
+    };
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
     url
 }

@@ -1,7 +1,7 @@
 //! `GET /v1/golive`: what a workspace still needs, with the mend of each, asked at most once a minute.
 
 use crate::http_support::{Rig, Shop};
-use crate::providers_fcm_double::{Google, Scripted};
+use crate::providers_fcm_double::Google;
 use backstop_server::apps::accounts::Live;
 use backstop_server::clock::{Clock, SystemClock};
 use backstop_server::providers::apns::{ApnsConfig, ApnsNet};
@@ -59,8 +59,6 @@ async fn an_apps_credentials_are_asked_of_their_vendor() {
         let app = json!({ "packages": ["com.acme.shop"], "fcm": { "service_account": file } });
         rig.put(&shop, "/v1/apps/shop", app).await.expect(200);
     };
-    let taken = json!({ "name": "projects/acme-demo/messages/fake_message_id" });
-    google.send_script.lock().unwrap().push_back(Scripted::new(200, taken.to_string()));
     put(&google.key_file()).await;
     let looked = look(&rig, &shop).await;
     assert_eq!(found(&looked, "apps.shop")["status"], "ok", "{looked}");

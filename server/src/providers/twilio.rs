@@ -3,11 +3,12 @@
 mod callback;
 mod config;
 mod find;
+mod probe;
 mod reply;
 
 pub use config::{TwilioConfig, TwilioConfigError};
 
-use super::{Call, Callbacks, Finding, Refused, Sending, TextProvider, TextQuery, TextSend, Word, transport};
+use super::{Call, Callbacks, Checking, Finding, Refused, Sending, TextProvider, TextQuery, TextSend, Word, transport};
 use backstop_domain::followup::{Found, Outcome};
 use backstop_domain::text::Senders;
 use reply::Reply;
@@ -171,6 +172,10 @@ impl TextProvider for Twilio {
 
     fn can_find(&self) -> bool {
         true
+    }
+
+    fn check(&self) -> Checking<'_> {
+        Box::pin(self.probe())
     }
 }
 
