@@ -178,6 +178,33 @@ pub struct Limits {
     pub device_requests_per_minute: u32,
     /// From one address on the device surface.
     pub address_requests_per_minute: u32,
+    /// To one number, an hour.
+    pub number_texts_per_hour: u32,
+    /// To one number, a day.
+    pub number_texts_per_day: u32,
+    /// To numbers that differ in their last four digits only, an hour.
+    pub prefix_texts_per_hour: u32,
+    /// To numbers that differ in their last four digits only, a day.
+    pub prefix_texts_per_day: u32,
+    /// To one customer, an hour.
+    pub customer_texts_per_hour: u32,
+    /// To one customer, a day.
+    pub customer_texts_per_day: u32,
+    /// Of one conversation, an hour.
+    pub conversation_texts_per_hour: u32,
+    /// Of one conversation, a day.
+    pub conversation_texts_per_day: u32,
+    /// Of one workspace, an hour.
+    pub workspace_texts_per_hour: u32,
+    /// Of one workspace, a day.
+    pub workspace_texts_per_day: u32,
+    /// The most that one text may cost, in millionths.
+    #[serde(default)]
+    pub text_max_price_micros: Option<i64>,
+    /// Of all prices.
+    pub text_price_currency: String,
+    /// What one part of a text costs: day, country, millionths.
+    pub text_prices: Vec<String>,
 }
 
 /// Tests before a launch.
@@ -375,6 +402,7 @@ impl Config {
         ] {
             must(count > 0, key, "must be at least 1".into());
         }
+        found.extend(crate::limits::problems(&self.limits).into_iter().map(|(key, mend)| Found { key, mend }));
         found
     }
 

@@ -18,6 +18,7 @@ pub mod failpoint;
 pub mod golive;
 pub mod http;
 pub mod identity;
+pub mod limits;
 pub mod links;
 mod number;
 pub mod perform;

@@ -7,18 +7,21 @@
 //! number alone cannot say is in [`check`]; what the rules make of it is in [`Settings::policy`].
 
 mod check;
+mod limits;
 #[cfg(test)]
 mod tests;
 
 pub use check::Advice;
+pub use limits::{CapInput, LimitsInput};
 
 use backstop_domain::Ms;
 use backstop_domain::device::UnreadPolicy;
 use backstop_domain::followup::{Channels, Policy};
+use backstop_domain::limits::Limits;
 use backstop_domain::presence::PresencePolicy;
 use backstop_domain::quiet;
 use backstop_domain::text::Country;
-use backstop_wire::Grade;
+use backstop_wire::{FieldError, Grade};
 use rlibphonenumber::Region;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -165,6 +168,11 @@ settings! {
     link_hosts: Vec<String>;
     /// ISO 3166 code of the country whose national phone numbers are read. Unset: only numbers with `+` are read.
     country: String;
+    /// Countries that texts may go to, besides `country`, which always is among them. Unset: none but `country`, since
+    /// whoever pumps texts does it abroad; in a sandbox any.
+    countries: Vec<String>;
+    /// Caps of texts that are lower than the deployment's. Unset: the deployment's.
+    limits: LimitsInput;
     /// Daily hours, on the customer's clock, in which no text is sent: it waits for their end. Push and email go at
     /// once. Unset: no hour is quiet, since an answer is awaited.
     quiet_hours: QuietHours;
@@ -232,6 +240,11 @@ impl SettingsInput {
         changes.filter(|change| change.old != change.new).collect()
     }
 
+    /// Which limits on texts are above the deployment's.
+    pub fn above(&self, deployment: &Limits) -> Vec<FieldError> {
+        self.limits.as_ref().map(|limits| limits.problems(deployment)).unwrap_or_default()
+    }
+
     /// Everything that was not chosen has its default: the rules' numbers, the deployment's `ack_wait`, and the
     /// switches (S1) as `switched_on` says.
     pub fn in_force(self, deployment: &Policy, switched_on: bool) -> Settings {
@@ -264,6 +277,7 @@ impl Settings {
             push_ttl_ms: self.push_ttl_ms,
             fallback_horizon_ms: self.fallback_horizon_ms,
             quiet: self.quiet(),
+            limits: self.limits_within(&deployment.limits),
             channels: Channels { phone_number: self.phone_number, email: self.email, bot_text: self.bot_text },
             ..deployment.clone()
         }
@@ -278,6 +292,12 @@ impl Settings {
             end_minute: minute(end)?,
             time_zone: time_zone.as_deref().or_else(country)?.to_owned(),
         })
+    }
+
+    fn limits_within(&self, deployment: &Limits) -> Limits {
+        let within = self.limits.as_ref().map_or_else(|| deployment.clone(), |limits| limits.within(deployment));
+        let countries = limits::countries(self.countries.as_deref(), self.country.as_deref(), deployment);
+        Limits { countries, ..within }
     }
 
     /// The country whose national numbers are read (T4).

@@ -14,6 +14,7 @@ pub use link::{LINK_CODE_CHARS, link_key, new_link_code};
 use crate::store::WorkspaceId;
 use backstop_domain::Ms;
 use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::limits::Scope;
 use backstop_wire::PushProvider;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -169,6 +170,15 @@ impl Vault {
     pub fn mark(&self, workspace: WorkspaceId, text: &str) -> u64 {
         let hash = mac(&self.blind, &[&workspace.0.to_be_bytes(), &[4], text.as_bytes()]);
         hash.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte))
+    }
+
+    /// Stands for a number, customer or conversation whose texts are counted (S4).
+    pub fn counter_key(&self, workspace: WorkspaceId, scope: Scope, of: &str) -> [u8; 16] {
+        // 16 to 20 are nothing else's first byte.
+        let hash = mac(&self.blind, &[&workspace.0.to_be_bytes(), &[16 + scope as u8], of.as_bytes()]);
+        let mut key = [0; 16];
+        key.copy_from_slice(&hash[..16]);
+        key
     }
 
     /// The device's own key. Derived, so the same at every retry of a registration.

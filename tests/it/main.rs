@@ -36,6 +36,7 @@ mod http_registry;
 mod http_settings;
 mod http_store_down;
 mod http_support;
+mod limits;
 mod providers_apns;
 mod providers_apns_double;
 mod providers_apns_pushy;

@@ -1,8 +1,8 @@
 //! Hard stops before money (S4): what may leave, judged at the claim, the last point before it costs something.
 //!
-//! Counters are rows that change in the commit of the claim itself, so that the caps hold exactly, however many claim at
-//! once. A window is an hour or a day of the clock (UTC): what is spent around its end can be two caps within one hour,
-//! and the cap of the day stands above it.
+//! Counters are rows that change in the commit of the claim itself, so that the caps hold exactly, however many claim
+//! at once. A window is an hour or a day of the clock (UTC): what is spent around its end can be two caps within one
+//! hour, and the cap of the day stands above it.
 
 use crate::Ms;
 use crate::followup::Skip;

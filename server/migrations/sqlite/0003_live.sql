@@ -1,4 +1,4 @@
--- What a live deployment adds: settings with versions, an audit log, apps, numbers that opted out, short links.
+-- What a live deployment adds: settings with versions, an audit log, apps, numbers that opted out, short links, counters of texts.
 
 -- Grows with each change of a workspace's row: what is replaced must be what was read.
 ALTER TABLE workspaces ADD COLUMN version INTEGER NOT NULL DEFAULT 1;
@@ -81,3 +81,23 @@ CREATE TABLE links (
     login_used_at INTEGER,
     PRIMARY KEY (made_at_s, hash)
 ) STRICT, WITHOUT ROWID;
+
+-- How many texts left, by number, prefix, customer, conversation and workspace: changed by the commits that claim them.
+CREATE TABLE counters (
+    workspace INTEGER NOT NULL,
+    -- What it counts by; see scope_code in codec.rs.
+    scope INTEGER NOT NULL,
+    -- Keyed hash of what it counts.
+    key BLOB NOT NULL,
+    version INTEGER NOT NULL,
+    -- The newest hour with a text since 1970, its texts, and the highest alarm in percent; so for the day.
+    hour INTEGER NOT NULL,
+    in_hour INTEGER NOT NULL,
+    rang_in_hour INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    in_day INTEGER NOT NULL,
+    rang_in_day INTEGER NOT NULL,
+    PRIMARY KEY (workspace, scope, key)
+) STRICT, WITHOUT ROWID;
+-- For retention: they go when their day is over.
+CREATE INDEX counters_day ON counters (day);

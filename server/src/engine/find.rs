@@ -2,6 +2,7 @@
 
 use crate::store::{Key, LinkKey, Row, WorkspaceId};
 use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::limits::Scope;
 use hashbrown::{Equivalent, HashMap};
 
 /// Rows by key. Its hasher is seeded at random and quick: callers choose the ids, and never see a hash of them.
@@ -19,6 +20,7 @@ pub(crate) enum Find<'a> {
     Token(WorkspaceId, &'a [u8; 32]),
     Suppression(WorkspaceId, &'a [u8; 32]),
     Link(LinkKey),
+    Counter(WorkspaceId, Scope, &'a [u8; 16]),
     Open(WorkspaceId, &'a str),
 }
 
@@ -34,6 +36,7 @@ impl<'a> Find<'a> {
             Key::Token(ws, hash) => Find::Token(*ws, hash),
             Key::Suppression(ws, hash) => Find::Suppression(*ws, hash),
             Key::Link(key) => Find::Link(*key),
+            Key::Counter(ws, scope, key) => Find::Counter(*ws, *scope, key),
             Key::Open(ws, of) => Find::Open(*ws, of),
         }
     }
@@ -48,6 +51,7 @@ impl<'a> Find<'a> {
             Row::Device(r) => Some(Find::Device(r.workspace, r.id)),
             Row::Suppression(r) => Some(Find::Suppression(r.workspace, &r.number_hash)),
             Row::Link(r) => Some(Find::Link(r.key)),
+            Row::Counter(r) => Some(Find::Counter(r.workspace, r.scope, &r.key)),
             Row::Found(_) | Row::Open(_) => None,
         }
     }
@@ -63,6 +67,7 @@ impl<'a> Find<'a> {
             Find::Token(ws, hash) => Key::Token(ws, *hash),
             Find::Suppression(ws, hash) => Key::Suppression(ws, *hash),
             Find::Link(key) => Key::Link(key),
+            Find::Counter(ws, scope, key) => Key::Counter(ws, scope, *key),
             Find::Open(ws, of) => Key::Open(ws, of.to_owned()),
         }
     }
@@ -92,6 +97,7 @@ mod tests {
             Key::Token(ws, [1; 32]),
             Key::Suppression(ws, [1; 32]),
             Key::Link(LinkKey { made_at_s: 1, hash: [1; 16] }),
+            Key::Counter(ws, Scope::Number, [1; 16]),
             Key::Open(ws, "a".into()),
         ];
         let map: ByKey<Key> = keys.iter().map(|key| (key.clone(), key.clone())).collect();

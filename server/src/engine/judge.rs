@@ -2,6 +2,7 @@
 
 use super::desk::{Again, Count, Desk, Handed};
 use super::find::Find;
+use super::spending::Purse;
 use crate::store::{ConversationRow, CustomerRow, FollowupRow, HistoryEntry, Row};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
@@ -30,9 +31,11 @@ pub(crate) struct AskedText<'a> {
     pub(crate) plan: Option<&'a TextPlan>,
     /// Whether its number opted out (T7).
     pub(crate) opted_out: bool,
+    /// Where it is or was counted.
+    pub(crate) purse: Option<&'a Purse>,
 }
 
-/// The same, knowing what the text would be that asks to leave.
+/// The same, knowing what the text would be that asks to leave, and where it is or was counted.
 pub(crate) fn judge_text(
     desk: &mut Desk<'_>,
     ws: &Arc<Workspace>,
@@ -56,8 +59,9 @@ pub(crate) fn judge_text(
         devices.push(ws.facts_of(row));
     }
     let spare = FollowupId(desk.spare_id());
-    let AskedText { plan, opted_out } = text;
-    let facts = Facts { plan, opted_out, ..facts(customer, &devices, conversation, now, &ws.policy, spare) };
+    let AskedText { plan, opted_out, purse } = text;
+    let counters = purse.map(|purse| purse.read(desk)).transpose()?;
+    let facts = Facts { plan, opted_out, counters, ..facts(customer, &devices, conversation, now, &ws.policy, spare) };
     let decision = followup::decide(&row.state, event, &facts, now, &ws.policy);
     let judged = Judged {
         acked: decision.acked,
@@ -69,6 +73,9 @@ pub(crate) fn judge_text(
         && !decision.changed
     {
         desk.draft.rearmed.push(super::desk::Rearmed { workspace: ws.id, id, old: None, new: decision.wake });
+    }
+    if let (Some(purse), Some(counters)) = (purse, &decision.counters) {
+        purse.write(desk, counters)?;
     }
     if decision.changed {
         stage(desk, ws, row, decision, conversation, now)?;

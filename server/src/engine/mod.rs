@@ -16,6 +16,7 @@ mod link;
 mod message;
 mod optout;
 pub(crate) mod outcome;
+pub(crate) mod spending;
 mod work;
 
 use crate::audit::Who;

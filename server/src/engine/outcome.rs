@@ -5,10 +5,12 @@ use super::device::lose;
 use super::find::Find;
 use super::judge::{AskedText, judge, judge_text};
 use super::optout::{is_suppressed, suppress, want};
+use super::spending::{Destination, Purse};
 use super::work::{Rank, Work, want_followup, want_open};
 use crate::perform::UnderWay;
 use crate::store::{DeviceRow, LinkRow, OptOutSource, Row, StoreError};
 use crate::timer::Place;
+use crate::vault::Vault;
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::device::Standing;
@@ -172,6 +174,8 @@ pub(super) struct Claiming {
 #[derive(Clone)]
 pub(crate) struct Planned {
     pub(crate) plan: TextPlan,
+    /// Where it is counted.
+    pub(crate) to: Destination,
     /// Which try it would be.
     pub(crate) attempt: u32,
     /// The customer's contact data as it was read, sealed.
@@ -212,6 +216,10 @@ impl Work for Claiming {
         if let Some(planned) = &self.planned {
             desk.want(Find::Suppression(self.ws.id, &planned.number_hash));
         }
+        let row = desk.want(Find::Followup(self.ws.id, self.id));
+        if let Some(purse) = self.purse(row.as_deref(), desk.vault) {
+            purse.want(desk);
+        }
     }
 
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
@@ -219,9 +227,11 @@ impl Work for Claiming {
             self.answer = Claimed::Stale;
             return Ok(());
         }
+        let purse = self.purse(desk.get(Find::Followup(self.ws.id, self.id))?.map(|row| &**row), desk.vault);
+        let purse = purse.as_ref();
         let text = match &self.planned {
             Some(Planned { plan, number_hash, .. }) => {
-                AskedText { plan: Some(plan), opted_out: is_suppressed(desk, self.ws.id, number_hash)? }
+                AskedText { plan: Some(plan), opted_out: is_suppressed(desk, self.ws.id, number_hash)?, purse }
             }
             None => AskedText::default(),
         };
@@ -248,6 +258,12 @@ impl Work for Claiming {
 }
 
 impl Claiming {
+    /// Where the text is counted, if it is.
+    fn purse(&self, row: Option<&Row>, vault: &Vault) -> Option<Purse> {
+        let planned = self.planned.as_ref().filter(|_| self.ws.policy.limits.caps.counts())?;
+        Some(Purse::of(vault, row?.as_followup()?, &planned.to))
+    }
+
     fn is_stale(&self, desk: &Desk<'_>) -> Result<bool, Again> {
         let Some(planned) = &self.planned else { return Ok(false) };
         let Some(row) = desk.followup(self.ws.id, self.id)? else { return Ok(false) };
@@ -272,6 +288,12 @@ pub(super) struct Said {
 }
 
 impl Said {
+    /// Where its text was counted, if it was: only then may something have to be given back.
+    fn purse(&self, row: Option<&Row>, vault: &Vault) -> Option<Purse> {
+        let (number, row) = (self.number.as_deref()?, row?.as_followup()?);
+        row.state.text.counted_at.map(|_| Purse::of(vault, row, &Destination::of(vault, self.ws.id, number)))
+    }
+
     /// The number, if what was said may be that it opted out.
     fn opted_out(&self) -> Option<&str> {
         let error = match &self.event {
@@ -290,10 +312,16 @@ impl Work for Said {
         if let Some(number) = self.opted_out() {
             want(desk, self.ws.id, number);
         }
+        let row = desk.want(Find::Followup(self.ws.id, self.id));
+        if let Some(purse) = self.purse(row.as_deref(), desk.vault) {
+            purse.want(desk);
+        }
     }
 
     fn run(&mut self, desk: &mut Desk<'_>) -> Result<(), Again> {
-        let judged = judge(desk, &self.ws, self.id, &self.event)?;
+        let purse = self.purse(desk.get(Find::Followup(self.ws.id, self.id))?.map(|row| &**row), desk.vault);
+        let text = AskedText { purse: purse.as_ref(), ..AskedText::default() };
+        let judged = judge_text(desk, &self.ws, self.id, &self.event, text)?;
         self.known = judged.is_some();
         if let (true, Some(number)) = (judged.is_some_and(|judged| judged.suppresses), self.opted_out()) {
             suppress(desk, self.ws.id, number, OptOutSource::Provider)?;

@@ -112,7 +112,7 @@ fn settings(ws: &Workspace) -> Vec<Finding> {
     let services = &ws.services();
     let mut found: Vec<Finding> = ws
         .settings
-        .advice(services)
+        .advice(services, &ws.policy.limits)
         .into_iter()
         .map(|advice| Finding::warning("settings", advice.message(), "PUT /v1/settings, or mend the server's accounts"))
         .collect();

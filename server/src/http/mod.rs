@@ -28,6 +28,7 @@ mod settings;
 mod suppressions;
 pub(crate) mod test_sends;
 mod text;
+mod text_limits;
 pub(crate) mod validate;
 mod view;
 
@@ -130,6 +131,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(followups::cancel))
         .routes(routes!(deliveries::list))
         .routes(routes!(settings::show, settings::put))
+        .routes(routes!(text_limits::show))
         .routes(routes!(settings::versions))
         .routes(routes!(audit::list))
         .routes(routes!(apps::put, apps::show, apps::delete))

@@ -83,6 +83,7 @@ pub(super) async fn put(
     let input: SettingsInput = parse(&body)?;
     let deployment = api.registry.deployment();
     let mut problems = input.problems();
+    problems.extend(input.above(&deployment.policy.limits));
     if problems.is_empty() {
         problems = input.clone().in_force(&deployment.policy, deployment.sandbox).contradictions();
     }
@@ -128,7 +129,7 @@ fn version(row: Stored) -> Result<Version, StoreError> {
 fn shown(workspace: &Workspace) -> Reply {
     let set = workspace.settings_set.as_ref();
     let version = set.map_or(1, |set| set.version);
-    let advice = workspace.settings.advice(&workspace.services());
+    let advice = workspace.settings.advice(&workspace.services(), &workspace.policy.limits);
     let mut reply = Reply::ok(&SettingsView {
         settings: Settings { company_name: Some(workspace.display_name().to_owned()), ..workspace.settings.clone() },
         version,

@@ -5,6 +5,7 @@ use super::parcel::{self, Fresh, envelope, gone};
 use crate::compose::{self, Additions};
 use crate::engine::Engine;
 use crate::engine::outcome::Planned;
+use crate::engine::spending::Destination;
 use crate::number;
 use crate::providers::{Envelope, TextSend};
 use crate::store::{FollowupRow, LinkRow};
@@ -30,6 +31,7 @@ pub(super) async fn plan(
     let fitted = compose(engine, ws, &fresh, country, link.as_ref().map(|(url, _)| url.as_str()))?;
     let senders = shop.providers.text.as_ref().map(|provider| provider.senders()).unwrap_or_default();
     let sender = senders.of(country, &ws.settings.senders);
+    let counted = Destination::of(&shop.vault, ws.id, &to);
     let attempt = fresh.row.state.text.attempt.saturating_add(1);
     let envelope = Envelope { effect_key: format!("{}:sms", row.id), attempt, at_ms, ..envelope(ws, row) };
     let expires_at_ms = fresh.row.state.deadline_at.saturating_add(ws.policy.fallback_horizon_ms);
@@ -46,7 +48,7 @@ pub(super) async fn plan(
     };
     let number_hash = shop.vault.number_hash(&send.to);
     let link = link.map(|(_, row)| row);
-    Ok((Planned { plan, attempt, contact: fresh.customer.contact, number_hash, link }, send))
+    Ok((Planned { plan, to: counted, attempt, contact: fresh.customer.contact, number_hash, link }, send))
 }
 
 /// A link of this try's own: each text is told from every other by its end. Without a `public_url` nobody could follow

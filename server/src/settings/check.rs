@@ -1,8 +1,9 @@
 //! Whether settings can work: each field by itself, then those that depend on one another.
 
-use super::{QuietHours, Settings, SettingsInput, minute, region};
+use super::{QuietHours, Settings, SettingsInput, limits, minute, region};
 use crate::links;
 use backstop_domain::followup::Services;
+use backstop_domain::limits::Limits;
 use backstop_domain::quiet;
 use backstop_domain::text::Country;
 use backstop_wire::{FieldError, Grade};
@@ -30,6 +31,8 @@ pub enum Advice {
     NoEmailProvider,
     /// T6: texts come from the deployment's number.
     AnswersAreLost,
+    /// Texts are on, and no country of theirs is.
+    NoCountry,
     /// The heartbeats' time-out is never reached.
     HeartbeatAfterIdle,
 }
@@ -43,6 +46,7 @@ impl Advice {
             Advice::NoTextProvider => "no_text_provider",
             Advice::NoEmailProvider => "no_email_provider",
             Advice::AnswersAreLost => "answers_are_lost",
+            Advice::NoCountry => "no_country",
             Advice::HeartbeatAfterIdle => "heartbeat_after_idle",
         }
     }
@@ -64,6 +68,10 @@ impl Advice {
                 "texts come from the deployment's number, and what customers answer to it does not reach you; give \
                  numbers of your own in \"senders\""
             }
+            Advice::NoCountry => {
+                "\"phone_number\" is on, but texts go to no country: set \"country\", or list those you write to in \
+                 \"countries\""
+            }
             Advice::HeartbeatAfterIdle => {
                 "\"heartbeat_timeout_ms\" is more than \"idle_after_ms\": a page that went silent counts as online \
                  until it idles"
@@ -74,7 +82,7 @@ impl Advice {
 
 impl Settings {
     /// What the company should know although these settings were taken.
-    pub fn advice(&self, services: &Services) -> Vec<Advice> {
+    pub fn advice(&self, services: &Services, limits: &Limits) -> Vec<Advice> {
         let mut advice = Vec::new();
         match (self.phone_number || self.email, services.fcm || services.apns) {
             (false, false) => advice.push(Advice::NothingCanLeave),
@@ -83,6 +91,9 @@ impl Settings {
         }
         if self.phone_number && services.text.is_none() {
             advice.push(Advice::NoTextProvider);
+        }
+        if self.phone_number && limits.countries.as_ref().is_some_and(Vec::is_empty) {
+            advice.push(Advice::NoCountry);
         }
         if self.email && services.email.is_none() {
             advice.push(Advice::NoEmailProvider);
@@ -151,6 +162,7 @@ impl SettingsInput {
             errors.push(error("country", "invalid", "give an ISO 3166 code of two capital letters, such as KR"));
         }
         errors.extend(self.quiet_hours.iter().flat_map(quiet_problems));
+        errors.extend(self.countries.iter().flat_map(|countries| limits::country_problems(countries)));
         errors.extend(self.link_schemes.iter().flat_map(|schemes| scheme_problems(schemes)));
         errors.extend(self.link_hosts.iter().flat_map(|hosts| host_problems(hosts)));
         errors.extend(self.senders.iter().flat_map(sender_problems));
@@ -236,6 +248,6 @@ fn is_scheme(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'+' | b'-' | b'.'))
 }
 
-fn error(field: &str, code: &str, message: impl Into<String>) -> FieldError {
+pub(super) fn error(field: &str, code: &str, message: impl Into<String>) -> FieldError {
     FieldError { field: field.into(), code: code.into(), message: message.into() }
 }

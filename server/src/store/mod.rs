@@ -13,6 +13,7 @@ use crate::audit;
 use backstop_domain::apps::Origin;
 use backstop_domain::followup::{Followup, Wake};
 use backstop_domain::ids::{DeviceId, FollowupId, SuppressionId};
+use backstop_domain::limits::{self, Counter};
 use backstop_domain::presence::Presence;
 use backstop_domain::text::Link;
 use backstop_domain::{Ms, customer::ContactSource, device::Standing};
@@ -45,6 +46,8 @@ pub enum Key {
     Suppression(WorkspaceId, [u8; 32]),
     /// A text's short link. Found without a workspace: its code is the secret, and its row says whose it is.
     Link(LinkKey),
+    /// What the caps count of this scope (S4): see [`CounterRow::key`].
+    Counter(WorkspaceId, limits::Scope, [u8; 16]),
     /// The newest 200 follow-ups of a customer that have a wake-up left; answers [`Row::Open`].
     Open(WorkspaceId, String),
 }
@@ -66,6 +69,8 @@ pub enum Row {
     Suppression(SuppressionRow),
     /// See [`LinkRow`].
     Link(LinkRow),
+    /// See [`CounterRow`].
+    Counter(CounterRow),
     /// Answer of [`Key::Install`] and [`Key::Token`].
     Found(DeviceId),
     /// Answer of [`Key::Open`].
@@ -313,6 +318,21 @@ pub struct LinkRow {
     pub followup: FollowupId,
     /// How long it is good, and whether its log-in is.
     pub link: Link,
+}
+
+/// How many texts left (S4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CounterRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// What it counts by.
+    pub scope: limits::Scope,
+    /// Keyed hash of the number, prefix, customer or conversation: nobody reads it back.
+    pub key: [u8; 16],
+    /// See [`CustomerRow`].
+    pub version: i64,
+    /// What it counts.
+    pub counter: Counter,
 }
 
 /// One line of a follow-up's history: a decision, its cause and its reason (S7).

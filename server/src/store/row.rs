@@ -1,6 +1,8 @@
 //! What every row can say of itself.
 
-use super::{ConversationRow, CustomerRow, DeviceRow, FollowupRow, Key, LinkRow, MessageRow, Row, SuppressionRow};
+use super::{
+    ConversationRow, CounterRow, CustomerRow, DeviceRow, FollowupRow, Key, LinkRow, MessageRow, Row, SuppressionRow,
+};
 
 macro_rules! as_row {
     ($($name:ident, $variant:ident, $row:ty;)*) => {$(
@@ -20,6 +22,7 @@ impl Row {
         as_device, Device, DeviceRow;
         as_suppression, Suppression, SuppressionRow;
         as_link, Link, LinkRow;
+        as_counter, Counter, CounterRow;
     }
 
     /// The key it is found by. Answers of [`Key::Install`], [`Key::Token`] and [`Key::Open`] are never written; theirs
@@ -33,6 +36,7 @@ impl Row {
             Row::Device(r) => Key::Device(r.workspace, r.id),
             Row::Suppression(r) => Key::Suppression(r.workspace, r.number_hash),
             Row::Link(r) => Key::Link(r.key),
+            Row::Counter(r) => Key::Counter(r.workspace, r.scope, r.key),
             Row::Found(_) | Row::Open(_) => Key::Install(super::WorkspaceId(0), String::new()),
         }
     }
@@ -47,6 +51,7 @@ impl Row {
             Row::Device(r) => r.version,
             Row::Suppression(r) => r.version,
             Row::Link(r) => r.version,
+            Row::Counter(r) => r.version,
             Row::Found(_) | Row::Open(_) => 0,
         }
     }
@@ -61,6 +66,7 @@ impl Row {
             Row::Device(r) => r.version = version,
             Row::Suppression(r) => r.version = version,
             Row::Link(r) => r.version = version,
+            Row::Counter(r) => r.version = version,
             Row::Found(_) | Row::Open(_) => {}
         }
     }

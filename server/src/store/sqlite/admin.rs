@@ -10,6 +10,7 @@ use rusqlite::{Connection, Result, params};
 
 /// How long a stored answer stands (W3); an older one makes room.
 const ANSWER_KEPT_MS: Ms = 24 * 3_600_000;
+const DAY_MS: Ms = 24 * 3_600_000;
 
 /// How much longer than answers it is kept who texted whom: whom a STOP is for (T7).
 const TEXTED_KEPT_MS: Ms = 31 * 24 * 3_600_000;
@@ -100,6 +101,7 @@ pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
         "DELETE FROM apps WHERE workspace = ?1",
         "DELETE FROM suppressions WHERE workspace = ?1",
         "DELETE FROM texted WHERE workspace = ?1",
+        "DELETE FROM counters WHERE workspace = ?1",
         "DELETE FROM workspaces WHERE id = ?1",
         // After the workspace: as long as it is there, its log stays.
         "DELETE FROM audit WHERE workspace = ?1",
@@ -178,6 +180,7 @@ pub(super) fn retire(tx: &Connection, texts: Ms, followups: Ms, answers: Ms, lim
     left -= retire_links(tx, texts, left)?.min(left);
     left -= retire_answers(tx, answers, left)?.min(left);
     left -= retire_texted(tx, answers.saturating_sub(TEXTED_KEPT_MS), left)?.min(left);
+    left -= retire_counters(tx, answers, left)?.min(left);
     left -= retire_followups(tx, followups, left)?.min(left);
     Ok(limit - left)
 }
@@ -205,6 +208,16 @@ fn retire_texted(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
                    (SELECT number_hash, sender, workspace FROM texted INDEXED BY texted_at
                     WHERE at < ?1 ORDER BY at LIMIT ?2)";
     tx.prepare_cached(sql)?.execute(params![before, to_i64(limit)])
+}
+
+/// Counters whose day ended before. A workspace whose clock is frozen lives in days of its own.
+fn retire_counters(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
+    let sql = "DELETE FROM counters WHERE (workspace, scope, key) IN
+                   (SELECT workspace, scope, key FROM counters INDEXED BY counters_day
+                    WHERE day < ?1 AND workspace NOT IN (SELECT id FROM workspaces WHERE frozen_at IS NOT NULL)
+                    ORDER BY day LIMIT ?2)";
+    let today = before.div_euclid(DAY_MS);
+    tx.prepare_cached(sql)?.execute(params![today, to_i64(limit)])
 }
 
 fn retire_followups(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {

@@ -3,6 +3,7 @@
 use crate::store::{Direction, OptOutSource, Scope};
 use backstop_domain::customer::ContactSource;
 use backstop_domain::followup::WakeReason;
+use backstop_domain::limits;
 use backstop_wire::{Alerts, Environment, Platform, PushProvider};
 use rusqlite::types::Type;
 use rusqlite::{Error, Result, Row};
@@ -42,6 +43,17 @@ words!(ContactSource { Account = "account", FollowUp = "follow_up", Consent = "c
 words!(Direction { ToCustomer = "to_customer", FromCustomer = "from_customer" });
 words!(OptOutSource { Stop = "stop", Provider = "provider" });
 words!(Scope { Server = "server", Read = "read", App = "app" });
+
+/// A number, because it is in a primary key. A number is never given again.
+pub(super) fn scope_code(scope: limits::Scope) -> i64 {
+    match scope {
+        limits::Scope::Number => 1,
+        limits::Scope::Prefix => 2,
+        limits::Scope::Customer => 3,
+        limits::Scope::Conversation => 4,
+        limits::Scope::Workspace => 5,
+    }
+}
 
 /// A number, because it is in the timer's index. A number is never given again.
 pub(super) fn wake_code(why: WakeReason) -> i64 {

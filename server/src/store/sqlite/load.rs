@@ -1,14 +1,15 @@
 //! Reads: rows by key, the timer's questions, lists.
 
-use super::codec::{json, optional_word, wake_reason, word};
+use super::codec::{json, optional_word, scope_code, wake_reason, word};
 use crate::store::{
-    ConversationRow, CustomerRow, DeviceRow, Due, FollowupFilter, FollowupRow, HistoryEntry, Key, Lane, LinkKey,
-    LinkRow, MessageRow, Row, SuppressionFilter, SuppressionRow, WorkspaceId,
+    ConversationRow, CounterRow, CustomerRow, DeviceRow, Due, FollowupFilter, FollowupRow, HistoryEntry, Key, Lane,
+    LinkKey, LinkRow, MessageRow, Row, SuppressionFilter, SuppressionRow, WorkspaceId,
 };
 use backstop_domain::Ms;
 use backstop_domain::device::Standing;
 use backstop_domain::followup::Wake;
 use backstop_domain::ids::{DeviceId, FollowupId, SuppressionId};
+use backstop_domain::limits::{Counter, Scope, Tally};
 use backstop_domain::text::Link;
 use rusqlite::{Connection, OptionalExtension as _, Params, Result, ToSql, named_params, params};
 
@@ -105,6 +106,7 @@ pub(super) fn by_key(db: &Connection, key: &Key) -> Result<Option<Row>> {
             one(db, sql, params![ws.0, hash], suppression)?.map(Row::Suppression)
         }
         Key::Link(key) => link(db, key)?.map(Row::Link),
+        Key::Counter(ws, scope, key) => counter(db, *ws, *scope, key)?.map(Row::Counter),
         Key::Open(ws, customer) => Some(Row::Open(open(db, *ws, customer)?)),
     })
 }
@@ -386,6 +388,16 @@ fn link(db: &Connection, key: &LinkKey) -> Result<Option<LinkRow>> {
             followup: FollowupId(row.get(2)?),
             link: Link { expires_at: row.get(3)?, login_used_at: row.get(4)? },
         })
+    })
+}
+
+fn counter(db: &Connection, ws: WorkspaceId, scope: Scope, key: &[u8; 16]) -> Result<Option<CounterRow>> {
+    let sql = "SELECT version, hour, in_hour, rang_in_hour, day, in_day, rang_in_day FROM counters
+               WHERE workspace = ?1 AND scope = ?2 AND key = ?3";
+    one(db, sql, params![ws.0, scope_code(scope), key], |row| {
+        let hour = Tally { window: row.get(1)?, count: row.get(2)?, rang: row.get(3)? };
+        let day = Tally { window: row.get(4)?, count: row.get(5)?, rang: row.get(6)? };
+        Ok(CounterRow { workspace: ws, scope, key: *key, version: row.get(0)?, counter: Counter { hour, day } })
     })
 }
 

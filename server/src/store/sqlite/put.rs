@@ -5,11 +5,11 @@
 //! if that one did not match, because an index entry that is written again costs as much as a new one. Parameters have
 //! numbers on the hot path: SQLite looks a name up by comparing it with each.
 
-use super::codec::{Word as _, to_json, wake_code};
+use super::codec::{Word as _, scope_code, to_json, wake_code};
 use super::load::{messages_of_customer, one as find, trail, trail_of_customer};
 use crate::store::{
-    ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, LinkRow, MessageRow, SuppressionRow, Texted,
-    WorkspaceId,
+    ConversationRow, CounterRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, LinkRow, MessageRow,
+    SuppressionRow, Texted, WorkspaceId,
 };
 use backstop_domain::device::Standing;
 use backstop_domain::ids::{DeviceId, FollowupId};
@@ -253,6 +253,31 @@ pub(super) fn link(tx: &Connection, row: &LinkRow) -> Result<bool> {
     }
     let sql = "UPDATE links SET version = ?4 + 1, followup = ?5, expires_at = ?6, login_used_at = ?7
                WHERE made_at_s = ?1 AND hash = ?2 AND workspace = ?3 AND version = ?4";
+    one(tx, sql, values)
+}
+
+pub(super) fn counter(tx: &Connection, row: &CounterRow) -> Result<bool> {
+    let sql = if row.version == 0 {
+        "INSERT INTO counters (workspace, scope, key, version, hour, in_hour, rang_in_hour, day, in_day, rang_in_day)
+         VALUES (?1, ?2, ?3, ?4 + 1, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING"
+    } else {
+        "UPDATE counters SET version = ?4 + 1, hour = ?5, in_hour = ?6, rang_in_hour = ?7, day = ?8, in_day = ?9,
+             rang_in_day = ?10
+         WHERE workspace = ?1 AND scope = ?2 AND key = ?3 AND version = ?4"
+    };
+    let (hour, day) = (row.counter.hour, row.counter.day);
+    let values = params![
+        row.workspace.0,
+        scope_code(row.scope),
+        row.key,
+        row.version,
+        hour.window,
+        hour.count,
+        hour.rang,
+        day.window,
+        day.count,
+        day.rang,
+    ];
     one(tx, sql, values)
 }
 

@@ -132,6 +132,7 @@ impl Batch<'_> {
             Op::Put(Row::Suppression(row)) => put::suppression(self.tx, row)?,
             Op::Texted(ws, texted) => put::texted(self.tx, *ws, texted)?,
             Op::Put(Row::Link(row)) => put::link(self.tx, row)?,
+            Op::Put(Row::Counter(row)) => put::counter(self.tx, row)?,
             // Answers of a load: there is nothing to write.
             Op::Put(Row::Found(_) | Row::Open(_)) => true,
             Op::History(ws, id, entry) => put::history(self.tx, *ws, *id, entry)?,
@@ -187,6 +188,7 @@ fn workspace_of(op: &Op) -> Option<WorkspaceId> {
         Op::Put(Row::Device(row)) => Some(row.workspace),
         Op::Put(Row::Suppression(row)) => Some(row.workspace),
         Op::Put(Row::Link(row)) => Some(row.workspace),
+        Op::Put(Row::Counter(row)) => Some(row.workspace),
         Op::Put(Row::Found(_) | Row::Open(_)) => None,
         Op::History(ws, ..) | Op::DeleteDevice(ws, ..) | Op::Audit(ws, _) | Op::Erase(ws, _) | Op::Texted(ws, _) => {
             Some(*ws)
