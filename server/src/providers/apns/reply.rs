@@ -4,7 +4,6 @@ use crate::providers::transport::wait_ms;
 use a2::{ErrorReason, response::ErrorBody};
 use backstop_domain::followup::Outcome;
 use backstop_wire::Environment;
-use serde::Deserialize;
 use serde_json::Value;
 
 /// A team that changed its token too often has to wait; longer than any push can.
@@ -23,11 +22,9 @@ pub(super) struct Reply<'a> {
     pub(super) now_ms: i64,
 }
 
-/// Fields that come later do no harm, nor do reasons.
-#[derive(Deserialize)]
+/// What Apple says of a refusal. Fields that come later do no harm, nor do reasons.
 struct Body {
     reason: String,
-    #[serde(default)]
     timestamp: Option<Value>,
 }
 
@@ -72,7 +69,10 @@ impl Reply<'_> {
     }
 
     fn read(&self) -> Option<Body> {
-        serde_json::from_slice(self.body).ok()
+        // An object and nothing else: what is derived would take a list, too.
+        let Ok(Value::Object(mut said)) = serde_json::from_slice(self.body) else { return None };
+        let Some(Value::String(reason)) = said.remove("reason") else { return None };
+        Some(Body { reason, timestamp: said.remove("timestamp") })
     }
 
     fn gone(&self, body: Option<Body>, error: String) -> Outcome {
