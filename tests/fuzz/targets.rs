@@ -4,13 +4,11 @@ use backstop_core::PushClient;
 use backstop_domain::Ms;
 use backstop_domain::customer::ContactSource;
 use backstop_domain::device::{DeviceFacts, Standing};
-use backstop_domain::followup::{
-    Channel, Event, Facts, Followup, Found, Mark, Outcome, Policy, Reason, decide, wake,
-};
+use backstop_domain::followup::{Channel, Event, Facts, Followup, Found, Mark, Outcome, Policy, Reason, decide, wake};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_server::http::fuzzing;
 use backstop_server::identity::{Claim, customer_hash, prove};
-use backstop_server::providers::{Call, TextQuery, fcm, twilio};
+use backstop_server::providers::{Call, TextQuery, apns, fcm, twilio};
 use backstop_server::settings::SettingsInput;
 use backstop_server::store::WorkspaceId;
 use backstop_server::vault::{Receipt, Vault};
@@ -23,12 +21,13 @@ use std::sync::LazyLock;
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target by its name, which is also its directory of `corpus`.
-pub(crate) const TARGETS: [(&str, Target); 12] = [
+pub(crate) const TARGETS: [(&str, Target); 13] = [
     ("ack_body", ack_body),
     ("receipt", receipt),
     ("device_header", device_header),
     ("push_payload", push_payload),
     ("customer_token", customer_token),
+    ("apns_reply", apns_reply),
     ("fcm_reply", fcm_reply),
     ("twilio_reply", twilio_reply),
     ("twilio_page", twilio_page),
@@ -54,8 +53,6 @@ static OURS: LazyLock<Workspace> = LazyLock::new(|| {
         created_at: NOW,
         settings_set: None,
         settings: input.in_force(&Policy::sandbox(), true),
-        settings_set: None,
-        created_at: 0,
         policy: Policy::sandbox(),
         canary: false,
         identity_secrets: vec![vec![0x0b; 32]],
@@ -127,6 +124,29 @@ fn customer_token(data: &[u8]) {
     let (id, hash) = text.split_once('\n').unwrap_or((text, ""));
     let by_hash = Claim { customer_id: Some(id), hash: Some(hash), token: None };
     assert!(prove(&OURS, by_hash, NOW).is_err(), "{text}");
+}
+
+/// Whatever a proxy, or Apple, answers: the same, and a token is called dead or of the other environment by Apple's
+/// words alone. Only an answer with an id is an acceptance.
+fn apns_reply(data: &[u8]) {
+    let Some((head, rest)) = data.split_at_checked(2) else { return };
+    let status = 100 + u16::from_le_bytes([head[0], head[1]]) % 500;
+    let mut lines = rest.splitn(3, |b| *b == b'\n').map(std::str::from_utf8);
+    let retry_after = lines.next().and_then(Result::ok);
+    let apns_id = lines.next().and_then(Result::ok).filter(|id| !id.is_empty());
+    let body = lines.next().and_then(Result::ok).unwrap_or_default().as_bytes();
+    let (outcome, refuses_token) = apns::understood(status, retry_after, apns_id, body, NOW);
+    if let Outcome::RetryAfter { after_ms: Some(ms), .. } = outcome {
+        assert!((0..=86_400_000).contains(&ms), "{ms}");
+    }
+    assert!(outcome.error().is_none_or(|code| code.len() <= 200 && code.is_ascii()), "{outcome:?}");
+    assert_eq!(outcome.label() == "accepted", status == 200 && apns_id.is_some(), "{status}: {outcome:?}");
+    let of_token = matches!(outcome, Outcome::TokenGone { .. } | Outcome::WrongEnvironment { .. });
+    let says = serde_json::from_slice::<serde_json::Value>(body).is_ok_and(|body| body["reason"].is_string());
+    assert!(!(of_token || refuses_token) || says, "{status}: {outcome:?}");
+    assert!(!refuses_token || outcome.label() == "rejected", "sent again though it may have left: {outcome:?}");
+    let may_have_left = matches!(outcome.label(), "accepted" | "unknown");
+    assert!(!(200..300).contains(&status) || may_have_left, "{status}: {outcome:?}");
 }
 
 /// Whatever a proxy, or Google, answers: a wait is bounded, a code is a code, and 2xx is never "not sent".
