@@ -182,6 +182,7 @@ fn nobody_s(name: &str) -> Option<String> {
     Some(match name {
         "followup_id" => "fu_0000000000001".into(),
         "device_id" => "dev_0000000000001".into(),
+        "suppression_id" => "sup_0000000000001".into(),
         "code" => "B".repeat(20),
         "name" => "sandbox-0000000000000000".into(),
         "customer_id" | "conversation_id" | "message_id" | "install_id" | "receipt" | "app_id" => {

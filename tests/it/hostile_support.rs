@@ -138,6 +138,8 @@ impl Company {
             "device_id" => self.device_id.clone(),
             "receipt" => self.receipt.clone(),
             "app_id" => format!("app-{}", self.mark),
+            // Nobody opted out: an id of the right form that is not the one of nobody's.
+            "suppression_id" => "sup_0000000000002".into(),
             "name" => self.name.clone(),
             // Of no link: a link's own is in its text and nowhere else.
             "code" => "A".repeat(20),
