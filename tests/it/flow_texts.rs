@@ -1,4 +1,4 @@
-//! Texts through Twilio's API and mail through SMTP, by the whole server: whatever the vendors do, never two texts, never
+//! Texts through Twilio's API and mail through SMTP, by the whole server: whatever vendors do, never two texts, never
 //! none (P8), opt-outs (T7) and reports (W2).
 
 use crate::providers_fcm_double::Google;

@@ -278,12 +278,13 @@ async fn settings_are_replaced_whole() {
     let shop = rig.shop("shop").await;
     let defaults = rig.get(&shop, "/v1/settings").await.expect(200);
     let expected = json!({
-        "phone_number": true, "email": true, "bot_text": false, "canary": false, "ack_grade": "displayed", "ack_wait_ms": 30_000,
+        "phone_number": true, "email": true, "bot_text": false, "canary": false, "ack_grade": "displayed",
+        "ack_wait_ms": 30_000,
         "unread_limit": 3, "unread_after_ms": 3_600_000, "idle_after_ms": 270_000, "hidden_after_ms": 270_000,
         "heartbeat_timeout_ms": 60_000, "repeat_gap_ms": 180_000, "push_ttl_ms": 86_400_000,
         "fallback_horizon_ms": 21_600_000, "company_name": "shop", "country": null, "quiet_hours": null,
         "push_content": "full", "text_content": "full", "link_schemes": ["https", "http"], "senders": {},
-        "conversation_url": null, "link_hosts": null, "version": 1,
+        "conversation_url": null, "link_hosts": null, "countries": null, "limits": null, "version": 1,
         "updated_at": "2026-11-22T18:00:00.000Z", "updated_by": null, "warnings": [],
     });
     assert_eq!(defaults, expected);

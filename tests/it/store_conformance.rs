@@ -702,6 +702,8 @@ async fn whom_a_stop_is_for(store: &dyn Store) {
     assert_eq!(meant("+1", T0 + 1).await, [c], "the others are too old");
     assert_eq!(store.texted([8; 32], "+1", 0).await.unwrap(), []);
     let kept_ms = 31 * 24 * 3_600_000;
+    // What the other tests left goes first.
+    store.retire(0, 0, T0 + kept_ms, 100).await.unwrap();
     assert_eq!(store.retire(0, 0, T0 + kept_ms + 1, 100).await.unwrap(), 2);
     assert_eq!(meant("+1", 0).await, [c]);
 }

@@ -3,9 +3,10 @@
 use crate::store_rows::{T0, acked, conversation, customer, device, entry, followup, message, put, workspace};
 use backstop_domain::device::Standing;
 use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_server::audit::{Entry, Kind, Who};
 use backstop_server::store::{
-    CustomerRow, DeviceRow, FollowupFilter, FollowupRow, Key, MessageRow, Op, OpenOptions, Row, Scope, SqliteStore,
-    Store, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    AuditFilter, CustomerRow, DeviceRow, FollowupFilter, FollowupRow, Key, MessageRow, Op, OpenOptions, Row, Scope,
+    SettingsSet, SqliteStore, Store, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use backstop_server::vault::{DataKey, sha256};
 use std::fs;
@@ -13,7 +14,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 const MAKE: &str = "BACKSTOP_TEST_MAKE_FIXTURE";
-const NEWEST: u32 = 2;
+const NEWEST: u32 = 3;
 const OPTIONS: OpenOptions = OpenOptions { sandbox: false, serve: true, read_connections: 1 };
 const OPEN: FollowupId = FollowupId(T0 << 20);
 const CLOSED: FollowupId = FollowupId((T0 << 20) + 1);
@@ -23,6 +24,11 @@ const TEXT: &[u8] = br#"{"author":{"name":"Mina"},"text":"Your order is on its w
 
 fn fixture(version: u32) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("fixtures/db/v{version}.sqlite3"))
+}
+
+/// What the log says since version 3.
+fn changed() -> Entry {
+    Entry { at: T0, kind: Kind::SettingsChanged, who: Who::cli(), detail: serde_json::json!({ "version": 2 }) }
 }
 
 /// The rows of every version, as they are when they are written.
@@ -55,6 +61,9 @@ async fn make() {
     let row = WorkspaceRow { identity_secrets: secrets, ..workspace("acme") };
     let keys = vec![(sha256(b"sk_fixture"), Scope::Server), (sha256(b"app_fixture"), Scope::App)];
     let ws = store.create_workspace(row, keys).await.unwrap().unwrap();
+    let mut set = store.workspace(ws).await.unwrap().unwrap();
+    set.settings_set = Some(SettingsSet { version: 2, at: T0, who: Who::cli() });
+    assert!(store.update_workspace(set, changed()).await.unwrap());
     let (mut customer, mut message, [open, closed], mut device) = rows(ws);
     let (key, wrapped) = vault.new_customer_key(ws, "lucas");
     customer.wrapped_key = wrapped;
@@ -101,6 +110,9 @@ async fn opens_and_reads(version: u32) {
     assert_eq!(secret, [6; 32]);
     assert_eq!(store.key(sha256(b"sk_fixture")).await.unwrap(), Some((ws.id, Scope::Server)));
     assert_eq!(store.key(sha256(b"app_fixture")).await.unwrap(), Some((ws.id, Scope::App)));
+    let log = store.audit(ws.id, AuditFilter { limit: 10, ..AuditFilter::default() }).await.unwrap();
+    let said = (ws.settings_set.map(|set| set.version), log.into_iter().map(|line| line.entry).collect::<Vec<_>>());
+    assert_eq!(said, if version < 3 { (None, vec![]) } else { (Some(2), vec![changed()]) });
     let ws = ws.id;
     let keys = vec![
         Key::Customer(ws, "lucas".into()),

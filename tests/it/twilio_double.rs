@@ -1,4 +1,4 @@
-//! A strict stand-in for Twilio's Messages API: refuses what Twilio refuses, counts what customers get, and fails as told.
+//! A strict stand-in for Twilio's Messages API: refuses what Twilio refuses, counts what customers get, fails as told.
 
 use crate::providers_fcm_double::TestClock;
 use backstop_server::clock::Clock;

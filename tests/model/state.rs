@@ -3,7 +3,9 @@
 use crate::design::Budget;
 use crate::oracle::Broken;
 use backstop_domain::Ms;
-use backstop_domain::followup::{Channel, Decision, Event, Followup, Inquiry, Leg, LegStatus, PublicState, Push, PushStatus};
+use backstop_domain::followup::{
+    Channel, Decision, Event, Followup, Inquiry, Leg, LegStatus, PublicState, Push, PushStatus,
+};
 use backstop_domain::followup::{Stage, Wake, WakeReason};
 use backstop_domain::ids::DeviceId;
 use backstop_wire::Grade;

@@ -704,8 +704,8 @@ impl Leg {
             LegStatus::Claimed(_) => true,
             // The claim ended before the answer came.
             LegStatus::Unknown(_) | LegStatus::Asking(_) => !matches!(outcome, Outcome::Unknown { .. }),
-            // Given up, or about to be repeated under the same key: a final word settles or spares that. Nor is repeated
-            // what was thought not to have left, and was taken after all.
+            // Given up, or about to be repeated under the same key: a final word settles or spares that. Nor is
+            // repeated what was thought not to have left, and was taken after all.
             LegStatus::Unresolved => is_final,
             LegStatus::Queued(_) | LegStatus::Held(_) | LegStatus::Retry(_) => {
                 is_final && (self.left || matches!(outcome, Outcome::Accepted { .. }))
