@@ -13,7 +13,7 @@ use backstop_server::providers::smtp::SmtpTls;
 use reqwest::Method;
 use rusqlite::{Connection, OpenFlags};
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -276,6 +276,76 @@ async fn p8_never_two_texts_and_never_none_whatever_twilio_does() {
         assert_eq!(texts, expected, "{case}: {shown}");
     }
     assert!(house.twilio.looked_up() > 0);
+}
+
+/// What comes before the "@" tells the mail server what to do: take and say nothing, take and hang up, take and fail,
+/// refuse for now, take.
+const MAIL_MANNERS: [&str; 5] = ["silent", "lost-late", "busy", "full", "ok"];
+
+/// P8, invariants 2 and 4: whatever becomes of the mail, whenever the ack comes: one text, and the mail, however often
+/// it is repeated, is one mail by its Message-ID; nothing at all after an ack in time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn p8_never_two_mails_and_never_none_whatever_the_mail_server_does() {
+    let mut house = House::open().await;
+    let acks = [Ack::Never, Ack::Before, Ack::During, Ack::After];
+    let mut cases = Vec::new();
+    for (n, (manner, ack)) in MAIL_MANNERS.iter().flat_map(|manner| acks.map(|ack| (*manner, ack))).enumerate() {
+        let (id, number, email) =
+            (format!("c{n}"), format!("+1415200{:04}", 3_000 + n), format!("{manner}@c{n}.example"));
+        if ack == Ack::During {
+            house.twilio.hold(&number);
+        }
+        house.customer(&id, &number, Some(email.as_str())).await;
+        let phone = house.phone(&id).await;
+        let followup = house.reply(&id, &format!("m{n}")).await;
+        cases.push((manner, ack, number, email, phone, followup));
+    }
+    let pushed = cases.len();
+    house.until(|| house.google.seen.lock().unwrap().messages.len() == pushed).await;
+    house.settle().await;
+    for (_, _, _, _, phone, _) in cases.iter().filter(|case| case.1 == Ack::Before) {
+        house.ack(phone).await;
+    }
+    house.google.clock.advance(30_000);
+    let fall_back: Vec<&str> = cases.iter().filter(|c| c.1 != Ack::Before).map(|c| c.2.as_str()).collect();
+    house.until(|| fall_back.iter().all(|number| house.twilio.asked(number) > 0)).await;
+    for (_, _, _, _, phone, _) in cases.iter().filter(|case| case.1 == Ack::During) {
+        house.ack(phone).await;
+    }
+    house.twilio.release();
+    house.settle().await;
+    for (_, _, _, _, phone, _) in cases.iter().filter(|case| case.1 == Ack::After) {
+        house.ack(phone).await;
+    }
+    for _ in 0..3 {
+        house.turn(5_000).await;
+    }
+    for (manner, ack, number, _, _, followup) in &cases {
+        let case = format!("{manner} {ack:?}");
+        let shown = house.get(&format!("/v1/followups/{followup}")).await;
+        let (texts, state) = if *ack == Ack::Before { (0, "acked") } else { (1, "fell_back") };
+        assert_eq!((house.twilio.texts_to(number).len(), &shown["state"]), (texts, &json!(state)), "{case}: {shown}");
+    }
+    // Those that nobody acked: each was taken, and those that were repeated are one mail.
+    let mut ids: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut times: BTreeMap<String, usize> = BTreeMap::new();
+    let unacked = |manner: &str| manner != "full";
+    let wanted: Vec<(&str, &str)> =
+        cases.iter().filter(|c| c.1 == Ack::Never && unacked(c.0)).map(|c| (c.0, c.3.as_str())).collect();
+    let enough = |times: &BTreeMap<String, usize>| {
+        let least = |manner: &str| if manner == "ok" { 1 } else { 2 };
+        wanted.iter().all(|(manner, email)| times.get(*email).copied().unwrap_or(0) >= least(manner))
+    };
+    while !enough(&times) {
+        let mail = house.mail.mail().await;
+        let to = mail["to"][0].as_str().unwrap().to_owned();
+        let headers = mail["headers"].as_array().unwrap();
+        let id = headers.iter().find(|header| header[0] == "Message-ID").unwrap()[1].as_str().unwrap().to_owned();
+        assert!(cases.iter().all(|case| case.1 != Ack::Before || case.3 != to), "{to} after an ack in time");
+        *times.entry(to.clone()).or_default() += 1;
+        ids.entry(to).or_default().insert(id);
+    }
+    assert!(ids.values().all(|ids| ids.len() == 1), "{ids:?}");
 }
 
 /// W2: a report settles its text once, in any order, as often as it comes; a forged one is refused; what is unknown is

@@ -7,7 +7,7 @@
 //! |---|---|---|---|---|---|
 //! | Watching | – | – | still online → wait on; offline → Waiting, or FallingBack with no live device | – | all of it → Cancelled |
 //! | Waiting | accepted → note; retry → within the deadline; every device hopeless → FallingBack | counted → Acked, and a new follow-up of the replies it did not show; suppressed and nobody else to hope for → FallingBack; else note | deadline → FallingBack; claim expired, retry → push again | – | all of it → Cancelled; a part → Cancelled with that part, and a new follow-up of the rest |
-//! | FallingBack | – | late: stops what has not left; nothing left in flight → FellBack | gap over, offer, retry, claim expired → offer again or unknown | accepted → FellBack; rejected → the other channel; none left → Failed | stops what has not left; nothing left or in flight → Cancelled |
+//! | FallingBack | – | late: stops what has not left; nothing left in flight → FellBack | gap over, offer, retry, claim expired → offer again or unknown; a text that may have left → its provider is asked | accepted → FellBack; rejected → the other channel; none left → Failed | stops what has not left; nothing left or in flight → Cancelled |
 //! | FellBack | – | late, as above | as above | note | as above; the outcome stays |
 //! | Acked, Cancelled, Failed | – | same answer again, uncounted, late | – | – | – |
 //!
