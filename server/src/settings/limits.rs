@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(of(Some(&["US", "KR"]), Some("KR"), &deployment()).as_deref(), Some("KR US"));
         assert_eq!(of(None, Some("KR"), &Limits::none()), None);
         assert_eq!(of(Some(&["US"]), Some("KR"), &Limits::none()).as_deref(), Some("KR US"));
-        let errors = country_problems(&["KR".into(), "kr".into(), "XX".into()]);
+        let errors = country_problems(&["KR".into(), "kr".into(), "KOR".into()]);
         let fields: Vec<_> = errors.into_iter().map(|e| e.field).collect();
         assert_eq!(fields, ["countries[1]", "countries[2]"]);
     }
