@@ -8,7 +8,7 @@ use crate::compose::{self, Additions};
 use crate::number;
 use crate::vault::LINK_CODE_CHARS;
 use axum::extract::State;
-use backstop_domain::text::count;
+use backstop_domain::text::{Form, Sender, TextPlan, count};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -61,9 +61,9 @@ pub(super) async fn preview(
     let to = check.phone("to", &input.to, &workspace.settings);
     let text = check.text("text", input.text);
     check.finish()?;
+    let (country, kind) = number::look_up(&to.unwrap_or_default());
     let size = if input.with_additions {
         let deployment = api.registry.deployment();
-        let (country, _) = number::look_up(&to.unwrap_or_default());
         let code = "x".repeat(LINK_CODE_CHARS);
         let link = deployment.public_url.as_ref().map(|url| compose::short_link(url, &code));
         let replies = [(None, text.as_str())];
@@ -77,12 +77,23 @@ pub(super) async fn preview(
     } else {
         count(&text)
     };
+    let plan = TextPlan {
+        country,
+        number: kind,
+        form: Form::Sms,
+        encoding: size.encoding,
+        segments: size.segments,
+        sender: Sender::Shared(None),
+        shows: Vec::new(),
+    };
+    let prices = &workspace.policy.limits.prices;
+    let price = prices.of(&plan, api.clocks.now_ms(workspace.id));
     Ok(Reply::ok(&Preview {
         route: workspace.policy.services.text.as_ref().map(|text| text.name.clone()),
         form: "sms",
         encoding: size.encoding.as_str(),
         segments: size.segments,
         bytes: size.bytes(),
-        price: None,
+        price: price.map(|amount_micros| Price { amount_micros, currency: prices.currency.clone() }),
     }))
 }
