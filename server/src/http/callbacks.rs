@@ -85,7 +85,10 @@ async fn hear(api: &Api, vendor: &dyn Callbacks, parts: &Parts, body: Body) -> R
 /// W2: repeated, out of order, before the send's own answer: the rules know what is new in it.
 async fn reported(api: &Api, report: Report) -> Result<(), Problem> {
     let Report { workspace, followup, attempt, to, provider_id, word } = report;
-    let Some(workspace) = api.registry.by_name(&workspace).await? else { return Ok(unknown()) };
+    let Some(workspace) = api.registry.by_name(&workspace).await? else {
+        unknown();
+        return Ok(());
+    };
     let channel = Channel::Text;
     let event = match word {
         ReportWord::Taken => Event::FallbackAnswered { channel, attempt, outcome: Outcome::Accepted { provider_id } },
