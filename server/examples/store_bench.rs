@@ -66,7 +66,7 @@ async fn restart(root: &std::path::Path, pending: usize) {
             let row = followup(rows.ws, n);
             let entry = HistoryEntry { at: T0, event: "posted".into(), decision: "push".into(), why: "nothing".into() };
             let history = Op::History(rows.ws, row.id, entry);
-            vec![Op::Put(Row::Message(message(rows.ws, n, &row))), history, Op::Put(Row::Followup(Box::new(row)))]
+            vec![Op::put(Row::Message(message(rows.ws, n, &row))), history, Op::put(Row::Followup(Arc::new(row)))]
         });
         commit(&store, units.collect()).await;
     }
@@ -151,7 +151,7 @@ impl Rows {
                     Row::Conversation(self.conversations[n].clone()),
                     Row::Device(self.devices[n].clone()),
                 ];
-                rows.map(Op::Put).to_vec()
+                rows.map(Op::put).to_vec()
             });
             commit(&self.store, units.collect()).await;
         }
@@ -183,7 +183,7 @@ impl Rows {
                 next.next_seq += 1;
                 next.open = vec![row.id];
                 let rows = [Row::Message(message(ws, n, row)), Row::Conversation(next)];
-                let mut unit = rows.map(Op::Put).to_vec();
+                let mut unit = rows.map(Op::put).to_vec();
                 unit.push(line("posted", "push"));
                 unit
             }
@@ -198,12 +198,12 @@ impl Rows {
                 let device = &mut self.devices[whose];
                 device.counted_acks = vec![T0];
                 device.used_at = T0;
-                let unit = vec![line("ack", "acked"), Op::Put(Row::Device(device.clone()))];
+                let unit = vec![line("ack", "acked"), Op::put(Row::Device(device.clone()))];
                 device.version += 1;
                 unit
             }
         };
-        unit.push(Op::Put(Row::Followup(Box::new(row.clone()))));
+        unit.push(Op::put(Row::Followup(Arc::new(row.clone()))));
         row.version += 1;
         unit
     }

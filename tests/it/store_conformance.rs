@@ -57,7 +57,7 @@ async fn load(store: &dyn Store, key: Key) -> Option<Row> {
 
 async fn load_followup(store: &dyn Store, ws: WorkspaceId, id: FollowupId) -> FollowupRow {
     match load(store, Key::Followup(ws, id)).await {
-        Some(Row::Followup(row)) => *row,
+        Some(Row::Followup(row)) => std::sync::Arc::unwrap_or_clone(row),
         other => panic!("{other:?}"),
     }
 }
@@ -68,17 +68,17 @@ async fn links_are_found_by_their_key_alone(store: &dyn Store) {
     let key = |made_at_s: i64, n: u8| LinkKey { made_at_s, hash: [n; 16] };
     let link = |key| LinkRow { workspace: ws, key, version: 0, followup: FollowupId(5), link: Link::new(T0) };
     let first = link(key(T0 / 1_000, 1));
-    assert_eq!(commit(store, vec![Op::Put(Row::Link(first.clone()))]).await, Done);
+    assert_eq!(commit(store, vec![Op::put(Row::Link(first.clone()))]).await, Done);
     let stored = LinkRow { version: 1, ..first.clone() };
     assert_eq!(load(store, Key::Link(first.key)).await, Some(Row::Link(stored.clone())));
-    assert_eq!(commit(store, vec![Op::Put(Row::Link(first.clone()))]).await, Conflict);
+    assert_eq!(commit(store, vec![Op::put(Row::Link(first.clone()))]).await, Conflict);
     let used = LinkRow { link: Link { login_used_at: Some(T0 + 1), ..stored.link }, ..stored };
-    assert_eq!(commit(store, vec![Op::Put(Row::Link(used.clone()))]).await, Done);
-    assert_eq!(commit(store, vec![Op::Put(Row::Link(used.clone()))]).await, Conflict, "used once");
+    assert_eq!(commit(store, vec![Op::put(Row::Link(used.clone()))]).await, Done);
+    assert_eq!(commit(store, vec![Op::put(Row::Link(used.clone()))]).await, Conflict, "used once");
     assert_eq!(load(store, Key::Link(key(T0 / 1_000, 2))).await, None);
     assert_eq!(load(store, Key::Link(key(T0 / 1_000 + 1, 1))).await, None);
     let (old, older) = (link(key(11, 3)), link(key(10, 4)));
-    let unit = vec![Op::Put(Row::Link(old.clone())), Op::Put(Row::Link(older.clone()))];
+    let unit = vec![Op::put(Row::Link(old.clone())), Op::put(Row::Link(older.clone()))];
     assert_eq!(commit(store, unit).await, Done);
     assert_eq!(store.retire(11_999, 0, 0, 10).await.unwrap(), 1);
     assert_eq!(load(store, Key::Link(older.key)).await, None);
@@ -118,7 +118,7 @@ async fn rows_read_back_as_written(store: &dyn Store) {
         Some(Row::Customer(c)),
         Some(Row::Conversation(v)),
         Some(Row::Message(m)),
-        Some(Row::Followup(Box::new(f.clone()))),
+        Some(Row::Followup(Arc::new(f.clone()))),
         Some(Row::Found(d.id)),
         Some(Row::Found(d.id)),
         Some(Row::Open(vec![f.id])),
@@ -659,9 +659,9 @@ async fn opt_outs_outlive_the_customer(store: &dyn Store) {
         lifted_at: None,
     };
     let unit =
-        vec![put(customer(ws, "lucas")), Op::Put(Row::Suppression(row(1, 1))), Op::Put(Row::Suppression(row(2, 2)))];
+        vec![put(customer(ws, "lucas")), Op::put(Row::Suppression(row(1, 1))), Op::put(Row::Suppression(row(2, 2)))];
     assert_eq!(commit(store, unit).await, Done);
-    assert_eq!(commit(store, vec![Op::Put(Row::Suppression(row(3, 1)))]).await, Conflict, "one a number");
+    assert_eq!(commit(store, vec![Op::put(Row::Suppression(row(3, 1)))]).await, Conflict, "one a number");
     let stored = SuppressionRow { version: 1, ..row(1, 1) };
     assert_eq!(load(store, Key::Suppression(ws, [1; 32])).await, Some(Row::Suppression(stored.clone())));
     assert_eq!(load(store, Key::Suppression(other, [1; 32])).await, None);
@@ -677,7 +677,7 @@ async fn opt_outs_outlive_the_customer(store: &dyn Store) {
     assert_eq!(ids(SuppressionFilter { id: Some(SuppressionId(1)), ..all }).await, [1]);
     assert_eq!(store.suppressions(other, all).await.unwrap(), []);
     let lifted = SuppressionRow { lifted_at: Some(T0 + 1), source: OptOutSource::Provider, ..stored };
-    assert_eq!(commit(store, vec![Op::Put(Row::Suppression(lifted.clone()))]).await, Done);
+    assert_eq!(commit(store, vec![Op::put(Row::Suppression(lifted.clone()))]).await, Done);
     assert_eq!(ids(all).await, [2]);
     let lifted = SuppressionRow { version: 2, ..lifted };
     assert_eq!(load(store, Key::Suppression(ws, [1; 32])).await, Some(Row::Suppression(lifted)));

@@ -168,7 +168,7 @@ pub fn entry(event: &str) -> HistoryEntry {
 
 /// A write of this row.
 pub fn put(row: impl Into<AnyRow>) -> Op {
-    Op::Put(row.into().0)
+    Op::put(row.into().0)
 }
 
 /// Any row that can be written.
@@ -194,7 +194,7 @@ impl From<MessageRow> for AnyRow {
 
 impl From<FollowupRow> for AnyRow {
     fn from(row: FollowupRow) -> Self {
-        AnyRow(Row::Followup(Box::new(row)))
+        AnyRow(Row::Followup(std::sync::Arc::new(row)))
     }
 }
 

@@ -12,6 +12,7 @@ use backstop_domain::Ms;
 use backstop_domain::followup::Wake;
 use backstop_domain::ids::FollowupId;
 use std::path::Path;
+use std::sync::Arc;
 
 /// Follow-ups of one commit.
 const COMMIT: usize = 5_000;
@@ -122,9 +123,9 @@ impl Pattern {
         (message.version, message.followup, message.message_id) = (0, Some(id), message_id);
         message.customer_id.clone_from(&customer.customer_id);
         message.conversation_id = conversation_id;
-        let rows = [Row::Message(message), Row::Conversation(conversation), Row::Followup(Box::new(followup))];
+        let rows = [Row::Message(message), Row::Conversation(conversation), Row::Followup(Arc::new(followup))];
         let history = self.history.iter().map(|entry| Op::History(self.ws, id, entry.clone()));
-        rows.map(Op::Put).into_iter().chain(history).collect()
+        rows.map(Op::put).into_iter().chain(history).collect()
     }
 }
 

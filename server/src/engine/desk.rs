@@ -234,8 +234,8 @@ impl<'a> Desk<'a> {
         Ok(open)
     }
 
-    /// Writes a row; `version` in it is the one it replaces.
-    pub(crate) fn put(&mut self, row: Row) {
+    /// Writes a row; `version` in it is the one it replaces. Answers the row as it will be stored.
+    pub(crate) fn put(&mut self, mut row: Row) -> Arc<Row> {
         let key = row.key();
         if let Row::Followup(f) = &row {
             let before = self.before(Find::Followup(f.workspace, f.id));
@@ -245,22 +245,25 @@ impl<'a> Desk<'a> {
         if let Row::Device(device) = &row {
             self.find(device);
         }
-        let (version, mut after) = (row.version(), row.clone());
-        let op = match self.staged.get(&key).and_then(|staged| staged.op) {
-            // Written before by this very work: one write, of the version that was loaded.
+        let written = self.staged.get(&key).and_then(|staged| staged.op);
+        if written.is_none() {
+            row.set_version(row.version() + 1);
+        }
+        let row = Arc::new(row);
+        let op = Op::Put(Arc::clone(&row));
+        let at = match written {
+            // By this very work: one write, of the version that was loaded.
             Some(at) => {
-                let mut row = row;
-                row.set_version(version - 1);
-                self.draft.unit[at] = Op::Put(row);
+                self.draft.unit[at] = op;
                 at
             }
             None => {
-                after.set_version(version + 1);
-                self.draft.unit.push(Op::Put(row));
+                self.draft.unit.push(op);
                 self.draft.unit.len() - 1
             }
         };
-        self.staged.insert(key, Staged { row: Some(Arc::new(after)), op: Some(op) });
+        self.staged.insert(key, Staged { row: Some(Arc::clone(&row)), op: Some(at) });
+        row
     }
 
     /// What the next piece looks a device up by leads to it, and what led to it before does no more.

@@ -205,17 +205,10 @@ impl FollowupRow {
 
 /// Writes a decided follow-up and hands on what is to be done about it.
 pub(super) fn put(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: FollowupRow, effects: Vec<Effect>) {
-    hand(desk, ws, &row, effects);
-    desk.put(Row::Followup(Box::new(row)));
-}
-
-fn hand(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: &FollowupRow, effects: Vec<Effect>) {
-    if effects.is_empty() {
-        return;
-    }
+    let row = desk.put(Row::Followup(Arc::new(row)));
+    let Row::Followup(row) = &*row else { return };
     let pushes = effects.iter().any(|effect| matches!(effect, Effect::SendPush { .. }));
     let around = Arc::new(if pushes { desk.around(row) } else { Vec::new() });
-    let row = Arc::new(row.clone());
     for effect in effects {
         match effect {
             // Staged by the work that brought the word: it knows the number.
@@ -223,7 +216,7 @@ fn hand(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: &FollowupRow, effects: Ve
             Effect::Alarm(Alarm::Overdue) => desk.draft.counts.push(Count::Alarm("overdue_text")),
             Effect::Alarm(Alarm::Filled(filled)) => desk.draft.counts.push(Count::Filled(ws.id, filled)),
             effect => {
-                let (row, around) = (Arc::clone(&row), Arc::clone(&around));
+                let (row, around) = (Arc::clone(row), Arc::clone(&around));
                 let handed = Handed { workspace: Arc::clone(ws), row, effect, around };
                 desk.draft.effects.push(handed);
             }

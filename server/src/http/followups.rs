@@ -137,7 +137,7 @@ pub(super) async fn view(api: &Api, row: &FollowupRow) -> Result<Option<Followup
 pub(super) async fn load(api: &Api, workspace: &Workspace, id: FollowupId) -> Result<Option<FollowupRow>, Problem> {
     let rows = api.store.load(vec![Key::Followup(workspace.id, id)]).await?;
     Ok(match rows.into_iter().next().flatten() {
-        Some(Row::Followup(row)) => Some(*row),
+        Some(Row::Followup(row)) => Some(Arc::unwrap_or_clone(row)),
         _ => None,
     })
 }

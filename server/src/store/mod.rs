@@ -20,6 +20,7 @@ use backstop_domain::{Ms, customer::ContactSource, device::Standing};
 use backstop_wire::{Alerts, Environment, Platform, PushProvider};
 use serde::{Deserialize, Serialize};
 use std::pin::Pin;
+use std::sync::Arc;
 
 /// A workspace's row number; its name is what callers see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -61,8 +62,8 @@ pub enum Row {
     Conversation(ConversationRow),
     /// See [`MessageRow`].
     Message(MessageRow),
-    /// See [`FollowupRow`]. Boxed: it is by far the widest.
-    Followup(Box<FollowupRow>),
+    /// See [`FollowupRow`]. Shared with whoever sends for it.
+    Followup(Arc<FollowupRow>),
     /// See [`DeviceRow`].
     Device(DeviceRow),
     /// See [`SuppressionRow`].
@@ -351,8 +352,9 @@ pub struct HistoryEntry {
 /// One write.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Op {
-    /// Writes a row whole. `row.version` is the version it replaces (0 = it must not exist); stored as `version + 1`.
-    Put(Row),
+    /// Writes a row whole, with this very version: it replaces the one before, and at 1 it must not exist yet. Shared
+    /// with whoever goes on working with it; see [`Op::put`].
+    Put(Arc<Row>),
     /// Appends to a follow-up's history.
     History(WorkspaceId, FollowupId, HistoryEntry),
     /// Deletes the device, if it still has this version.
@@ -364,6 +366,14 @@ pub enum Op {
     /// Removes the customer's row and key, devices, conversations and the bodies of their messages. What stays of
     /// follow-ups and message ids names nobody.
     Erase(WorkspaceId, String),
+}
+
+impl Op {
+    /// Writes the successor of a row: `row.version` is the version that was loaded, 0 = it must not exist.
+    pub fn put(mut row: Row) -> Op {
+        row.set_version(row.version() + 1);
+        Op::Put(Arc::new(row))
+    }
 }
 
 /// Writes that happen together or not at all.

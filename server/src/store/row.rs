@@ -1,8 +1,9 @@
 //! What every row can say of itself.
 
 use super::{
-    ConversationRow, CounterRow, CustomerRow, DeviceRow, FollowupRow, Key, LinkRow, MessageRow, Row, SuppressionRow,
+    ConversationRow, CounterRow, CustomerRow, DeviceRow, FollowupRow, Key, LinkRow, MessageRow, Op, Row, SuppressionRow,
 };
+use std::sync::Arc;
 
 macro_rules! as_row {
     ($($name:ident, $variant:ident, $row:ty;)*) => {$(
@@ -41,7 +42,7 @@ impl Row {
         }
     }
 
-    /// The version it was loaded with; 0 = not stored yet.
+    /// Its version as stored; 0 = not stored yet.
     pub fn version(&self) -> i64 {
         match self {
             Row::Customer(r) => r.version,
@@ -62,12 +63,22 @@ impl Row {
             Row::Customer(r) => r.version = version,
             Row::Conversation(r) => r.version = version,
             Row::Message(r) => r.version = version,
-            Row::Followup(r) => r.version = version,
+            Row::Followup(r) => Arc::make_mut(r).version = version,
             Row::Device(r) => r.version = version,
             Row::Suppression(r) => r.version = version,
             Row::Link(r) => r.version = version,
             Row::Counter(r) => r.version = version,
             Row::Found(_) | Row::Open(_) => {}
+        }
+    }
+}
+
+impl Op {
+    /// The row that it writes whole.
+    pub fn row(&self) -> Option<&Row> {
+        match self {
+            Op::Put(row) => Some(row),
+            Op::History(..) | Op::DeleteDevice(..) | Op::Audit(..) | Op::Erase(..) | Op::Texted(..) => None,
         }
     }
 }

@@ -190,7 +190,7 @@ async fn what_rests_on_a_commit_in_conflict_is_decided_again() {
     at_once(&held, rig.put("lucas")).await.expect("put");
     let key = Key::Customer(rig.ws.id, "lucas".into());
     let row = held.inner.load(vec![key.clone()]).await.expect("a look").remove(0).expect("there");
-    held.inner.commit(vec![vec![Op::Put(row)]]).await.expect("another node's");
+    held.inner.commit(vec![vec![Op::put(row)]]).await.expect("another node's");
     let named = |name: &str| {
         let (rig, input) = (Arc::clone(&rig), CustomerInput { name: Some(name.into()), ..CustomerInput::default() });
         tokio::spawn(async move { rig.engine.put_customer(&rig.ws, "lucas".into(), input).await.is_ok() })

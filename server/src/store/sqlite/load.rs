@@ -12,6 +12,7 @@ use backstop_domain::ids::{DeviceId, FollowupId, SuppressionId};
 use backstop_domain::limits::{Counter, Scope, Tally};
 use backstop_domain::text::Link;
 use rusqlite::{Connection, OptionalExtension as _, Params, Result, ToSql, named_params, params};
+use std::sync::Arc;
 
 /// Newest follow-ups that [`Key::Open`] answers.
 const OPEN_LIMIT: i64 = 200;
@@ -87,7 +88,7 @@ pub(super) fn by_key(db: &Connection, key: &Key) -> Result<Option<Row>> {
             let sql = concat!("SELECT ", message_columns!(), " FROM messages WHERE workspace = ?1 AND message_id = ?2");
             one(db, sql, params![ws.0, id], message)?.map(Row::Message)
         }
-        Key::Followup(ws, id) => followup_by_id(db, *ws, *id)?.map(|row| Row::Followup(Box::new(row))),
+        Key::Followup(ws, id) => followup_by_id(db, *ws, *id)?.map(|row| Row::Followup(Arc::new(row))),
         Key::Device(ws, id) => device(db, *ws, *id)?.map(Row::Device),
         Key::Install(ws, id) => {
             let sql = "SELECT id FROM devices WHERE workspace = ?1 AND install_id = ?2";

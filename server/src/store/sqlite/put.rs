@@ -8,16 +8,50 @@
 use super::codec::{Word as _, scope_code, to_json, wake_code};
 use super::load::{messages_of_customer, one as find, trail, trail_of_customer};
 use crate::store::{
-    ConversationRow, CounterRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, LinkRow, MessageRow,
-    SuppressionRow, Texted, WorkspaceId,
+    ConversationRow, CounterRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, LinkRow, MessageRow, Op, Row,
+    SuppressionRow, Texted, Unit, WorkspaceId,
 };
 use backstop_domain::device::Standing;
 use backstop_domain::ids::{DeviceId, FollowupId};
 use rusqlite::{Connection, Error, ErrorCode, Params, Result, named_params, params};
 
+/// What a unit says of its follow-up, so that writing one of its rows need not look at another.
+#[derive(Default)]
+pub(super) struct Beside {
+    /// The follow-up and its version.
+    followup: Option<(FollowupId, i64)>,
+    /// It is new, and its conversation is written before it.
+    is_led_to: bool,
+    /// The follow-up that its conversation led to before; 0 = none.
+    prev: Option<i64>,
+    /// Entries of its history so far.
+    entries: i64,
+}
+
+impl Beside {
+    /// What is to be known of the first follow-up that the unit writes. Of others nothing is: each looks for itself.
+    pub(super) fn of(unit: &Unit) -> Beside {
+        let talks = unit.iter().filter_map(Op::row).map_while(|row| match row {
+            Row::Followup(_) => None,
+            row => Some(row),
+        });
+        let Some(row) = unit.iter().filter_map(Op::row).find_map(Row::as_followup) else { return Beside::default() };
+        let is_led_to = row.version == 1
+            && talks.filter_map(Row::as_conversation).any(|talk| {
+                talk.workspace == row.workspace
+                    && talk.conversation_id == row.conversation_id
+                    && talk.customer_id == row.customer_id
+            });
+        Beside { followup: Some((row.id, row.version)), is_led_to, ..Beside::default() }
+    }
+}
+
+/// Numbers that one version of a follow-up may give to entries of its history.
+const ENTRIES_A_VERSION: i64 = 16;
+
 pub(super) fn customer(tx: &Connection, row: &CustomerRow) -> Result<bool> {
     let (devices, presence) = (to_json(&row.devices)?, to_json(&row.presence)?);
-    let sql = if row.version == 0 {
+    let sql = if row.version == 1 {
         "INSERT INTO customers (workspace, customer_id, version, has_phone, has_email, contact_source, engaged_at,
              created_at, locale, time_zone, devices, wrapped_key, contact, presence)
          VALUES (:workspace, :customer_id, :version + 1, :has_phone, :has_email, :contact_source, :engaged_at,
@@ -31,7 +65,7 @@ pub(super) fn customer(tx: &Connection, row: &CustomerRow) -> Result<bool> {
          WHERE workspace = :workspace AND customer_id = :customer_id AND version = :version"
     };
     let values = named_params! {
-        ":workspace": row.workspace.0, ":customer_id": row.customer_id, ":version": row.version,
+        ":workspace": row.workspace.0, ":customer_id": row.customer_id, ":version": row.version - 1,
         ":has_phone": row.has_phone, ":has_email": row.has_email, ":contact_source": row.contact_source.word(),
         ":engaged_at": row.engaged_at, ":created_at": row.created_at, ":locale": row.locale,
         ":time_zone": row.time_zone, ":devices": devices, ":wrapped_key": row.wrapped_key, ":contact": row.contact,
@@ -40,26 +74,36 @@ pub(super) fn customer(tx: &Connection, row: &CustomerRow) -> Result<bool> {
     one(tx, sql, values)
 }
 
-pub(super) fn conversation(tx: &Connection, row: &ConversationRow) -> Result<bool> {
-    let sql = if row.version == 0 {
+/// Leads to the unit's new follow-up, too, if `beside` says so.
+pub(super) fn conversation(tx: &Connection, row: &ConversationRow, beside: &mut Beside) -> Result<bool> {
+    let newest = beside.followup.filter(|_| beside.is_led_to).map(|(id, _)| id.0);
+    let sql = if row.version == 1 {
+        beside.prev = newest.map(|_| 0);
         "INSERT INTO conversations (workspace, conversation_id, customer_id, version, next_seq, wrote_at, left_at, open,
-             texted_at)
-         VALUES (?1, ?2, ?3, ?4 + 1, ?5, ?6, ?7, ?8, ?9) ON CONFLICT DO NOTHING"
+             texted_at, newest)
+         VALUES (?1, ?2, ?3, ?4 + 1, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING"
     } else {
+        if newest.is_some() {
+            let sql = "SELECT coalesce(newest, 0) FROM conversations
+                       WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3";
+            beside.prev =
+                find(tx, sql, params![row.workspace.0, row.conversation_id, row.customer_id], |row| row.get(0))?;
+        }
         "UPDATE conversations SET version = ?4 + 1, next_seq = ?5, wrote_at = ?6, left_at = ?7, open = ?8,
-             texted_at = ?9
+             texted_at = ?9, newest = coalesce(?10, newest)
          WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3 AND version = ?4"
     };
     let values = params![
         row.workspace.0,
         row.conversation_id,
         row.customer_id,
-        row.version,
+        row.version - 1,
         row.next_seq,
         row.wrote_at,
         row.left_at,
         to_json(&row.open)?,
         row.texted_at,
+        newest,
     ];
     one(tx, sql, values)
 }
@@ -68,7 +112,7 @@ pub(super) fn message(tx: &Connection, row: &MessageRow) -> Result<bool> {
     let values = params![
         row.workspace.0,
         row.message_id,
-        row.version,
+        row.version - 1,
         row.customer_id,
         row.conversation_id,
         row.seq,
@@ -79,7 +123,7 @@ pub(super) fn message(tx: &Connection, row: &MessageRow) -> Result<bool> {
         row.answer,
         row.body,
     ];
-    if row.version == 0 {
+    if row.version == 1 {
         let sql = "INSERT INTO messages (workspace, message_id, version, customer_id, conversation_id, seq, direction,
                        accepted_at, followup, body_hash, answer, body)
                    VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7,
@@ -95,34 +139,49 @@ pub(super) fn message(tx: &Connection, row: &MessageRow) -> Result<bool> {
 }
 
 /// `lane` is the workspace's: see the column.
-pub(super) fn followup(tx: &Connection, row: &FollowupRow, lane: i64) -> Result<bool> {
+pub(super) fn followup(tx: &Connection, row: &FollowupRow, lane: i64, beside: &Beside) -> Result<bool> {
     let public = row.state.public_state().map(|public| public.as_str());
     let state = to_json(&row.state)?;
+    let (wake_at, wake_why) = (row.wake.map(|wake| wake.at), row.wake.map(|wake| wake_code(wake.why)));
+    if row.version == 1 {
+        let known = beside.prev.filter(|_| beside.followup.is_some_and(|(id, _)| id == row.id));
+        let sql = "INSERT INTO followups (id, workspace, version, lane, wake_at, wake_why, public, customer_id,
+                       conversation_id, state, prev)
+                   VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10, coalesce(?11,
+                       (SELECT coalesce(newest, 0) FROM conversations
+                        WHERE workspace = ?2 AND conversation_id = ?9 AND customer_id = ?8)))
+                   ON CONFLICT DO NOTHING";
+        let values = params![
+            row.id.0,
+            row.workspace.0,
+            row.version - 1,
+            lane,
+            wake_at,
+            wake_why,
+            public,
+            row.customer_id,
+            row.conversation_id,
+            state,
+            known,
+        ];
+        let new = one(tx, sql, values)?;
+        if new && known.is_none() {
+            lead_to(tx, row)?;
+        }
+        return Ok(new);
+    }
     let values = params![
         row.id.0,
         row.workspace.0,
-        row.version,
+        row.version - 1,
         lane,
-        row.wake.map(|wake| wake.at),
-        row.wake.map(|wake| wake_code(wake.why)),
+        wake_at,
+        wake_why,
         public,
         row.customer_id,
         row.conversation_id,
         state,
     ];
-    if row.version == 0 {
-        let sql = "INSERT INTO followups (id, workspace, version, lane, wake_at, wake_why, public, customer_id,
-                       conversation_id, state, prev)
-                   VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
-                       (SELECT coalesce(newest, 0) FROM conversations
-                        WHERE workspace = ?2 AND conversation_id = ?9 AND customer_id = ?8))
-                   ON CONFLICT DO NOTHING";
-        let new = one(tx, sql, values)?;
-        if new {
-            lead_to(tx, row)?;
-        }
-        return Ok(new);
-    }
     // Same wake-up, same customer: a push was accepted, a try was noted.
     let narrow = "UPDATE followups SET version = ?3 + 1, public = ?7, state = ?10
                   WHERE id = ?1 AND workspace = ?2 AND version = ?3 AND lane = ?4 AND wake_at IS ?5
@@ -152,7 +211,7 @@ fn lead_to(tx: &Connection, row: &FollowupRow) -> Result<()> {
 fn scatter(tx: &Connection, row: &FollowupRow) -> Result<()> {
     let stored = "SELECT customer_id, conversation_id FROM followups WHERE id = ?1 AND workspace = ?2 AND version = ?3";
     let read = |row: &rusqlite::Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-    let Some((customer, conversation)) = find(tx, stored, params![row.id.0, row.workspace.0, row.version], read)?
+    let Some((customer, conversation)) = find(tx, stored, params![row.id.0, row.workspace.0, row.version - 1], read)?
     else {
         return Ok(());
     };
@@ -178,7 +237,7 @@ pub(super) fn device(tx: &Connection, row: &DeviceRow) -> Result<bool> {
     let values = params![
         row.id.0,
         row.workspace.0,
-        row.version,
+        row.version - 1,
         row.install_id,
         row.customer_id,
         row.platform.word(),
@@ -196,7 +255,7 @@ pub(super) fn device(tx: &Connection, row: &DeviceRow) -> Result<bool> {
         row.used_at,
         counted_acks,
     ];
-    if row.version == 0 {
+    if row.version == 1 {
         let sql = "INSERT INTO devices (id, workspace, version, install_id, customer_id, platform, provider, token,
                        token_hash, topic, environment, alerts, wire, locale, token_gone_at, registered_at,
                        confirmed_at, used_at, counted_acks)
@@ -223,7 +282,7 @@ pub(super) fn device(tx: &Connection, row: &DeviceRow) -> Result<bool> {
 }
 
 pub(super) fn suppression(tx: &Connection, row: &SuppressionRow) -> Result<bool> {
-    let sql = if row.version == 0 {
+    let sql = if row.version == 1 {
         "INSERT INTO suppressions (id, workspace, version, number_hash, number, source, at, lifted_at)
          VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING"
     } else {
@@ -231,7 +290,8 @@ pub(super) fn suppression(tx: &Connection, row: &SuppressionRow) -> Result<bool>
          WHERE id = ?1 AND workspace = ?2 AND version = ?3 AND number_hash = ?4"
     };
     let (id, source) = (row.id.0, row.source.word());
-    let values = params![id, row.workspace.0, row.version, row.number_hash, row.number, source, row.at, row.lifted_at];
+    let values =
+        params![id, row.workspace.0, row.version - 1, row.number_hash, row.number, source, row.at, row.lifted_at];
     one(tx, sql, values)
 }
 
@@ -245,8 +305,8 @@ pub(super) fn texted(tx: &Connection, ws: WorkspaceId, texted: &Texted) -> Resul
 pub(super) fn link(tx: &Connection, row: &LinkRow) -> Result<bool> {
     let LinkRow { workspace, key, version, followup, link } = row;
     let values =
-        params![key.made_at_s, key.hash, workspace.0, version, followup.0, link.expires_at, link.login_used_at];
-    if row.version == 0 {
+        params![key.made_at_s, key.hash, workspace.0, version - 1, followup.0, link.expires_at, link.login_used_at];
+    if row.version == 1 {
         let sql = "INSERT INTO links (made_at_s, hash, workspace, version, followup, expires_at, login_used_at)
                    VALUES (?1, ?2, ?3, ?4 + 1, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
         return one(tx, sql, values);
@@ -257,7 +317,7 @@ pub(super) fn link(tx: &Connection, row: &LinkRow) -> Result<bool> {
 }
 
 pub(super) fn counter(tx: &Connection, row: &CounterRow) -> Result<bool> {
-    let sql = if row.version == 0 {
+    let sql = if row.version == 1 {
         "INSERT INTO counters (workspace, scope, key, version, hour, in_hour, rang_in_hour, day, in_day, rang_in_day)
          VALUES (?1, ?2, ?3, ?4 + 1, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING"
     } else {
@@ -270,7 +330,7 @@ pub(super) fn counter(tx: &Connection, row: &CounterRow) -> Result<bool> {
         row.workspace.0,
         scope_code(row.scope),
         row.key,
-        row.version,
+        row.version - 1,
         hour.window,
         hour.count,
         hour.rang,
@@ -281,8 +341,24 @@ pub(super) fn counter(tx: &Connection, row: &CounterRow) -> Result<bool> {
     one(tx, sql, values)
 }
 
-/// The follow-up's newest entry is on a page that is being written anyway: counting on from it costs nothing.
-pub(super) fn history(tx: &Connection, ws: WorkspaceId, id: FollowupId, entry: &HistoryEntry) -> Result<bool> {
+/// Entries are numbered by the version of the follow-up that they come with: nobody has to count them. One that comes
+/// alone follows the newest there is.
+pub(super) fn history(
+    tx: &Connection,
+    ws: WorkspaceId,
+    id: FollowupId,
+    entry: &HistoryEntry,
+    beside: &mut Beside,
+) -> Result<bool> {
+    if let Some((_, version)) = beside.followup.filter(|(with, _)| *with == id)
+        && beside.entries < ENTRIES_A_VERSION
+    {
+        let n = version.saturating_mul(ENTRIES_A_VERSION) + beside.entries;
+        beside.entries += 1;
+        let sql = "INSERT INTO history (followup, n, workspace, at, event, decision, why)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+        return one(tx, sql, params![id.0, n, ws.0, entry.at, entry.event, entry.decision, entry.why]);
+    }
     let sql = "INSERT INTO history (followup, n, workspace, at, event, decision, why)
                VALUES (?1, 1 + coalesce((SELECT max(n) FROM history WHERE followup = ?1), 0), ?2, ?3, ?4, ?5, ?6)";
     one(tx, sql, params![id.0, ws.0, entry.at, entry.event, entry.decision, entry.why])

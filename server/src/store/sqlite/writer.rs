@@ -5,8 +5,9 @@
 //! careful way, where each unit has a savepoint to go back to. After that the writer stays careful for a while, so
 //! that many conflicts do not make it do everything twice.
 
+use super::audit;
 use super::checkpoint::{self, Checkpoints};
-use super::{audit, put};
+use super::put::{self, Beside};
 use crate::failpoint::{Point, hit, lies};
 use crate::store::{Op, Row, StoreError, Unit, Verdict, WorkspaceId};
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension as _, ffi};
@@ -98,9 +99,10 @@ pub(super) struct Batch<'c> {
 
 impl Batch<'_> {
     fn unit(&mut self, unit: &Unit) -> Result<Verdict, Stop> {
+        let mut beside = Beside::of(unit);
         if !self.careful {
             for (at, op) in unit.iter().enumerate() {
-                match self.apply(op)? {
+                match self.apply(op, &mut beside)? {
                     true => {}
                     false if at == 0 => return Ok(Verdict::Conflict),
                     false => return Err(Stop::Repeat),
@@ -110,7 +112,7 @@ impl Batch<'_> {
         }
         self.savepoint("unit", |batch| {
             for op in unit {
-                if !batch.apply(op)? {
+                if !batch.apply(op, &mut beside)? {
                     return Ok((false, Verdict::Conflict));
                 }
             }
@@ -119,23 +121,25 @@ impl Batch<'_> {
     }
 
     /// `false` = conflict, and nothing was written.
-    fn apply(&mut self, op: &Op) -> Result<bool, Stop> {
+    fn apply(&mut self, op: &Op, beside: &mut Beside) -> Result<bool, Stop> {
         let Some(lane) = self.lane(workspace_of(op))? else {
             return Ok(false);
         };
         Ok(match op {
-            Op::Put(Row::Customer(row)) => put::customer(self.tx, row)?,
-            Op::Put(Row::Conversation(row)) => put::conversation(self.tx, row)?,
-            Op::Put(Row::Message(row)) => put::message(self.tx, row)?,
-            Op::Put(Row::Followup(row)) => put::followup(self.tx, row, lane)?,
-            Op::Put(Row::Device(row)) => put::device(self.tx, row)?,
-            Op::Put(Row::Suppression(row)) => put::suppression(self.tx, row)?,
+            Op::Put(row) => match &**row {
+                Row::Customer(row) => put::customer(self.tx, row)?,
+                Row::Conversation(row) => put::conversation(self.tx, row, beside)?,
+                Row::Message(row) => put::message(self.tx, row)?,
+                Row::Followup(row) => put::followup(self.tx, row, lane, beside)?,
+                Row::Device(row) => put::device(self.tx, row)?,
+                Row::Suppression(row) => put::suppression(self.tx, row)?,
+                Row::Link(row) => put::link(self.tx, row)?,
+                Row::Counter(row) => put::counter(self.tx, row)?,
+                // Answers of a load: there is nothing to write.
+                Row::Found(_) | Row::Open(_) => true,
+            },
             Op::Texted(ws, texted) => put::texted(self.tx, *ws, texted)?,
-            Op::Put(Row::Link(row)) => put::link(self.tx, row)?,
-            Op::Put(Row::Counter(row)) => put::counter(self.tx, row)?,
-            // Answers of a load: there is nothing to write.
-            Op::Put(Row::Found(_) | Row::Open(_)) => true,
-            Op::History(ws, id, entry) => put::history(self.tx, *ws, *id, entry)?,
+            Op::History(ws, id, entry) => put::history(self.tx, *ws, *id, entry, beside)?,
             Op::DeleteDevice(ws, id, version) => put::delete_device(self.tx, *ws, *id, *version)?,
             Op::Audit(ws, entry) => {
                 audit::append(self.tx, *ws, entry)?;
@@ -181,15 +185,17 @@ impl Batch<'_> {
 
 fn workspace_of(op: &Op) -> Option<WorkspaceId> {
     match op {
-        Op::Put(Row::Customer(row)) => Some(row.workspace),
-        Op::Put(Row::Conversation(row)) => Some(row.workspace),
-        Op::Put(Row::Message(row)) => Some(row.workspace),
-        Op::Put(Row::Followup(row)) => Some(row.workspace),
-        Op::Put(Row::Device(row)) => Some(row.workspace),
-        Op::Put(Row::Suppression(row)) => Some(row.workspace),
-        Op::Put(Row::Link(row)) => Some(row.workspace),
-        Op::Put(Row::Counter(row)) => Some(row.workspace),
-        Op::Put(Row::Found(_) | Row::Open(_)) => None,
+        Op::Put(row) => match &**row {
+            Row::Customer(row) => Some(row.workspace),
+            Row::Conversation(row) => Some(row.workspace),
+            Row::Message(row) => Some(row.workspace),
+            Row::Followup(row) => Some(row.workspace),
+            Row::Device(row) => Some(row.workspace),
+            Row::Suppression(row) => Some(row.workspace),
+            Row::Link(row) => Some(row.workspace),
+            Row::Counter(row) => Some(row.workspace),
+            Row::Found(_) | Row::Open(_) => None,
+        },
         Op::History(ws, ..) | Op::DeleteDevice(ws, ..) | Op::Audit(ws, _) | Op::Erase(ws, _) | Op::Texted(ws, _) => {
             Some(*ws)
         }
