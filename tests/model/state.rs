@@ -247,8 +247,9 @@ impl<H: Hasher> Seen<'_, H> {
     }
 
     fn push(&mut self, push: &Push) {
-        let Push { device, via: _, status, covers, attempt, at: _, provider_id: _, error: _, acks, acked } = push;
-        (device, covers, attempt, acked.map(|(grade, ..)| rank(grade))).hash(self.hasher);
+        let Push { device, via: _, status, covers, attempt, at: _, provider_id: _, error: _, acks, acked, elsewhere } =
+            push;
+        (device, covers, attempt, acked.map(|(grade, ..)| rank(grade)), elsewhere.is_some()).hash(self.hasher);
         acks.iter().for_each(|(covers, grade)| (covers, rank(*grade)).hash(self.hasher));
         discriminant(status).hash(self.hasher);
         if let PushStatus::Claimed(at) | PushStatus::Retry(at) = status {
@@ -257,7 +258,8 @@ impl<H: Hasher> Seen<'_, H> {
     }
 
     fn leg(&mut self, leg: &Leg) {
-        let Leg { status, attempt, left, at: _, provider: _, provider_id: _, error: _, segments: _ } = leg;
+        let Leg { status, attempt, left, at: _, provider: _, provider_id: _, error: _, segments: _, counted_at: _ } =
+            leg;
         (discriminant(status), attempt, left).hash(self.hasher);
         if let LegStatus::Queued(at)
         | LegStatus::Held(at)
