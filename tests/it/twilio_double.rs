@@ -274,7 +274,7 @@ impl Twilio {
         must(fields.keys().all(|name| KNOWN.contains(&name.as_str())), 20001)?;
         must(!field("To").is_empty(), 21604)?;
         must((7..=15).contains(&to.len()) && to.bytes().all(|b| b.is_ascii_digit()), 21211)?;
-        must(!field("From").is_empty() != !field("MessagingServiceSid").is_empty(), 21603)?;
+        must(field("From").is_empty() != field("MessagingServiceSid").is_empty(), 21603)?;
         must(field("From").is_empty() || field("From") == OWN, 21606)?;
         must(!field("Body").is_empty(), 21602)?;
         must(field("Body").chars().count() <= 1_600, 21617)?;
