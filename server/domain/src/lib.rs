@@ -1,6 +1,8 @@
 //! Every rule of Backstop, pure: time is an argument, I/O does not exist here.
 
 pub mod apps;
+pub mod breaker;
+pub mod budget;
 pub mod canary;
 pub mod customer;
 pub mod device;
