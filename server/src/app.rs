@@ -174,7 +174,7 @@ pub fn data_key_path(config: &Config, database: &Path) -> PathBuf {
     config.store.data_key_file.clone().unwrap_or_else(|| DataKey::path_beside(database))
 }
 
-/// The accounts of the configuration, checked; whatever is half-configured is an error (P12).
+/// The accounts of the configuration, checked and guarded; whatever is half-configured is an error (P12).
 pub fn accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Providers, AppError> {
     let mut providers = Providers::default();
     if let Some(fcm) = &config.fcm {
@@ -191,7 +191,7 @@ pub fn accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Providers, Ap
         providers.text = Some(twilio.clone());
         providers.callbacks.push(twilio);
     }
-    Ok(providers)
+    Ok(providers.guarded(clock))
 }
 
 /// The way for the workspaces' own push credentials.
@@ -255,7 +255,7 @@ impl App {
         if sandbox {
             ensure_sandbox_workspace(&registry).await?;
         }
-        let callbacks = providers.callbacks.clone();
+        let (callbacks, shown) = (providers.callbacks.clone(), providers.clone());
         let engine = Engine::start(Parts {
             store: Arc::clone(&judge),
             vault: Arc::clone(&vault),
@@ -279,6 +279,7 @@ impl App {
             golive,
             test_sends: TestSends::new(config.golive.test_numbers.clone()),
             metrics: Arc::new(move || render.render()),
+            providers: shown,
             callbacks,
             ready: ready(&engine),
         };

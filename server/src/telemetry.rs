@@ -41,6 +41,12 @@ pub const COMMIT_ERRORS: &str = "backstop_commit_errors_total";
 pub const EFFECTS_POSTPONED: &str = "backstop_effects_postponed_total";
 /// What somebody should look at, by `alarm`.
 pub const ALARMS: &str = "backstop_alarms_total";
+/// Accounts whose circuit breaker is not closed, by `provider`.
+pub const BREAKER_STATE: &str = "backstop_breaker_state";
+/// Breakers that opened: `provider`, `why` = `misconfigured`, `failing` or `asked`.
+pub const BREAKER_OPENED: &str = "backstop_breaker_opened_total";
+/// Sends that were answered without a call, since their account's breaker is open: `provider`.
+pub const BREAKER_HELD: &str = "backstop_breaker_held_total";
 /// Texts that were stopped before they cost anything, by `reason`.
 pub const TEXT_STOPS: &str = "backstop_text_stops_total";
 /// How far the wall clock has stepped away from the server's.
@@ -143,6 +149,9 @@ fn describe() {
     describe_gauge!(TLS_NOT_AFTER, Unit::Seconds, "When the certificate of [server.tls] ends.");
     describe_counter!(ALARMS, "What somebody should look at, by name.");
     describe_gauge!(CLOCK_OFFSET, Unit::Seconds, "How far the wall clock has stepped away from the server's.");
+    describe_gauge!(BREAKER_STATE, "Accounts whose circuit breaker is not closed, by provider.");
+    describe_counter!(BREAKER_OPENED, "Circuit breakers that opened, by provider and why.");
+    describe_counter!(BREAKER_HELD, "Sends answered without a call because of an open breaker, by provider.");
     describe_counter!(TEXT_STOPS, "Texts stopped before they cost anything, by reason.");
     describe_counter!(PANICS, "Panics; each is a bug.");
 }

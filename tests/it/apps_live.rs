@@ -254,6 +254,47 @@ async fn p5_a_key_is_replaced_under_load_and_no_push_is_lost() {
     assert!((1..posted).contains(&world.refusals), "a refused key is not tried for every push: {}", world.refusals);
 }
 
+/// P5: the breaker of one app's key is that key's own: it opens at the first refusal, says so with the app's name, and
+/// stops neither another app nor another workspace, which sees nothing of it.
+#[tokio::test]
+async fn p5_a_refused_key_is_left_alone_and_no_other() {
+    let fake = Fake::default();
+    let rig = Rig::live(Arc::new(fake.clone()));
+    let (acme, other) = (shop(&rig, "acme").await, shop(&rig, "other").await);
+    let providers = async |shop: &Shop| rig.get(shop, "/v1/providers").await.expect(200)["data"].clone();
+    let mut staff = app("com.acme.staff");
+    staff["apns"] = json!([apns("KEY3333333", Some(&p8()))]);
+    rig.put(&acme, "/v1/apps/shop", keys(&[apns("KEY1111111", Some(&p8()))])).await.expect(200);
+    rig.put(&acme, "/v1/apps/staff", staff).await.expect(200);
+    fake.refuse(&["KEY1111111"]);
+    iphone(&rig, &acme, "i1", Some("com.acme.shop"), None).await;
+    for message in ["m1", "m2"] {
+        let refused = sent(&rig, &acme, message).await;
+        assert_eq!((&refused["state"], &refused["reason"]), (&json!("fell_back"), &json!("push_refused")));
+        assert_eq!(refused["deliveries"][0]["error"], "InvalidProviderToken");
+    }
+    assert_eq!(fake.0.lock().unwrap().refusals, 1, "the second was answered without a call");
+    iphone(&rig, &acme, "i1", Some("com.acme.staff"), None).await;
+    assert_eq!(sent(&rig, &acme, "m3").await["state"], "awaiting_ack");
+    let apps = providers(&acme).await;
+    let stands = |app_id: &str| {
+        let found = apps.as_array().unwrap().iter().find(|row| row["app_id"] == app_id).unwrap();
+        (found["state"].clone(), found["last_error"].as_str().unwrap_or_default().to_owned())
+    };
+    assert_eq!(stands("staff"), (json!("closed"), String::new()));
+    let (state, error) = stands("shop");
+    assert_eq!(state, "open");
+    assert!(error.contains("InvalidProviderToken") && error.ends_with("of app shop"), "{error}");
+    let others = providers(&other).await;
+    assert!(others.as_array().unwrap().iter().all(|row| row["app_id"].is_null()), "{others}");
+    // Taken back at the vendor's, it is tried by the next push after a while.
+    fake.refuse(&[]);
+    rig.advance(5_000);
+    iphone(&rig, &acme, "i1", Some("com.acme.shop"), None).await;
+    assert_eq!(sent(&rig, &acme, "m4").await["state"], "awaiting_ack");
+    assert_eq!(providers(&acme).await.as_array().unwrap().iter().filter(|row| row["state"] != "closed").count(), 0);
+}
+
 /// P12: a change in one process shows in another within a second; until then what was there goes on.
 #[tokio::test]
 async fn a_change_shows_in_other_processes_within_a_second() {

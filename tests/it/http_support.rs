@@ -158,6 +158,7 @@ impl Rig {
             Some(vendors) => registry.with_accounts(Accounts::new(vendors, clock.clone())),
             None => registry,
         });
+        let shown = providers.clone();
         let engine = Engine::start(Parts {
             store: store.clone(),
             vault: vault.clone(),
@@ -177,6 +178,7 @@ impl Rig {
             golive: GoLive::new(None, vault.clone(), clocks.clone(), canary.clone()),
             test_sends: TestSends::new(vec!["+821011112222".into()]),
             metrics: Arc::new(|| "backstop_up 1\n".into()),
+            providers: shown,
             callbacks: Vec::new(),
             ready: Arc::new(|| Ok(())),
         });

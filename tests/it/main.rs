@@ -4,6 +4,7 @@
 
 mod apps;
 mod apps_live;
+mod breaker;
 mod cli_commands;
 mod demo;
 mod flow;

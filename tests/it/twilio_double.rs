@@ -57,6 +57,7 @@ struct Inside {
     late: Vec<Taken>,
     asked: BTreeMap<String, usize>,
     looked_up: usize,
+    posted: usize,
 }
 
 pub(crate) struct Twilio {
@@ -129,6 +130,11 @@ impl Twilio {
         self.inside().asked.get(number).copied().unwrap_or(0)
     }
 
+    /// Requests to send, to whomever, refused ones too.
+    pub(crate) fn posted(&self) -> usize {
+        self.inside().posted
+    }
+
     pub(crate) fn looked_up(&self) -> usize {
         self.inside().looked_up
     }
@@ -191,6 +197,7 @@ impl Twilio {
 
     /// `None` = the connection ends without a word.
     async fn create(&self, head: &str, body: &str) -> Option<(u16, String, Option<u32>)> {
+        self.inside().posted += 1;
         let fields = match self.checked(head, body) {
             Ok(fields) => fields,
             Err((status, code)) => return Some((status, error(status, code), None)),

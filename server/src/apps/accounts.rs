@@ -5,7 +5,7 @@ use super::stored::{AccountInfo, KeyInfo};
 use crate::clock::Clock;
 use crate::providers::apns::{Apns, ApnsCredential, ApnsCredentialError, ApnsNet};
 use crate::providers::fcm::{self, Fcm, FcmConfig, FcmConfigError};
-use crate::providers::{CheckError, Checked, Checking, Fault, PushProvider, PushSend, Sending};
+use crate::providers::{CheckError, Checked, Checking, Fault, Guarded, PushProvider, PushSend, Sending};
 use crate::vault::sha256;
 use backstop_domain::Ms;
 use backstop_domain::followup::Outcome;
@@ -69,7 +69,7 @@ pub struct Accounts {
 
 /// One credential at work.
 pub struct Account {
-    provider: Arc<dyn PushProvider>,
+    provider: Arc<Guarded<dyn PushProvider>>,
     /// Names it in the log; not a secret.
     key_id: String,
     clock: Arc<dyn Clock>,
@@ -141,7 +141,7 @@ impl Accounts {
         let provider = make(vendors)
             .inspect_err(|error| tracing::error!(key_id, error, "an app's credentials cannot be used: put them again"));
         let account = Arc::new(Account {
-            provider: provider.ok()?,
+            provider: Guarded::push(provider.ok()?, &self.clock),
             key_id: key_id.to_owned(),
             clock: Arc::clone(&self.clock),
             refused_until: AtomicI64::new(i64::MIN),
@@ -164,7 +164,7 @@ fn digest(parts: &[&str]) -> [u8; 32] {
 impl Account {
     /// By what its pushes leave.
     pub(super) fn sender(&self) -> Arc<dyn PushProvider> {
-        Arc::clone(&self.provider)
+        self.provider.clone()
     }
 
     fn is_refused(&self) -> bool {
@@ -195,7 +195,7 @@ struct Route(Vec<Arc<Account>>);
 pub(super) fn route(mut accounts: Vec<Arc<Account>>) -> Option<Arc<dyn PushProvider>> {
     match accounts.len() {
         0 => None,
-        1 => accounts.pop().map(|account| Arc::clone(&account.provider)),
+        1 => accounts.pop().map(|account| account.sender()),
         _ => Some(Arc::new(Route(accounts))),
     }
 }
@@ -205,16 +205,27 @@ impl Route {
         // Those that were refused a moment ago go last; the sort keeps the order otherwise.
         let mut accounts: Vec<&Arc<Account>> = self.0.iter().collect();
         accounts.sort_by_key(|account| account.is_refused());
-        let mut accounts = accounts.into_iter().peekable();
-        loop {
-            let Some(account) = accounts.next() else {
-                return Outcome::Rejected { error: "no_push_credentials".into() };
+        let mut refused = Outcome::Rejected { error: "no_push_credentials".into() };
+        let mut left_alone = Vec::new();
+        for (at, account) in accounts.iter().enumerate() {
+            refused = match account.provider.offer(push).await {
+                Ok(outcome) if refuses_credentials(&outcome) => {
+                    if at + 1 < accounts.len() {
+                        account.refuse(outcome.error().unwrap_or_default());
+                    }
+                    outcome
+                }
+                Err(outcome) if refuses_credentials(&outcome) => {
+                    left_alone.push(account);
+                    outcome
+                }
+                Ok(outcome) | Err(outcome) => return outcome,
             };
-            let outcome = account.provider.send(push).await;
-            match outcome.error() {
-                Some(error) if accounts.peek().is_some() && refuses_credentials(&outcome) => account.refuse(error),
-                _ => return outcome,
-            }
+        }
+        // Another push may be finding one of them well again.
+        match left_alone.into_iter().find(|account| !account.provider.is_open()) {
+            Some(account) => account.provider.send_along(push).await,
+            None => refused,
         }
     }
 }

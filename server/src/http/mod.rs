@@ -22,6 +22,7 @@ mod messages;
 mod observe;
 pub(crate) mod openapi;
 mod presence;
+mod providers;
 mod reads;
 pub(crate) mod request;
 mod settings;
@@ -42,7 +43,7 @@ pub use view::{AckView, DeliveryRow, DeliveryView, FollowupView, HistoryView};
 use crate::clock::Clocks;
 use crate::engine::Engine;
 use crate::golive::GoLive;
-use crate::providers::Callbacks;
+use crate::providers::{Callbacks, Providers};
 use crate::registry::Registry;
 use crate::store::Store;
 use crate::vault::Vault;
@@ -82,6 +83,8 @@ pub struct Api {
     pub test_sends: TestSends,
     /// Prometheus text for `/metrics`.
     pub metrics: Render,
+    /// What is sent by, beside the apps' own accounts.
+    pub providers: Providers,
     /// Who may call us back.
     pub callbacks: Vec<Arc<dyn Callbacks>>,
     /// What `/readyz` asks beside the store: the timers.
@@ -136,6 +139,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(audit::list))
         .routes(routes!(apps::put, apps::show, apps::delete))
         .routes(routes!(apps::list))
+        .routes(routes!(providers::list))
         .routes(routes!(golive::look))
         .routes(routes!(test_sends::post))
         .routes(routes!(suppressions::list))

@@ -7,7 +7,7 @@ mod reply;
 mod token;
 
 use super::transport::{self, Lanes};
-use super::{Checking, PushProvider, PushSend, Sending, fit};
+use super::{About, Checking, PushProvider, PushSend, Rate, Sending, fit};
 use crate::clock::Clock;
 use a2::{CollapseId, DefaultNotificationBuilder, NotificationBuilder, NotificationOptions, Priority, PushType};
 pub use account::{ApnsConfig, ApnsConfigError, ApnsCredential, ApnsCredentialError, ApnsNet};
@@ -40,6 +40,7 @@ pub struct Apns {
     topics: Vec<String>,
     clock: Arc<dyn Clock>,
     timeout: Duration,
+    rate: Option<Rate>,
     noticed_at_ms: AtomicI64,
 }
 
@@ -76,6 +77,7 @@ impl Apns {
             topics: credential.topics.clone(),
             clock: net.clock.clone(),
             timeout: net.timeout,
+            rate: net.rate(),
             noticed_at_ms: AtomicI64::new(i64::MIN),
         })
     }
@@ -209,6 +211,17 @@ impl Apns {
 impl PushProvider for Apns {
     fn name(&self) -> &'static str {
         "apns"
+    }
+
+    fn about(&self) -> About {
+        About {
+            name: "apns",
+            vendor: "APNs",
+            account: self.key_id.clone(),
+            rate: self.rate,
+            mend: "check key, key_id, team_id and environment",
+            section: "[apns]",
+        }
     }
 
     fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {

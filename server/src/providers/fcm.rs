@@ -4,7 +4,7 @@ mod account;
 mod reply;
 
 use super::transport::{self, Lanes, read_bounded};
-use super::{CheckError, Checked, Checking, PushProvider, PushSend, Sending, fit};
+use super::{About, CheckError, Checked, Checking, PushProvider, PushSend, Rate, Sending, fit};
 use crate::clock::Clock;
 use crate::failpoint::{Point, hit};
 use account::{AccessTokens, ServiceAccount, TokenError};
@@ -128,6 +128,7 @@ pub enum FcmConfigError {
 pub struct Fcm {
     lanes: Lanes,
     budget: DefaultDirectRateLimiter,
+    max_per_minute: u32,
     project_id: String,
     send_url: reqwest::Url,
     tokens: AccessTokens,
@@ -147,7 +148,7 @@ impl Fcm {
         let project_id = account.project_id.clone();
         let send_url =
             base.join(&format!("/v1/projects/{project_id}/messages:send")).map_err(|_| FcmConfigError::BaseUrl)?;
-        let timeout_ms = config.timeout_ms;
+        let (timeout_ms, max_per_minute) = (config.timeout_ms, config.max_per_minute);
         let build = move || {
             // A path that died without a word is noticed before every push of ten seconds has timed out on it.
             transport::builder(&base, timeout_ms)
@@ -157,7 +158,8 @@ impl Fcm {
         };
         let tokens = AccessTokens::new(account, build().map_err(FcmConfigError::Client)?, clock.clone());
         let lanes = Lanes::new("fcm", CONNECTIONS, build).map_err(FcmConfigError::Client)?;
-        Ok(Fcm { lanes, budget, project_id, send_url, tokens, clock, timeout: Duration::from_millis(timeout_ms) })
+        let timeout = Duration::from_millis(timeout_ms);
+        Ok(Fcm { lanes, budget, max_per_minute, project_id, send_url, tokens, clock, timeout })
     }
 
     /// One send; once more under a fresh access token when Google says that ours has gone stale. `sent` tells whether
@@ -201,6 +203,17 @@ impl Fcm {
 impl PushProvider for Fcm {
     fn name(&self) -> &'static str {
         "fcm"
+    }
+
+    fn about(&self) -> About {
+        About {
+            name: "fcm",
+            vendor: "FCM",
+            account: self.project_id.clone(),
+            rate: Some(Rate::PerMinute(self.max_per_minute)),
+            mend: "check the service account, its key and its roles",
+            section: "[fcm]",
+        }
     }
 
     fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {

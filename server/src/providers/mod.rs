@@ -1,16 +1,20 @@
 //! Everything that leaves the house: one vendor per file, all answering in the domain's words.
 
+mod account;
 pub mod apns;
 pub mod capture;
 mod check;
 pub mod fcm;
 mod fit;
+mod guarded;
 mod mail;
 pub mod smtp;
 mod transport;
 pub mod twilio;
 
+pub use account::{About, Rate};
 pub use check::{CheckError, Checked, Checking, Fault};
+pub use guarded::{Guarded, Standing};
 
 use backstop_domain::followup::{Found, Outcome, Services, TextService};
 use backstop_domain::ids::FollowupId;
@@ -113,6 +117,14 @@ pub type Sending<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 pub trait PushProvider: Send + Sync + 'static {
     /// Name in deliveries and metrics (`fcm`, `apns`, `capture`).
     fn name(&self) -> &'static str;
+    /// What an operator knows of its account.
+    fn about(&self) -> About {
+        About::named(self.name())
+    }
+    /// How its account stands.
+    fn standing(&self) -> Standing {
+        Standing::free(self.about())
+    }
     /// Sends once; never retries by itself.
     fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a>;
     /// Asks the vendor whether it takes the credentials, without a push to anybody.
@@ -123,6 +135,14 @@ pub trait PushProvider: Send + Sync + 'static {
 pub trait TextProvider: Send + Sync + 'static {
     /// Name in deliveries and metrics.
     fn name(&self) -> &'static str;
+    /// What an operator knows of its account.
+    fn about(&self) -> About {
+        About::named(self.name())
+    }
+    /// How its account stands.
+    fn standing(&self) -> Standing {
+        Standing::free(self.about())
+    }
     /// Whether a repeat under the same effect key is one effect at the vendor.
     fn idempotent(&self) -> bool;
     /// The account's default number, and those it may send from (T6).
@@ -150,6 +170,14 @@ pub trait TextProvider: Send + Sync + 'static {
 pub trait EmailProvider: Send + Sync + 'static {
     /// Name in deliveries and metrics.
     fn name(&self) -> &'static str;
+    /// What an operator knows of its account.
+    fn about(&self) -> About {
+        About::named(self.name())
+    }
+    /// How its account stands.
+    fn standing(&self) -> Standing {
+        Standing::free(self.about())
+    }
     /// Sends once, under the Message-ID that the effect key fixes.
     fn send<'a>(&'a self, email: &'a EmailSend) -> Sending<'a>;
     /// Asks the server whether it takes the account, without a mail to anybody.

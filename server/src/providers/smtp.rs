@@ -1,7 +1,7 @@
 //! Email by SMTP, to whatever server the deployment submits its mail to.
 
 use super::mail::{Mail, Sender};
-use super::{CheckError, Checked, Checking, EmailProvider, EmailSend, Sending};
+use super::{About, CheckError, Checked, Checking, EmailProvider, EmailSend, Rate, Sending};
 use crate::clock::Clock;
 use crate::failpoint::{Point, hit};
 use backstop_domain::followup::Outcome;
@@ -13,6 +13,7 @@ use lettre::transport::smtp::commands::{Data, Mail as MailFrom, Noop, Rcpt};
 use lettre::transport::smtp::extension::{ClientId, Extension, MailBodyParameter, MailParameter};
 use serde::Deserialize;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -65,6 +66,8 @@ pub struct SmtpConfig {
     pub ca_file: Option<PathBuf>,
     /// For one mail, from waiting for a connection to the server's last word.
     pub timeout_ms: u64,
+    /// Mails a second, at most.
+    pub max_per_second: Option<NonZeroU32>,
 }
 
 impl Default for SmtpConfig {
@@ -81,6 +84,7 @@ impl Default for SmtpConfig {
             ehlo_name: None,
             ca_file: None,
             timeout_ms: 20_000,
+            max_per_second: None,
         }
     }
 }
@@ -146,6 +150,7 @@ pub struct Smtp {
     sender: Sender,
     hello: ClientId,
     timeout: Duration,
+    rate: Option<Rate>,
     clock: Arc<dyn Clock>,
     permits: Semaphore,
     /// Latest used last; never more than there are permits.
@@ -206,6 +211,7 @@ impl Smtp {
             sender: Sender { address, name: config.from_name.trim().to_owned() },
             hello,
             timeout: Duration::from_millis(config.timeout_ms),
+            rate: config.max_per_second.map(Rate::PerSecond),
             clock,
             permits: Semaphore::new(MAX_CONNECTIONS),
             idle: Mutex::default(),
@@ -313,6 +319,17 @@ impl Smtp {
 impl EmailProvider for Smtp {
     fn name(&self) -> &'static str {
         "smtp"
+    }
+
+    fn about(&self) -> About {
+        About {
+            name: "smtp",
+            vendor: "the mail server",
+            account: self.host.clone(),
+            rate: self.rate,
+            mend: "check host, port, tls, username and password",
+            section: "[providers.smtp]",
+        }
     }
 
     fn send<'a>(&'a self, email: &'a EmailSend) -> Sending<'a> {

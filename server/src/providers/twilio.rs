@@ -8,7 +8,10 @@ mod reply;
 
 pub use config::{TwilioConfig, TwilioConfigError};
 
-use super::{Call, Callbacks, Checking, Finding, Refused, Sending, TextProvider, TextQuery, TextSend, Word, transport};
+use super::{
+    About, Call, Callbacks, Checking, Finding, Rate, Refused, Sending, TextProvider, TextQuery, TextSend, Word,
+    transport,
+};
 use backstop_domain::followup::{Found, Outcome};
 use backstop_domain::text::Senders;
 use reply::Reply;
@@ -37,6 +40,7 @@ pub struct Twilio {
     /// How Twilio reaches us; `None` = it does not, and reports nothing.
     public_url: Option<String>,
     timeout: Duration,
+    rate: Option<Rate>,
 }
 
 /// Who a text comes from where the workspace has no number of its own.
@@ -60,6 +64,7 @@ impl Twilio {
             messages_url: checked.messages_url,
             public_url: public_url.map(|url| url.trim_end_matches('/').to_owned()),
             timeout: Duration::from_millis(config.timeout_ms),
+            rate: config.max_per_second.map(Rate::PerSecond),
         })
     }
 
@@ -138,6 +143,17 @@ impl Twilio {
 impl TextProvider for Twilio {
     fn name(&self) -> &'static str {
         "twilio"
+    }
+
+    fn about(&self) -> About {
+        About {
+            name: "twilio",
+            vendor: "Twilio",
+            account: self.account_sid.clone(),
+            rate: self.rate,
+            mend: "check account_sid, auth_token and base_url",
+            section: "[providers.twilio]",
+        }
     }
 
     fn senders(&self) -> Senders {

@@ -3,12 +3,14 @@
 use super::key::{self, KeyError};
 use super::token::ProviderTokens;
 use crate::clock::Clock;
+use crate::providers::Rate;
 use crate::providers::transport::{self, Lanes};
 use backstop_wire::Environment;
 use reqwest::Url;
 use serde::Deserialize;
 use sha2::{Digest as _, Sha256};
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
@@ -47,6 +49,8 @@ pub struct ApnsConfig {
     pub ping_timeout_ms: u64,
     /// For one push.
     pub timeout_ms: u64,
+    /// Pushes a second by one key, at most.
+    pub max_per_second: Option<NonZeroU32>,
     /// PEM certificates to trust besides the system's.
     pub ca_file: Option<PathBuf>,
 }
@@ -66,6 +70,7 @@ impl Default for ApnsConfig {
             ping_interval_ms: 30_000,
             ping_timeout_ms: 10_000,
             timeout_ms: 10_000,
+            max_per_second: None,
             ca_file: None,
         }
     }
@@ -215,6 +220,10 @@ impl ApnsNet {
         let timeout = Duration::from_millis(config.timeout_ms);
         let config = ApnsConfig { key: None, ..config.clone() };
         Ok(ApnsNet { clock, timeout, hosts, config, certificates, tokens: Mutex::default() })
+    }
+
+    pub(super) fn rate(&self) -> Option<Rate> {
+        self.config.max_per_second.map(Rate::PerSecond)
     }
 
     pub(super) fn host(&self, environment: Environment) -> &Url {

@@ -4,6 +4,7 @@ use super::Sender;
 use crate::providers::transport;
 use reqwest::Url;
 use serde::Deserialize;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use zeroize::Zeroizing;
 
@@ -27,6 +28,8 @@ pub struct TwilioConfig {
     pub base_url: String,
     /// For one text.
     pub timeout_ms: u64,
+    /// Texts a second, at most.
+    pub max_per_second: Option<NonZeroU32>,
 }
 
 impl Default for TwilioConfig {
@@ -40,6 +43,7 @@ impl Default for TwilioConfig {
             registered_senders: Vec::new(),
             base_url: "https://api.twilio.com".into(),
             timeout_ms: 10_000,
+            max_per_second: None,
         }
     }
 }

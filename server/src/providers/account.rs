@@ -1,0 +1,162 @@
+//! What an operator knows of an account, and what an answer says about the account rather than about its message.
+
+use backstop_domain::breaker::Word;
+use backstop_domain::followup::Outcome;
+use std::num::NonZeroU32;
+
+/// An account as an operator knows it. Without secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct About {
+    /// Name in deliveries and metrics.
+    pub name: &'static str,
+    /// Whose it is, in words.
+    pub vendor: &'static str,
+    /// Which one: a key id, a project, a server.
+    pub account: String,
+    /// What may leave by it.
+    pub rate: Option<Rate>,
+    /// What to look at when the vendor refuses it.
+    pub mend: &'static str,
+    /// The section of the configuration that the deployment's own one is in.
+    pub section: &'static str,
+}
+
+/// What may leave by an account.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// So many a second.
+    PerSecond(NonZeroU32),
+    /// So many a minute; the provider holds to it itself.
+    PerMinute(u32),
+}
+
+impl About {
+    /// Nothing but a name is known of it.
+    pub fn named(name: &'static str) -> About {
+        About { name, vendor: name, account: name.to_owned(), rate: None, mend: "check its credentials", section: "" }
+    }
+}
+
+/// What this outcome says about the account that it came by. A word about one number, token, topic or sender number
+/// says nothing against it: nobody's mistake stops what others send.
+pub(super) fn word(outcome: &Outcome) -> Word {
+    match outcome {
+        Outcome::Accepted { .. } | Outcome::TokenGone { .. } | Outcome::WrongEnvironment { .. } => Word::Fine,
+        Outcome::Unknown { .. } => Word::Failed,
+        Outcome::Rejected { error } if is_own(error) => Word::Nothing,
+        Outcome::Rejected { error } if refuses_account(error) => Word::Misconfigured,
+        Outcome::Rejected { .. } => Word::Fine,
+        Outcome::RetryAfter { error, after_ms } => later(error, after_ms.unwrap_or(0).max(0)),
+    }
+}
+
+fn later(error: &str, after_ms: i64) -> Word {
+    match first_word(error) {
+        "rate_budget" => Word::Nothing,
+        // Apple's for all of a team, Twilio's for all of an account; Apple's TooManyRequests is for one device.
+        "TooManyProviderTokenUpdates" | "too_many" => Word::Wait(after_ms),
+        "TooManyRequests" => Word::Fine,
+        // Twilio: of 20000 to 20999 the account itself; others are about the number that a workspace sends from.
+        "account" if error.starts_with("account 20") => Word::Misconfigured,
+        "account" => Word::Fine,
+        _ if refuses_account(error) => Word::Misconfigured,
+        code if is_smtp(code) => match code {
+            // The server goes down, or its log-in does; any other such word is about one mail.
+            "421" | "454" => Word::Failed,
+            _ if code.starts_with('5') => Word::Misconfigured,
+            _ => Word::Fine,
+        },
+        _ => Word::Failed,
+    }
+}
+
+/// Found here, before anybody was asked.
+fn is_own(error: &str) -> bool {
+    matches!(
+        error,
+        "payload_too_large"
+            | "bad_device_token"
+            | "topic_not_configured"
+            | "bad_topic"
+            | "no_topic"
+            | "no_push_credentials"
+            | "bad_address"
+    )
+}
+
+fn refuses_account(error: &str) -> bool {
+    let word = first_word(error);
+    // SMTP: no log-in, or a wrong one.
+    let is_login = is_smtp(word) && ("530"..="538").contains(&word);
+    is_login
+        || matches!(
+            word,
+            "InvalidProviderToken"
+                | "ExpiredProviderToken"
+                | "MissingProviderToken"
+                | "Forbidden"
+                | "UNAUTHENTICATED"
+                | "PERMISSION_DENIED"
+                | "oauth_key"
+                | "oauth_invalid_grant"
+                | "oauth_clock_is_off"
+                | "oauth_invalid_client"
+                | "oauth_unauthorized_client"
+                | "oauth_access_denied"
+                | "oauth_refused"
+                | "http_401"
+                | "http_403"
+                | "tls"
+                | "no_common_authentication"
+                | "starttls_not_offered"
+        )
+}
+
+fn first_word(error: &str) -> &str {
+    error.split([':', ' ']).next().unwrap_or_default()
+}
+
+fn is_smtp(word: &str) -> bool {
+    word.len() == 3 && word.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// P5: what is about the account, and what is about one message.
+    #[test]
+    fn words_about_the_account_are_told_from_words_about_a_message() {
+        let rejected = |error: &str| word(&Outcome::Rejected { error: error.into() });
+        let later = |error: &str| word(&Outcome::RetryAfter { after_ms: Some(7), error: error.into() });
+        for error in ["InvalidProviderToken", "Forbidden", "PERMISSION_DENIED", "oauth_invalid_grant", "530 5.7.0"] {
+            assert_eq!(rejected(error), Word::Misconfigured, "{error}");
+        }
+        assert_eq!(rejected("InvalidProviderToken: our clock is 3600 s behind"), Word::Misconfigured);
+        for error in ["BadTopic", "BadEnvironmentKeyIdInToken", "550 5.1.1", "opted_out", "bad_number 21211"] {
+            assert_eq!(rejected(error), Word::Fine, "{error}");
+        }
+        assert_eq!(rejected("payload_too_large"), Word::Nothing);
+        for (error, says) in [
+            ("account 20003", Word::Misconfigured),
+            ("account 21606", Word::Fine),
+            ("http_403", Word::Misconfigured),
+            ("535 5.7.8", Word::Misconfigured),
+            ("554 5.7.1", Word::Misconfigured),
+            ("tls", Word::Misconfigured),
+            ("450 4.2.1", Word::Fine),
+            ("421 4.3.0", Word::Failed),
+            ("too_many 20429", Word::Wait(7)),
+            ("TooManyProviderTokenUpdates", Word::Wait(7)),
+            ("TooManyRequests", Word::Fine),
+            ("rate_budget", Word::Nothing),
+            ("unreachable", Word::Failed),
+            ("UNAVAILABLE", Word::Failed),
+            ("oauth_unreachable", Word::Failed),
+        ] {
+            assert_eq!(later(error), says, "{error}");
+        }
+        assert_eq!(word(&Outcome::Unknown { error: "timeout".into() }), Word::Failed);
+        assert_eq!(word(&Outcome::Accepted { provider_id: None }), Word::Fine);
+    }
+}
