@@ -277,7 +277,7 @@ impl App {
             registry: Arc::clone(&registry),
             limits: limits(config, sandbox),
             golive,
-            test_sends: TestSends::new(config.golive.test_numbers.clone()),
+            test_sends: TestSends::new(config.golive.test_numbers.clone()).unlimited_if(sandbox),
             metrics: Arc::new(move || render.render()),
             providers: shown,
             callbacks,
@@ -343,7 +343,7 @@ impl App {
 /// Keeps the certificate fresh while the server runs.
 async fn renew(tls: Option<Arc<Tls>>, clocks: Arc<Clocks>) {
     match tls {
-        Some(tls) => tls.keep_fresh(|| clocks.real_ms()).await,
+        Some(tls) => tls.keep_fresh(|| clocks.real_ms() + clocks.real().wall_offset_ms()).await,
         None => std::future::pending().await,
     }
 }

@@ -8,10 +8,11 @@ use crate::explain::sentences;
 use crate::failpoint::{Point, hit};
 use crate::golive::{self, Status, needed_files};
 use crate::identity;
+use crate::providers::Providers;
 use crate::providers::capture::{Capture, MAX_PER_WORKSPACE};
 use crate::registry::Registry;
 use crate::serve::allow_open_files;
-use crate::store::{Key, OpenError, Row, Scope, Store, WorkspaceId};
+use crate::store::{Key, OpenError, Row, Scope, SqliteStore, Store, WorkspaceId};
 use crate::telemetry::start_logging;
 use crate::tls::{self, Tls};
 use crate::{http, vault};
@@ -312,8 +313,10 @@ fn check_config(config: &Config) -> Result<(), Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     match app::accounts(config, &clock) {
         Ok(providers) => {
-            let none = "no account: every follow-up goes by text and email at once";
-            report.way_out("push", providers.fcm.as_ref().map(|provider| provider.name()), none);
+            let none = "no account of the deployment: only apps with keys of their own (PUT /v1/apps) get pushes";
+            let push = [&providers.fcm, &providers.apns].into_iter().flatten().map(|provider| provider.name());
+            let push: Vec<&str> = push.collect();
+            report.way_out("push", (!push.is_empty()).then(|| push.join(", ")).as_deref(), none);
             report.way_out(
                 "text",
                 providers.text.as_ref().map(|provider| provider.name()),
@@ -343,13 +346,43 @@ fn check_live(config: &Config) -> Result<(), Failure> {
     let StoreUrl::Sqlite(path) = config.store_url().map_err(AppError::Url)?;
     // Without a database there is no key yet, and no server of this deployment can run.
     let vault = vault::DataKey::load(&app::data_key_path(config, &path)).ok().map(|key| key.vault());
-    let found = block_on(async { Ok(golive::deployment(config, &clock, vault.as_ref(), false).await) })?;
+    let found = block_on(async {
+        let mut found = golive::deployment(config, &clock, vault.as_ref(), false).await;
+        // An older one is looked into after its upgrade.
+        if SqliteStore::is_current(&path) {
+            found.extend(check_apps(config, &clock).await?);
+        }
+        Ok(found)
+    })?;
     let lines: Vec<String> = found.iter().map(golive::Finding::line).collect();
     print(&lines.join("\n"))?;
     match found.iter().filter(|finding| finding.status == Status::Failed).count() {
         0 => Ok(()),
         n => Err(Failure::failed(format!("{n} of these must be mended before the launch"))),
     }
+}
+
+/// Each workspace's own credentials.
+async fn check_apps(config: &Config, clock: &Arc<dyn Clock>) -> Result<Vec<golive::Finding>, Failure> {
+    let opened = match app::open_store(config, false, false) {
+        // Nothing of a sandbox leaves.
+        Err(AppError::Open(OpenError::OtherMark { .. })) => return Ok(Vec::new()),
+        opened => opened?,
+    };
+    let deployment = app::deployment(config, &Providers::default(), false);
+    let store: Arc<dyn Store> = opened.store.clone();
+    let clocks = Arc::new(Clocks::new(Arc::clone(clock)));
+    let registry = Registry::new(store, Arc::clone(&opened.vault), clocks, deployment)
+        .with_accounts(app::app_accounts(config, clock)?);
+    let mut found = Vec::new();
+    for row in opened.store.workspaces().await.map_err(AppError::Store)? {
+        let Some(ws) = registry.by_id(row.id).await.map_err(AppError::Store)? else { continue };
+        let of_it = golive::credentials(&ws).await.into_iter();
+        found.extend(
+            of_it.map(|finding| golive::Finding { check: format!("{}.{}", ws.name, finding.check), ..finding }),
+        );
+    }
+    Ok(found)
 }
 
 fn check_store(config: &Config, report: &mut Report) {

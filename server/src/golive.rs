@@ -10,6 +10,7 @@ mod workspace;
 
 pub use machine::needed_files;
 pub use workspace::GoLive;
+pub(crate) use workspace::credentials;
 
 use crate::clock::Clock;
 use crate::config::Config;

@@ -244,6 +244,11 @@ async fn fallback_loop(engine: Engine, shop: Shop, mut queue: mpsc::Receiver<Tas
         let Some(task) = queue.recv().await else { return };
         let (engine, shop) = (engine.clone(), shop.clone());
         tokio::spawn(async move {
+            let mut task = task;
+            // What was switched off while it waited for a hand does not leave.
+            if let Ok(Some(ws)) = engine.registry().by_id(task.ws.id).await {
+                task.ws = ws;
+            }
             match task.what {
                 What::Fallback(channel) => fall_back(&engine, &shop, &task, channel).await,
                 What::Ask { attempt, inquiry, since, mark } => {

@@ -10,6 +10,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -18,6 +19,8 @@ use x509_parser::prelude::{FromDer as _, GeneralName, X509Certificate};
 
 /// Tools that renew certificates write files and tell nobody; a minute later the new one is shown.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// A certificate that ends soon rings again after this long.
+const RING_EVERY_MS: Ms = 86_400_000;
 /// With less than this left somebody should have renewed it.
 pub const RENEW_MS: Ms = 14 * 86_400_000;
 
@@ -80,6 +83,8 @@ pub struct Tls {
     files: TlsFiles,
     /// What the files held when they were last looked at.
     seen: Mutex<Pair>,
+    /// When the certificate in use ends.
+    not_after: AtomicI64,
 }
 
 /// What both files hold.
@@ -113,7 +118,13 @@ impl Tls {
             .with_cert_resolver(Arc::clone(&shown) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         let acceptor = TlsAcceptor::from(Arc::new(config));
-        Ok(Tls { acceptor, shown, files: files.clone(), seen: Mutex::new(pair) })
+        Ok(Tls {
+            acceptor,
+            shown,
+            files: files.clone(),
+            seen: Mutex::new(pair),
+            not_after: AtomicI64::new(certificate.not_after),
+        })
     }
 
     pub(crate) fn acceptor(&self) -> TlsAcceptor {
@@ -131,6 +142,7 @@ impl Tls {
         let (key, certificate) = pair.check(&self.files, now)?;
         certificate.report(now);
         *self.shown.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(key);
+        self.not_after.store(certificate.not_after, Ordering::Relaxed);
         *seen = pair;
         Ok(true)
     }
@@ -139,6 +151,7 @@ impl Tls {
     #[expect(clippy::disallowed_methods, reason = "how often files are looked at: no rule sees it")]
     pub(crate) async fn keep_fresh(&self, now: impl Fn() -> Ms) {
         let mut asked = signal(SignalKind::hangup()).ok();
+        let mut rang_at = Ms::MIN;
         loop {
             let told = async {
                 match &mut asked {
@@ -157,6 +170,14 @@ impl Tls {
                     metrics::counter!(ALARMS, "alarm" => "tls_reload").increment(1);
                     tracing::error!(%error, "the certificate before goes on being shown");
                 }
+            }
+            // Nobody renewed it: the files are what they were, and say nothing by themselves.
+            let (at, ends_at) = (now(), self.not_after.load(Ordering::Relaxed));
+            if ends_at.saturating_sub(at) < RENEW_MS && at.saturating_sub(rang_at) >= RING_EVERY_MS {
+                rang_at = at;
+                metrics::counter!(ALARMS, "alarm" => "tls_ends").increment(1);
+                let ends_at = backstop_wire::time::to_rfc3339(ends_at);
+                tracing::error!(ends_at, "the certificate of [server.tls] ends soon or has ended: renew it");
             }
         }
     }

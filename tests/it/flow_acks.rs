@@ -1,6 +1,7 @@
 //! What an ack proves over HTTP: grades, several devices, receipts, offline phones, taps (P6, P7, P9, P11, P14, C4).
 
 use crate::flow::{DAY_MS, Device, behave, expect, post, read, received, result, sandbox, sent, shop};
+use axum::http::Method;
 use backstop_core::{
     Acked, Alerts, Config, Handled, Home, HttpTransport, Platform, Proof, PushClient, PushProvider, PushToken, Request,
     ResponseFuture, SystemClock, Transport, TransportError,
@@ -325,6 +326,26 @@ async fn w5_a_newer_device_is_sent_what_the_server_knows() {
         "an unknown grade never counts"
     );
     assert_eq!(device.ack(&shop, &receipt, "displayed").await, result("accepted", true));
+}
+
+/// P3, S7: however many acks of one follow-up come in one request, each is noted and the deadline is kept.
+#[tokio::test]
+async fn p3_many_acks_at_once_do_not_hold_up_the_deadline() {
+    let shop = shop().await;
+    let device = Device::register(&shop, "ann", "t").await;
+    let id = shop.reply("ann", "Reply 1").await;
+    for n in 2..=40 {
+        assert_eq!(shop.reply("ann", &format!("Reply {n}")).await, id);
+    }
+    let receipts = device.receipts(&shop).await;
+    assert_eq!(receipts.len(), 40);
+    let ack = |receipt: &String| json!({"receipt": receipt, "grade": "received", "at": "2026-11-22T18:00:00.000Z"});
+    let acks: Vec<_> = receipts.iter().map(ack).collect();
+    device.request(&shop, Method::POST, "/v1/acks", Some(json!({"acks": acks}))).await.ok();
+    shop.advance(30_000).await;
+    expect(&shop, &id, "fell_back", "grade_too_low").await;
+    let history = shop.followup(&id).await["history"].as_array().unwrap().len();
+    assert!(history > 40, "{history}");
 }
 
 /// P5, P6: a push that timed out may have arrived: it is repeated under one collapse id, and its ack counts.

@@ -258,8 +258,18 @@ impl<H: Hasher> Seen<'_, H> {
     }
 
     fn leg(&mut self, leg: &Leg) {
-        let Leg { status, attempt, left, at: _, provider: _, provider_id: _, error: _, segments: _, counted_at: _ } =
-            leg;
+        let Leg {
+            status,
+            attempt,
+            left,
+            at: _,
+            provider: _,
+            provider_id: _,
+            error: _,
+            segments: _,
+            counted_at: _,
+            held_ms: _,
+        } = leg;
         (discriminant(status), attempt, left).hash(self.hasher);
         if let LegStatus::Queued(at)
         | LegStatus::Held(at)

@@ -54,7 +54,7 @@ impl Vendors for Live {
         let own = reqwest::Url::parse(&self.fcm.base_url).ok();
         host == "accounts.google.com"
             || host.ends_with(".googleapis.com")
-            || own.and_then(|url| url.host_str().map(|own| own == host)) == Some(true)
+            || own.is_some_and(|url| url.authority() == host)
     }
 }
 
@@ -274,6 +274,7 @@ fn refuses_credentials(outcome: &Outcome) -> bool {
             | "Forbidden"
             | "UNAUTHENTICATED"
             | "PERMISSION_DENIED"
+            | "SENDER_ID_MISMATCH"
             | "oauth_key"
             | "oauth_invalid_grant"
             // Said for a deleted key, too, while our clock is off.

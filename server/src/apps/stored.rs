@@ -161,7 +161,9 @@ fn merge(
     for (at, given) in input.apns.iter().enumerate() {
         let name = name(&given.team_id, &given.key_id);
         let stored = before.and_then(|(_, secrets)| secrets.apns.get(&name));
-        let Some(key) = given.key.as_ref().or(stored) else {
+        // One key_id is one key, at whichever of its entries it was given.
+        let mut same = input.apns.iter().filter(|o| o.team_id == given.team_id && o.key_id == given.key_id);
+        let Some(key) = same.find_map(|other| other.key.as_ref()).or(stored) else {
             let message = "give the key (the content of the .p8 file): none is stored for this team_id and key_id";
             errors.push(error(&format!("apns[{at}].key"), "missing", message));
             continue;

@@ -92,8 +92,12 @@ impl Work for PushAnswered {
         if let Outcome::TokenGone { since_ms, error } = &outcome
             && let Some(row) = desk.device(ws, self.device)?.cloned()
         {
+            // C3: of a token registered meanwhile the first environment was never asked.
+            let started_at = desk.followup(ws, self.id)?.map_or(Ms::MIN, |row| row.state.started_at);
+            let half_tried = matches!(self.outcome, Outcome::WrongEnvironment { .. }) && row.registered_at > started_at;
             // A provider that does not say since when speaks of the token as it was pushed to.
-            let of_older = since_ms.is_some_and(|since| since < row.registered_at)
+            let of_older = half_tried
+                || since_ms.is_some_and(|since| since < row.registered_at)
                 || self.token_hash.is_some_and(|hash| hash != row.token_hash);
             if of_older {
                 // C3: it speaks of an older registration; this one is alive and was not pushed to.

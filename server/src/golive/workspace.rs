@@ -127,7 +127,7 @@ fn settings(ws: &Workspace) -> Vec<Finding> {
 }
 
 /// Each app's own credentials, all asked at once.
-async fn credentials(ws: &Workspace) -> Vec<Finding> {
+pub(crate) async fn credentials(ws: &Workspace) -> Vec<Finding> {
     let mut asking = JoinSet::new();
     for (at, (app_id, sender)) in ws.apps.accounts().into_iter().enumerate() {
         let check = format!("apps.{app_id}");

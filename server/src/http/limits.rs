@@ -10,7 +10,7 @@ use backstop_domain::ids::DeviceId;
 use governor::clock::Clock as _;
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use std::hash::{BuildHasher as _, Hash, RandomState};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::Duration;
@@ -54,7 +54,7 @@ impl Limits {
     pub(super) fn check_address(&self, parts: &Parts) -> Result<(), Problem> {
         let Some(buckets) = &self.addresses else { return Ok(()) };
         let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|peer| peer.0.ip());
-        peer.map_or(Ok(()), |peer| buckets.check(caller(peer, &parts.headers, self.forwarded, &*self.trusted)))
+        peer.map_or(Ok(()), |peer| buckets.check(line(caller(peer, &parts.headers, self.forwarded, &*self.trusted))))
     }
 
     /// Whether this is one of our proxies.
@@ -69,6 +69,14 @@ impl Limits {
 
     pub(super) fn check_device(&self, workspace: WorkspaceId, device: DeviceId) -> Result<(), Problem> {
         self.devices.as_ref().map_or(Ok(()), |buckets| buckets.check((workspace, device)))
+    }
+}
+
+/// Of IPv6 the network: whoever has one address of it has all of them.
+fn line(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64)),
+        v4 @ IpAddr::V4(_) => v4,
     }
 }
 
@@ -112,6 +120,16 @@ mod tests {
         assert_eq!(refused.code(), crate::problem::Code::RateLimited);
         assert!(limits.check_address(&other).is_ok());
         assert!(limits.check_device(WorkspaceId(1), DeviceId(1)).is_ok());
+    }
+
+    /// Invariant 7: a network of IPv6 is one caller, and two of IPv4 are two however they are written.
+    #[test]
+    fn a_network_of_ipv6_is_one_caller() {
+        let limits = limits(0, 1);
+        let is_taken = |peer: &str| limits.check_address(&parts(peer)).is_ok();
+        assert!(is_taken("2001:db8:0:1::1") && !is_taken("2001:db8:0:1:ffff::2"));
+        assert!(is_taken("2001:db8:0:2::1"));
+        assert!(is_taken("::ffff:192.0.2.1") && is_taken("::ffff:192.0.2.2") && !is_taken("192.0.2.2"));
     }
 
     #[test]

@@ -237,7 +237,7 @@ pub fn document() -> OpenApi {
             common::link_answers(path, method, operation);
             let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
             operation.security = security(tag, path).filter(|_| (method, path.as_str()) != OPEN_IN_A_SANDBOX);
-            if method == "post" && tag == "backend" {
+            if method == "post" && tag == "backend" && path != PREVIEW {
                 operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
             }
             if tag != "operations" {
@@ -271,6 +271,9 @@ fn loosen_choices(document: &mut OpenApi) {
         }
     }
 }
+
+/// It changes nothing, so that there is no answer to keep.
+const PREVIEW: &str = "/v1/text/preview";
 
 fn idempotency_key() -> Parameter {
     let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));

@@ -15,6 +15,8 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, header};
 use backstop_wire::time::to_rfc3339;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::borrow::Cow;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
@@ -66,7 +68,8 @@ pub(super) async fn show(Backend(workspace): Backend) -> Answer {
 
 /// Replaces the settings, whole
 ///
-/// What is not given has its default again. With `If-Match`, only if nobody changed them since.
+/// What is not given has its default again. With `If-Match`, only if nobody changed them since. What GET shows beside
+/// them (`version`, `updated_at`, `updated_by`, `warnings`) may stay in the body and changes nothing.
 #[utoipa::path(put, path = "/v1/settings", tag = "backend", request_body = SettingsInput,
     params(
         ("If-Match" = Option<String>, Header, description = "The `ETag` of what was read: 412 if it changed since"),
@@ -80,7 +83,7 @@ pub(super) async fn put(
     IfMatch(expected): IfMatch,
     Payload(body): Payload<BACKEND_BYTES>,
 ) -> Answer {
-    let input: SettingsInput = parse(&body)?;
+    let input: SettingsInput = parse(&writable(&body))?;
     let deployment = api.registry.deployment();
     let mut problems = input.problems();
     problems.extend(input.above(&deployment.policy.limits));
@@ -120,6 +123,16 @@ pub(super) async fn versions(
     Ok(Reply::ok(&List::<Version> { data, next_cursor }))
 }
 
+/// The body without what GET shows and nobody sets, so that what was read can be sent back whole.
+fn writable(body: &[u8]) -> Cow<'_, [u8]> {
+    const SHOWN: [&str; 4] = ["version", "updated_at", "updated_by", "warnings"];
+    let Ok(Value::Object(mut fields)) = serde_json::from_slice(body) else { return body.into() };
+    let given = fields.len();
+    fields.retain(|name, _| !SHOWN.contains(&name.as_str()));
+    // As it came, where nothing is to be left out: what is wrong with it is said of what was sent.
+    if fields.len() == given { body.into() } else { Value::Object(fields).to_string().into_bytes().into() }
+}
+
 fn version(row: Stored) -> Result<Version, StoreError> {
     let unreadable = |_| StoreError::Corrupt("the audit log's detail of a change of settings".into());
     let version: Version = serde_json::from_value(row.entry.detail).map_err(unreadable)?;
@@ -150,7 +163,8 @@ impl FromRequestParts<Arc<Api>> for IfMatch {
 
     async fn from_request_parts(parts: &mut Parts, _: &Arc<Api>) -> Result<IfMatch, Problem> {
         let Some(given) = parts.headers.get(header::IF_MATCH) else { return Ok(IfMatch(None)) };
-        let given = given.to_str().unwrap_or("").trim();
+        // A proxy that compresses calls the tag weak; the version is the same.
+        let given = given.to_str().unwrap_or("").trim().trim_start_matches("W/");
         if given == "*" {
             return Ok(IfMatch(None));
         }

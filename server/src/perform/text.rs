@@ -34,7 +34,11 @@ pub(super) async fn plan(
     let counted = Destination::of(&shop.vault, ws.id, &to);
     let attempt = fresh.row.state.text.attempt.saturating_add(1);
     let envelope = Envelope { effect_key: format!("{}:sms", row.id), attempt, at_ms, ..envelope(ws, row) };
-    let expires_at_ms = fresh.row.state.deadline_at.saturating_add(ws.policy.fallback_horizon_ms);
+    // P13, D10: the quiet hours between are nobody's delay.
+    let (deadline_at, quiet) = (fresh.row.state.deadline_at, ws.policy.quiet.as_ref());
+    let quiet_ms = quiet.map_or(0, |quiet| quiet.within(deadline_at, at_ms, fresh.customer.time_zone.as_deref()));
+    let delay_ms = quiet_ms.max(fresh.row.state.text.held_ms);
+    let expires_at_ms = deadline_at.saturating_add(delay_ms).saturating_add(ws.policy.fallback_horizon_ms);
     let from = sender.number().map(str::to_owned);
     let send = TextSend { envelope, to, from, text: fitted.text, expires_at_ms };
     let plan = TextPlan {

@@ -211,7 +211,11 @@ impl Callbacks for Twilio {
     fn read(&self, call: &Call<'_>) -> Result<Word, Refused> {
         let url = |base: &String| format!("{base}{}", call.path_and_query);
         // Without a public URL nobody was told of this one.
-        let url = self.public_url.as_ref().map(url).ok_or_else(|| Refused { url: call.path_and_query.to_owned() })?;
+        let url = self
+            .public_url
+            .as_ref()
+            .map(url)
+            .ok_or_else(|| Refused { url: callback::without_query(call.path_and_query).to_owned() })?;
         callback::read(&self.auth_token, &url, call)
     }
 }

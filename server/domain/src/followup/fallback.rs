@@ -59,12 +59,12 @@ fn quiet_until(d: &Draft<'_>, channel: Channel) -> Option<Ms> {
 /// P13: by how much this instant is past the deadline, without the quiet hours between: they are nobody's delay (D10).
 fn late_ms(d: &Draft<'_>, at: Ms) -> Ms {
     let (from, late_ms) = (d.f.deadline_at, at.saturating_sub(d.f.deadline_at));
-    match &d.policy.quiet {
-        Some(quiet) if late_ms > d.policy.fallback_horizon_ms => {
-            late_ms.saturating_sub(quiet.within(from, at, d.facts.time_zone))
-        }
-        _ => late_ms,
-    }
+    let quiet_ms = match &d.policy.quiet {
+        Some(quiet) if late_ms > d.policy.fallback_horizon_ms => quiet.within(from, at, d.facts.time_zone),
+        _ => 0,
+    };
+    // It was held by the hours of then, whatever they are by now.
+    late_ms.saturating_sub(quiet_ms.max(d.f.text.held_ms))
 }
 
 /// A reply joined: what had no way out may have one with it (D1).
@@ -325,7 +325,8 @@ pub(crate) fn asked(d: &mut Draft<'_>, attempt: u32, number: u8, found: &Found) 
 /// It knows of no such text. The first time it may not have noted it down yet; a second time, later, is certain.
 fn absent(d: &mut Draft<'_>, attempt: u32, number: u8) {
     let LegStatus::Asking(inquiry) = d.f.text.status else { return };
-    if d.f.text.attempt != attempt || inquiry.asked != number {
+    // One that took long counts, too: the second was asked a wait later than the first.
+    if d.f.text.attempt != attempt || number == 0 || number > inquiry.asked {
         return;
     }
     match inquiry.absent {
@@ -386,6 +387,8 @@ pub(crate) fn woke(d: &mut Draft<'_>) {
             }
             LegStatus::Asking(inquiry) if inquiry.at <= now => ask(d, channel, inquiry),
             LegStatus::Held(until) if until <= now => {
+                let leg = d.f.leg_mut(channel);
+                leg.held_ms = leg.held_ms.saturating_add(until.saturating_sub(leg.at).max(0));
                 let status = queued(d, channel);
                 set(d, channel, status);
                 if !matches!(status, LegStatus::Held(_)) {

@@ -136,11 +136,11 @@ pub fn join(before: &Followup, new: &NewReply, facts: &Facts<'_>, now: Ms, polic
             // Once its deadline is due it is as good as decided.
             Stage::Waiting => now < before.deadline_at,
             // With nobody to push to, a follow-up of its own would only queue up behind this one's text and email.
-            Stage::FallingBack { hold_until: Some(until), .. } => {
-                now < until && facts.online_until.is_none() && !push::reachable(new, facts, now, policy)
+            Stage::FallingBack { hold_until: Some(until), .. } if now < until => {
+                facts.online_until.is_none() && !push::reachable(new, facts, now, policy)
             }
             // Nor with its text alone left to go, in the morning (D10).
-            Stage::FallingBack { hold_until: None, .. } => {
+            Stage::FallingBack { .. } => {
                 matches!(before.text.status, LegStatus::Held(until) if now < until)
                     && matches!(before.email.status, LegStatus::Skipped(_))
                     && !before.text.has_begun()
@@ -167,7 +167,7 @@ pub fn join(before: &Followup, new: &NewReply, facts: &Facts<'_>, now: Ms, polic
         }
         (Stage::FallingBack { .. }, _) => {
             fallback::reopen_skipped(&mut d);
-            let for_the_gap = matches!(d.f.stage, Stage::FallingBack { hold_until: Some(_), .. });
+            let for_the_gap = matches!(d.f.stage, Stage::FallingBack { hold_until: Some(until), .. } if now < until);
             let why = if for_the_gap { Reason::RepeatGap } else { Reason::QuietHours };
             d.note("joined", "hold", why, None);
         }

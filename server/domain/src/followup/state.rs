@@ -254,6 +254,9 @@ pub struct Leg {
     /// Parts of the newest try, for a text (T4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<u16>,
+    /// For how long it was held (D10): nobody's delay, whatever the quiet hours are by now.
+    #[serde(default, skip_serializing_if = "is_zero_ms")]
+    pub held_ms: Ms,
 }
 
 /// How a text or email stands.
@@ -684,6 +687,7 @@ impl Leg {
             provider_id: None,
             error: None,
             segments: None,
+            held_ms: 0,
         }
     }
 
@@ -748,6 +752,10 @@ impl LegStatus {
 
 fn is_zero(n: &u16) -> bool {
     *n == 0
+}
+
+fn is_zero_ms(ms: &Ms) -> bool {
+    *ms == 0
 }
 
 fn is_zero_u8(n: &u8) -> bool {

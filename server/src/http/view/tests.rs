@@ -29,6 +29,7 @@ fn state(stage: &Stage, push: Option<&Push>, text: LegStatus, email: LegStatus) 
         counted_at: None,
         error: None,
         segments: None,
+        held_ms: 0,
     };
     serde_json::json!({
         "v": 1, "kind": "reply", "started_at": 1_000, "deadline_at": 31_000, "stage": stage,

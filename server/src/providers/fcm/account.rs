@@ -66,7 +66,8 @@ impl ServiceAccount {
     }
 
     pub(super) fn log_in_host(&self) -> String {
-        self.token_uri.host_str().unwrap_or_default().to_owned()
+        // With the port, where it is not the scheme's own.
+        self.token_uri.authority().to_owned()
     }
 
     pub(super) fn parse(key: &'static str, json: &str) -> Result<ServiceAccount, FcmConfigError> {

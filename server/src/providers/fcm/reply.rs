@@ -39,7 +39,8 @@ impl Reply<'_> {
             (200, _) if name.is_some() => Outcome::Accepted { provider_id: name.filter(|name| is_id(name)) },
             // Not Google's words: whether it was sent, nobody can tell.
             (200..=299, _) => Outcome::Unknown { error: "unreadable_answer".into() },
-            (404, Some(ErrorCode::Unregistered)) | (403, Some(ErrorCode::SenderIdMismatch)) => gone(named),
+            // SENDER_ID_MISMATCH blames who sends, not the token: with the right account it lives (C3).
+            (404, Some(ErrorCode::Unregistered)) => gone(named),
             (400, _) if error.as_ref().is_some_and(blames_token) => gone(named),
             (429, _) => Outcome::RetryAfter { after_ms: Some(self.wait_ms(QUOTA_WAIT_MS)), error: named },
             (408 | 500 | 503, _) => Outcome::RetryAfter { after_ms: Some(self.wait_ms(TROUBLE_WAIT_MS)), error: named },

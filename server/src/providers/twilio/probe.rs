@@ -16,6 +16,11 @@ struct Numbers {
 }
 
 #[derive(Deserialize)]
+struct Codes {
+    short_codes: Vec<serde::de::IgnoredAny>,
+}
+
+#[derive(Deserialize)]
 struct Number {
     capabilities: Capabilities,
 }
@@ -45,7 +50,18 @@ impl Twilio {
     }
 
     async fn number(&self, number: &str) -> Result<(), CheckError> {
-        let numbers: Numbers = self.fetch("/IncomingPhoneNumbers.json", Some(number)).await?;
+        if !number.starts_with('+') {
+            let codes: Codes = self.fetch("/SMS/ShortCodes.json", Some(("ShortCode", number))).await?;
+            return if codes.short_codes.is_empty() {
+                Err(CheckError::refused(
+                    "the short code of [providers.twilio] from is none of this Twilio account's",
+                    "set from to a number that the account owns, or set messaging_service_sid",
+                ))
+            } else {
+                Ok(())
+            };
+        }
+        let numbers: Numbers = self.fetch("/IncomingPhoneNumbers.json", Some(("PhoneNumber", number))).await?;
         match numbers.incoming_phone_numbers.first() {
             Some(number) if number.capabilities.sms => Ok(()),
             Some(_) => Err(CheckError::refused(
@@ -60,14 +76,18 @@ impl Twilio {
     }
 
     /// A resource of the account, by what follows its path.
-    async fn fetch<T: for<'de> Deserialize<'de>>(&self, path: &str, number: Option<&str>) -> Result<T, CheckError> {
+    async fn fetch<T: for<'de> Deserialize<'de>>(
+        &self,
+        path: &str,
+        only: Option<(&str, &str)>,
+    ) -> Result<T, CheckError> {
         let unreachable = |how: &str| {
             let mend = "let this machine reach api.twilio.com on port 443, and try again";
             CheckError::unreachable(format!("Twilio could not be asked: {how}"), mend)
         };
         let mut url = self.account_url(path).ok_or_else(|| unreachable("base_url has another form than it has to"))?;
-        if let Some(number) = number {
-            url.query_pairs_mut().append_pair("PhoneNumber", number);
+        if let Some((name, value)) = only {
+            url.query_pairs_mut().append_pair(name, value);
         }
         let asked = tokio::time::timeout(self.timeout, self.signed(self.http.get(url)).send()).await;
         let response = match asked {

@@ -54,6 +54,11 @@ pub struct SqliteStore {
 }
 
 impl SqliteStore {
+    /// Whether there is a database of this version's schema: opening any other one would make or change it.
+    pub fn is_current(path: &Path) -> bool {
+        open::is_current(path)
+    }
+
     /// Opens the database, made if it does not exist. Refuses, changing nothing, what it cannot work with.
     pub fn open(path: &Path, options: OpenOptions, vault: &Vault) -> Result<SqliteStore, OpenError> {
         let opened = open::open(path, options, vault)?;

@@ -155,6 +155,14 @@ pub(super) fn open(path: &Path, options: OpenOptions, vault: &Vault) -> Result<O
     Ok(Opened { writer, lock, schema })
 }
 
+/// Whether there is a database of exactly this version's schema: one that can be looked into without changing it.
+pub(super) fn is_current(path: &Path) -> bool {
+    let access = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let schema = Connection::open_with_flags(path, access)
+        .and_then(|db| db.pragma_query_value(None, "user_version", |row| row.get::<_, i64>(0)));
+    schema.is_ok_and(|schema| schema == migrate::known(MIGRATIONS))
+}
+
 /// A connection with everything set; `read_only` for readers.
 pub(super) fn connect(path: &Path, read_only: bool) -> Result<Connection, OpenError> {
     let access = if read_only { OpenFlags::SQLITE_OPEN_READ_ONLY } else { OpenFlags::SQLITE_OPEN_READ_WRITE };

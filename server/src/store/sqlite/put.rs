@@ -46,8 +46,9 @@ impl Beside {
     }
 }
 
-/// Numbers that one version of a follow-up may give to entries of its history.
-const ENTRIES_A_VERSION: i64 = 16;
+/// Numbers that one version of a follow-up may give to entries of its history: far more than come in one unit, which
+/// are those of one request's acks at most. The number after the last would be the next version's first.
+const ENTRIES_A_VERSION: i64 = 1_024;
 
 pub(super) fn customer(tx: &Connection, row: &CustomerRow) -> Result<bool> {
     let (devices, presence) = (to_json(&row.devices)?, to_json(&row.presence)?);
@@ -353,7 +354,7 @@ pub(super) fn history(
     if let Some((_, version)) = beside.followup.filter(|(with, _)| *with == id)
         && beside.entries < ENTRIES_A_VERSION
     {
-        let n = version.saturating_mul(ENTRIES_A_VERSION) + beside.entries;
+        let n = version.saturating_mul(ENTRIES_A_VERSION).saturating_add(beside.entries);
         beside.entries += 1;
         let sql = "INSERT INTO history (followup, n, workspace, at, event, decision, why)
                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";

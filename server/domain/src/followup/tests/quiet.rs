@@ -117,13 +117,13 @@ fn p13_the_horizon_is_counted_without_the_night() {
         assert_eq!(case.sends(TEXT) == 1, leaves, "{late}");
     }
     let mut case = at_night();
-    case.policy.quiet = None;
-    case.woke(MORNING + 6 * HOUR).at(MORNING + 6 * HOUR, &Event::Claiming(TEXT));
-    assert_eq!(
-        (case.f.text.status, case.alarms()),
-        (LegStatus::Skipped(Skip::TooOld), 1),
-        "without a night it is late"
-    );
+    (case.policy.quiet, case.f.deadline_at) = (None, T0);
+    let late = MORNING + 6 * HOUR + 1;
+    let mut in_time = Case { f: case.f.clone(), policy: case.policy.clone(), ..at_night() };
+    in_time.woke(late - 1).at(late - 1, &Event::Claiming(TEXT));
+    assert_eq!(in_time.sends(TEXT), 1, "it was held by the hours of then");
+    case.woke(late).at(late, &Event::Claiming(TEXT));
+    assert_eq!((case.f.text.status, case.alarms()), (LegStatus::Skipped(Skip::TooOld), 1));
 }
 
 /// D8, D10: with nobody to push to and no email, the replies of a night are one text.
