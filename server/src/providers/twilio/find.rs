@@ -5,6 +5,7 @@ use crate::providers::TextQuery;
 use backstop_domain::Ms;
 use backstop_domain::followup::Found;
 use serde::Deserialize;
+use serde_json::Value;
 
 /// Texts that are looked through: far more than anybody is sent within minutes.
 pub(super) const PAGE_SIZE: usize = 100;
@@ -36,7 +37,9 @@ struct Message {
 /// What the page says. It is not filtered by date: a text that waits at Twilio has no date of sending yet. Absent is
 /// what the page rules out: whatever went to the number since ours was sent is somebody else's beyond doubt.
 pub(super) fn found(page: &[u8], date: Option<&str>, query: &TextQuery<'_>) -> Found {
-    let Ok(Page { messages }) = serde_json::from_slice(page) else { return Found::Unclear };
+    // Whole, unread fields too: of a page with broken bytes in it nobody knows what it would have said.
+    let whole = serde_json::from_slice::<Value>(page).and_then(serde_json::from_value);
+    let Ok(Page { messages }) = whole else { return Found::Unclear };
     let sent = |message: &&Message| message.direction.starts_with("outbound");
     if let Some(ours) = messages.iter().filter(sent).find(|message| message.is(query)) {
         return ours.fate();
@@ -78,7 +81,7 @@ fn at(text: &str) -> Option<Ms> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     const NOW: &str = "Sun, 22 Nov 2026 18:00:00 GMT";
 
@@ -129,5 +132,7 @@ mod tests {
         for strange in ["", "<html>", "{}", r#"{"messages":{}}"#, r#"{"messages":[1]}"#] {
             assert_eq!(found(strange.as_bytes(), Some(NOW), &query), Found::Unclear, "{strange}");
         }
+        let broken = b"{\"messages\":[],\"uri\":\"\x98\"}";
+        assert_eq!(found(broken, Some(NOW), &query), Found::Unclear);
     }
 }
