@@ -5,7 +5,7 @@ use crate::providers::TextQuery;
 use backstop_domain::Ms;
 use backstop_domain::followup::Found;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 /// Texts that are looked through: far more than anybody is sent within minutes.
 pub(super) const PAGE_SIZE: usize = 100;
@@ -37,8 +37,8 @@ struct Message {
 /// What the page says. It is not filtered by date: a text that waits at Twilio has no date of sending yet. Absent is
 /// what the page rules out: whatever went to the number since ours was sent is somebody else's beyond doubt.
 pub(super) fn found(page: &[u8], date: Option<&str>, query: &TextQuery<'_>) -> Found {
-    // Whole, unread fields too: of a page with broken bytes in it nobody knows what it would have said.
-    let whole = serde_json::from_slice::<Value>(page).and_then(serde_json::from_value);
+    // An object, whole, unread fields too: of a page with broken bytes in it nobody knows what it would have said.
+    let whole = serde_json::from_slice::<Map<String, Value>>(page).map(Value::Object).and_then(serde_json::from_value);
     let Ok(Page { messages }) = whole else { return Found::Unclear };
     let sent = |message: &&Message| message.direction.starts_with("outbound");
     if let Some(ours) = messages.iter().filter(sent).find(|message| message.is(query)) {
@@ -129,7 +129,7 @@ mod tests {
         reaching_back[PAGE_SIZE - 1] = message("other", "sent", old);
         assert_eq!(look(reaching_back, Some(NOW)), Found::Absent);
         let query = TextQuery { to: "+1", age_ms: 0, is_it: &|_: &str| true };
-        for strange in ["", "<html>", "{}", r#"{"messages":{}}"#, r#"{"messages":[1]}"#] {
+        for strange in ["", "<html>", "{}", r#"{"messages":{}}"#, r#"{"messages":[1]}"#, "[[]]"] {
             assert_eq!(found(strange.as_bytes(), Some(NOW), &query), Found::Unclear, "{strange}");
         }
         let broken = b"{\"messages\":[],\"uri\":\"\x98\"}";
