@@ -9,6 +9,7 @@ mod device;
 mod presence;
 mod problem;
 mod push;
+mod test_push;
 pub mod time;
 
 pub use ack::{Ack, AckBatch, AckOutcome, AckResult, AckResults, Grade, MAX_ACKS};
@@ -16,6 +17,7 @@ pub use device::{Alerts, DeviceRegistered, Environment, Platform, PushProvider, 
 pub use presence::{PresenceReport, PresenceState};
 pub use problem::{FieldError, PROBLEM_PREFIX, Problem};
 pub use push::{PUSH_KEY, Push, WIRE_VERSION};
+pub use test_push::{TestOutcome, TestPushed};
 
 /// The header that names the app a device speaks for; its value is the workspace's app key.
 pub const APP_HEADER: &str = "backstop-app";

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use backstop_wire::{
     Ack, AckBatch, AckOutcome, AckResult, AckResults, Alerts, DeviceRegistered, Environment, FieldError, Grade,
-    Platform, PresenceReport, PresenceState, Problem, Push, PushProvider, RegisterDevice,
+    Platform, PresenceReport, PresenceState, Problem, Push, PushProvider, RegisterDevice, TestOutcome, TestPushed,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -144,6 +144,29 @@ fn w5_push() {
     assert!(!format!("{push:?}").contains("cmVjZWlwdC0x"));
 }
 
+/// W5: what a device is told of its test push, with and without a reason.
+#[test]
+fn w5_test_pushes() {
+    let accepted = TestPushed {
+        provider: PushProvider::Fcm,
+        outcome: TestOutcome::Accepted,
+        reason: None,
+        environment: None,
+        at: "2026-11-22T18:00:00.412Z".to_owned(),
+    };
+    both_ways("test_pushed.json", &accepted);
+    let gone = TestPushed {
+        provider: PushProvider::Apns,
+        outcome: TestOutcome::TokenGone,
+        reason: Some("Unregistered".to_owned()),
+        environment: Some(Environment::Production),
+        ..accepted.clone()
+    };
+    both_ways("test_pushed_apns.json", &gone);
+    let least = json!({"provider": "fcm", "outcome": "accepted", "at": "2026-11-22T18:00:00.412Z"});
+    assert_eq!(serde_json::from_value::<TestPushed>(least).expect("enough"), accepted);
+}
+
 /// W4: problem documents.
 #[test]
 fn w4_problems() {
@@ -179,12 +202,16 @@ fn w5_unknown_words_are_read() {
     assert_eq!(serde_json::from_value::<AckResult>(json!("postponed")).expect("read"), AckResult::Unknown);
     assert_eq!(serde_json::from_value::<Alerts>(json!("time_sensitive")).expect("read"), Alerts::Unknown);
     assert!(!Alerts::Unknown.can_show());
+    assert_eq!(serde_json::from_value::<TestOutcome>(json!("throttled")).expect("read"), TestOutcome::Unknown);
     let mut grades = vec![Grade::Opened, Grade::Unknown, Grade::Displayed, Grade::Suppressed, Grade::Received];
     grades.sort();
     let words: Vec<&str> = grades.iter().map(|grade| grade.as_str()).collect();
     assert_eq!(words, ["unknown", "suppressed", "received", "displayed", "opened"], "in rising order");
     for grade in grades {
         assert_eq!(serde_json::to_value(grade).expect("written"), grade.as_str());
+    }
+    for outcome in ["accepted", "token_gone", "rejected", "retry_after", "unknown"] {
+        assert_eq!(serde_json::from_value::<TestOutcome>(json!(outcome)).expect("read").as_str(), outcome);
     }
 }
 
