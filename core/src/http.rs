@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::{Error, TransportError};
 use crate::transport::{MAX_RESPONSE_BYTES, Method, Request, Response, ResponseFuture, Transport};
 
-/// Talks HTTP/2 or HTTP/1.1 to the server named in the configuration. Needs a tokio runtime.
+/// Talks HTTP/1.1 to the server named in the configuration. Needs a tokio runtime.
 #[derive(Debug)]
 pub struct HttpTransport {
     client: reqwest::Client,
@@ -77,7 +77,7 @@ impl Transport for HttpTransport {
 fn tls_config(config: &Config, bundled: bool) -> Result<rustls::ClientConfig, Error> {
     let mut roots = rustls::RootCertStore::empty();
     if bundled {
-        roots.add_parsable_certificates(webpki_root_certs::TLS_SERVER_ROOT_CERTS.iter().cloned());
+        roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     }
     let wrong = |reason: &str| Error::InvalidConfig { key: "extra_root_certificates", reason: reason.to_owned() };
     for pem in &config.extra_root_certificates {
@@ -97,7 +97,7 @@ fn tls_config(config: &Config, bundled: bool) -> Result<rustls::ClientConfig, Er
         .expect("ring supports TLS 1.2 and 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
-    tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(tls)
 }
 
