@@ -1,16 +1,21 @@
 //! The SDK as a host app sees it: durable first, then sent within the caller's time budget.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use backstop_wire::{AckOutcome, Alerts, DeviceRegistered, Grade, PresenceReport, PresenceState, Push};
+use backstop_wire::time::from_rfc3339;
+use backstop_wire::{
+    AckOutcome, Alerts, DeviceRegistered, Grade, PresenceReport, PresenceState, Push, TestOutcome, TestPushed,
+};
 
-use crate::clock::{Clock, Deadline, SystemClock};
-use crate::config::{Config, Home, Proof, PushToken, check_text};
+use crate::clock::{self, Clock, Deadline, SystemClock};
+use crate::config::{Config, Proof, PushToken, check_text};
 use crate::error::{Error, TransportError};
 use crate::exchange::{self, Answered};
 use crate::http::HttpTransport;
 use crate::machine::{Customer, Event, Registration};
-use crate::push::{allowed_link, check_ack, parse_push};
+use crate::off::{self, Off};
+use crate::push::{allowed_link, check_ack, is_test, parse_push, through_extension};
+use crate::self_test::{self, Arrival, DeviceFacts, SelfTest, Trial};
 use crate::shell::{Goal, Shell};
 use crate::spool::Spool;
 use crate::store::{NewAck, Storage};
@@ -23,7 +28,36 @@ use crate::transport::{Method, Request, Transport};
 /// runtime with its timer enabled.
 #[derive(Clone)]
 pub struct PushClient {
-    shell: Arc<Shell>,
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    transport: Arc<dyn Transport>,
+    clock: Arc<dyn Clock>,
+    mode: Mutex<Mode>,
+}
+
+/// Whether the SDK is switched on.
+enum Mode {
+    On(Arc<Shell>),
+    Off(Off),
+}
+
+/// What the app did with a push that arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// `displayed` or `suppressed`, as the alerts that were reported last say.
+    ByAlerts,
+    /// It is shown.
+    Displayed,
+    /// It arrived; whether it is shown is decided later.
+    Received,
+    /// It cannot be seen.
+    Suppressed {
+        /// Why, in one short word of lower-case letters, digits and `_`: `channel_off`.
+        why: String,
+    },
 }
 
 /// What became of an acknowledgement.
@@ -58,8 +92,8 @@ pub enum Handled {
 pub struct Tapped {
     /// The link, handed out once per push and only if its scheme is allowed.
     pub link: Option<String>,
-    /// What became of the `opened` acknowledgement.
-    pub ack: Acked,
+    /// What became of the `opened` acknowledgement. A failure of it does not keep the customer from the chat.
+    pub ack: Result<Acked, Error>,
 }
 
 /// What a call got done, and when to come back.
@@ -110,9 +144,21 @@ pub enum Failure {
     },
 }
 
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Transport(error) => error.fmt(f),
+            Failure::Status { status, code: Some(code) } => write!(f, "the server answered {status} {code}"),
+            Failure::Status { status, code: None } => write!(f, "something answered {status}, not the server itself"),
+        }
+    }
+}
+
 /// What is known of this installation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
+    /// Whether the SDK is switched on. Off, nothing else is known.
+    pub enabled: bool,
     /// Made once by the SDK.
     pub install_id: String,
     /// Given by the server.
@@ -147,15 +193,11 @@ impl PushClient {
         clock: Arc<dyn Clock>,
     ) -> Result<PushClient, Error> {
         config.check()?;
-        let spool = match &config.home {
-            Home::Memory => None,
-            Home::Directory(directory) => Some(Spool::new(directory.join("spool"))),
+        let mode = match Off::found(&config)? {
+            Some(off) => Mode::Off(off),
+            None => Mode::On(open_shell(&config, &transport, &clock)?),
         };
-        let shell = Arc::new(Shell::open(config, transport, clock)?);
-        if let Some(spool) = spool {
-            shell.watch_spool(spool);
-        }
-        Ok(PushClient { shell })
+        Ok(PushClient { inner: Arc::new(Inner { config, transport, clock, mode: Mutex::new(mode) }) })
     }
 
     /// A customer logged in. Stored, then sent with the registration.
@@ -231,41 +273,55 @@ impl PushClient {
     ) -> Result<Acked, Error> {
         let deadline = Deadline::after(budget_ms);
         check_ack(receipt, grade, detail)?;
+        let shell = self.on()?;
         let ack = NewAck {
             receipt: receipt.to_owned(),
             grade,
             detail: detail.map(str::to_owned),
-            recorded_at_ms: self.shell.wall_ms(),
+            recorded_at_ms: shell.wall_ms(),
         };
-        let (waiter, step) = match self.shell.record(&ack) {
+        let (waiter, step) = match shell.record(&ack) {
             Ok(recorded) => recorded,
-            Err(error) => return self.shell.upload_unstored(&ack, &deadline).await.ok_or(error).map(Acked::Confirmed),
+            Err(error) => return shell.upload_unstored(&ack, &deadline).await.ok_or(error).map(Acked::Confirmed),
         };
-        self.shell.drive(step, &deadline, Goal::Ack(waiter.id())).await;
+        shell.drive(step, &deadline, Goal::Ack(waiter.id())).await;
         Ok(waiter.outcome().map_or(Acked::Stored, Acked::Confirmed))
     }
 
     /// A push arrived: reads it, acknowledges it as `displayed` when alerts can be shown and as `suppressed` when
     /// not, and returns what to show. On an error [`PushClient::parse_push`] still tells what to show.
     pub async fn handle_push(&self, payload: &str, budget_ms: u64) -> Result<Handled, Error> {
+        self.handle_push_seen(payload, Seen::ByAlerts, budget_ms).await
+    }
+
+    /// As [`PushClient::handle_push`], by an app that knows whether the push is seen.
+    pub async fn handle_push_seen(&self, payload: &str, seen: Seen, budget_ms: u64) -> Result<Handled, Error> {
         let Some(push) = parse_push(payload) else { return Ok(Handled::NotOurs) };
-        let (grade, detail) = match self.shell.lock().facts.alerts {
-            Alerts::Allowed | Alerts::Quiet => (Grade::Displayed, None),
-            Alerts::Denied => (Grade::Suppressed, Some("alerts_denied")),
-            Alerts::NotAsked | Alerts::Unknown => (Grade::Suppressed, Some("alerts_not_asked")),
+        let shell = self.on()?;
+        let (grade, detail) = match (&seen, shell.lock().facts.alerts) {
+            (Seen::Displayed, _) | (Seen::ByAlerts, Alerts::Allowed | Alerts::Quiet) => (Grade::Displayed, None),
+            (Seen::Received, _) => (Grade::Received, None),
+            (Seen::Suppressed { why }, _) => (Grade::Suppressed, Some(why.as_str())),
+            (Seen::ByAlerts, Alerts::Denied) => (Grade::Suppressed, Some("alerts_denied")),
+            (Seen::ByAlerts, Alerts::NotAsked | Alerts::Unknown) => (Grade::Suppressed, Some("alerts_not_asked")),
         };
+        let arrived = is_test(&push).then(|| shell.test_arrived(through_extension(payload)));
         let ack = self.acknowledge(&push.receipt, grade, detail, budget_ms).await?;
+        if arrived.is_some() {
+            shell.test_acknowledged(ack);
+        }
         Ok(Handled::Ours { push, ack })
     }
 
     /// The customer tapped a push (also the one that started the app): acknowledges it as `opened` and hands out its
-    /// link once, if its scheme is among `schemes` (`["https", "acme"]`). `None` = not ours.
+    /// link once, if its scheme is among `schemes` (`["https", "acme"]`). `None` = not ours. Nothing that goes wrong
+    /// with the acknowledgement keeps the customer from the chat.
     pub async fn handle_tap(&self, payload: &str, schemes: &[&str], budget_ms: u64) -> Result<Option<Tapped>, Error> {
         let Some(push) = parse_push(payload) else { return Ok(None) };
-        let ack = self.acknowledge(&push.receipt, Grade::Opened, None, budget_ms).await?;
-        // Right before it is handed out: a tap that failed, or was given up while it waited, has not used up the link.
-        // A disk that cannot remember the tap must not keep the customer from the chat.
-        let first = self.shell.lock().store.first_tap(&push.receipt).unwrap_or(true);
+        let ack = self.acknowledge(&push.receipt, Grade::Opened, None, budget_ms).await;
+        // Right before it is handed out: a tap that was given up while it waited has not used up the link. One that
+        // cannot be remembered is a first one.
+        let first = self.on().and_then(|shell| shell.lock().store.first_tap(&push.receipt)).unwrap_or(true);
         let link = if first { allowed_link(&push, schemes) } else { None };
         Ok(Some(Tapped { link, ack }))
     }
@@ -273,6 +329,7 @@ impl PushClient {
     /// Tells the server whether the customer is looking. Best effort: never stored, never repeated.
     pub async fn presence(&self, state: PresenceState, idle_ms: Option<i64>, budget_ms: u64) -> Result<(), Error> {
         let deadline = Deadline::after(budget_ms);
+        let shell = self.on()?;
         let device = self.device().ok_or(Error::NotRegistered)?;
         let report = PresenceReport { source_id: device.device_id.clone(), state, idle_ms, customer_id: None };
         let request = Request {
@@ -281,7 +338,7 @@ impl PushClient {
             authorization: Some(exchange::authorization(&device)),
             body: exchange::json(&report),
         };
-        let response = self.shell.send(request, &deadline).await?;
+        let response = shell.send(request, &deadline).await?;
         match exchange::read_answer(&response) {
             Answered { done: true, .. } => Ok(()),
             Answered { code, .. } => Err(Error::Refused { status: response.status, code: code.unwrap_or_default() }),
@@ -292,35 +349,151 @@ impl PushClient {
     /// to the front, and when the network returns.
     pub async fn flush(&self, budget_ms: u64) -> Result<Flushed, Error> {
         let deadline = Deadline::after(budget_ms);
-        let before = self.shell.lock().uploaded;
-        let step = self.shell.flush();
-        self.shell.drive(step, &deadline, Goal::Idle).await;
-        Ok(self.flushed(before))
+        let Ok(shell) = self.on() else {
+            self.forget(&deadline).await;
+            return Ok(self.flushed_off());
+        };
+        let before = shell.lock().uploaded;
+        let step = shell.flush();
+        shell.drive(step, &deadline, Goal::Idle).await;
+        Ok(flushed(&shell, before))
     }
 
     /// Takes over what another process of the app recorded; each event once. Returns how many.
     pub fn ingest(&self, spool: &Spool) -> Result<usize, Error> {
-        self.shell.ingest(spool)
+        self.on()?.ingest(spool)
+    }
+
+    /// Switches the SDK off or on; the choice survives restarts.
+    ///
+    /// Off: everything on the device is deleted, acks on their way with it, and the server is asked to forget the
+    /// device, now or at a later `flush`. Until it is switched on again nothing is kept or sent, and calls that would
+    /// fail with [`Error::Disabled`]. On again, the app gives token and customer anew.
+    pub async fn set_enabled(&self, enabled: bool, budget_ms: u64) -> Result<(), Error> {
+        let deadline = Deadline::after(budget_ms);
+        if enabled {
+            self.forget(&deadline).await;
+            let mut mode = self.mode();
+            if let Mode::Off(_) = *mode {
+                let Inner { config, transport, clock, .. } = &*self.inner;
+                // The storage first: a device that cannot open it stays off.
+                let shell = open_shell(config, transport, clock)?;
+                Off::end(config)?;
+                *mode = Mode::On(shell);
+            }
+            return Ok(());
+        }
+        {
+            let mut mode = self.mode();
+            if let Mode::On(shell) = &*mode {
+                let device = shell.lock().facts.device.clone();
+                *mode = Mode::Off(Off::begin(&self.inner.config, device)?);
+            }
+        }
+        self.forget(&deadline).await;
+        Ok(())
+    }
+
+    /// Asks the server for a real push to this device, waits for it, and says in words what is missing. Half a minute
+    /// is a good budget.
+    pub async fn self_test(&self, facts: &DeviceFacts, budget_ms: u64) -> SelfTest {
+        let deadline = Deadline::after(budget_ms);
+        let Ok(shell) = self.on() else {
+            return self_test::judge(facts, &self.status(), None, &Trial::NotTried, 0);
+        };
+        // What fails here shows in the status.
+        let _ = self.flush(budget_ms / 2).await;
+        let trial = match (self.device(), self.status().registration) {
+            (Some(device), RegistrationStatus::Confirmed { .. }) => try_push(&shell, &device, &deadline).await,
+            _ => Trial::NotTried,
+        };
+        let environment = shell.lock().facts.token.as_ref().and_then(|token| token.environment);
+        self_test::judge(facts, &self.status(), environment, &trial, shell.wall_ms())
     }
 
     /// The device's id and key, if the server gave them. The key is a secret; `Debug` does not print it.
     pub fn device(&self) -> Option<DeviceRegistered> {
-        self.shell.lock().facts.device.clone()
+        self.on().ok()?.lock().facts.device.clone()
     }
 
     /// What is known, without secrets.
     pub fn status(&self) -> Status {
-        let shared = self.shell.lock();
+        let Ok(shell) = self.on() else { return self.status_off() };
+        let shared = shell.lock();
         Status {
+            enabled: true,
             install_id: shared.facts.install_id.clone(),
             device_id: shared.facts.device.as_ref().map(|device| device.device_id.clone()),
             registration: registration_status(&shared.state, shared.refusal.as_deref()),
             customer: shared.state.customer,
             alerts: shared.facts.alerts,
             pending: shared.state.pending.len(),
-            next_flush_in_ms: self.shell.next_in_ms(&shared),
+            next_flush_in_ms: shell.next_in_ms(&shared),
             last_failure: shared.last_failure.clone(),
             storage: shared.storage,
+        }
+    }
+
+    fn mode(&self) -> MutexGuard<'_, Mode> {
+        // Every change is made whole before the lock is let go.
+        self.inner.mode.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn on(&self) -> Result<Arc<Shell>, Error> {
+        match &*self.mode() {
+            Mode::On(shell) => Ok(Arc::clone(shell)),
+            Mode::Off(_) => Err(Error::Disabled),
+        }
+    }
+
+    /// Has the server forget a device that was switched off. What does not succeed now is tried by a later `flush`.
+    async fn forget(&self, deadline: &Deadline) {
+        let device = match &*self.mode() {
+            Mode::Off(off) => {
+                off.sweep(&self.inner.config);
+                off.device.clone()
+            }
+            Mode::On(_) => None,
+        };
+        let (Some(device), timeout_ms) = (device, deadline.remaining_ms()) else { return };
+        if timeout_ms == 0 {
+            return;
+        }
+        let sending = self.inner.transport.send(exchange::forget(&device), timeout_ms);
+        let Some(Ok(response)) = clock::timeout(timeout_ms, sending).await else { return };
+        // Refused: the server does not know it any more.
+        let gone = matches!(response.status, 200..=299 | 401 | 404 | 410);
+        if let (true, Mode::Off(off)) = (gone, &mut *self.mode())
+            && let Err(error) = off.forgotten(&self.inner.config)
+        {
+            tracing::warn!(%error, "the server forgot the device, which could not be noted; it is asked again");
+        }
+    }
+
+    fn status_off(&self) -> Status {
+        let flushed = self.flushed_off();
+        Status {
+            enabled: false,
+            install_id: String::new(),
+            device_id: None,
+            registration: flushed.registration,
+            customer: Customer::Nobody,
+            alerts: Alerts::NotAsked,
+            pending: 0,
+            next_flush_in_ms: flushed.next_flush_in_ms,
+            last_failure: None,
+            storage: Storage::Off,
+        }
+    }
+
+    fn flushed_off(&self) -> Flushed {
+        let forgetting = matches!(&*self.mode(), Mode::Off(Off { device: Some(_) }));
+        Flushed {
+            uploaded: 0,
+            pending: 0,
+            registration: RegistrationStatus::NoToken,
+            next_flush_in_ms: forgetting.then_some(off::RETRY_MS),
+            last_failure: None,
         }
     }
 
@@ -330,22 +503,55 @@ impl PushClient {
         change: impl FnOnce(&mut crate::store::Facts) -> Option<Event>,
     ) -> Result<Flushed, Error> {
         let deadline = Deadline::after(budget_ms);
-        let before = self.shell.lock().uploaded;
-        let step = self.shell.give(change)?;
-        self.shell.drive(step, &deadline, Goal::Idle).await;
-        Ok(self.flushed(before))
+        let shell = self.on()?;
+        let before = shell.lock().uploaded;
+        let step = shell.give(change)?;
+        shell.drive(step, &deadline, Goal::Idle).await;
+        Ok(flushed(&shell, before))
     }
+}
 
-    fn flushed(&self, uploaded_before: u64) -> Flushed {
-        let shared = self.shell.lock();
-        Flushed {
-            uploaded: shared.uploaded - uploaded_before,
-            pending: shared.state.pending.len(),
-            registration: registration_status(&shared.state, shared.refusal.as_deref()),
-            next_flush_in_ms: self.shell.next_in_ms(&shared),
-            last_failure: shared.last_failure.clone(),
-        }
+fn open_shell(config: &Config, transport: &Arc<dyn Transport>, clock: &Arc<dyn Clock>) -> Result<Arc<Shell>, Error> {
+    let shell = Arc::new(Shell::open(config.clone(), Arc::clone(transport), Arc::clone(clock))?);
+    if let Some(spool) = off::spool(config) {
+        shell.watch_spool(spool);
     }
+    Ok(shell)
+}
+
+fn flushed(shell: &Shell, uploaded_before: u64) -> Flushed {
+    let shared = shell.lock();
+    Flushed {
+        uploaded: shared.uploaded - uploaded_before,
+        pending: shared.state.pending.len(),
+        registration: registration_status(&shared.state, shared.refusal.as_deref()),
+        next_flush_in_ms: shell.next_in_ms(&shared),
+        last_failure: shared.last_failure.clone(),
+    }
+}
+
+/// Has a push sent to this device and waits for it.
+async fn try_push(shell: &Shell, device: &DeviceRegistered, deadline: &Deadline) -> Trial {
+    let mut trials = shell.watch_tests();
+    let response = match shell.send(exchange::test_push(device), deadline).await {
+        Ok(response) => response,
+        Err(error) => return Trial::Unreachable(error),
+    };
+    let read = exchange::read_answer(&response);
+    let answer = match serde_json::from_slice::<TestPushed>(&response.body) {
+        Ok(answer) if read.done => answer,
+        _ => return Trial::Refused { status: response.status, code: read.code.unwrap_or_default() },
+    };
+    let skew_ms = from_rfc3339(&answer.at).map(|at_ms| shell.wall_ms().saturating_sub(at_ms));
+    if matches!(answer.outcome, TestOutcome::Accepted | TestOutcome::Unknown) {
+        let acknowledged = trials.wait_for(|arrival| arrival.is_some_and(|arrival| arrival.ack.is_some()));
+        // Too late: what came so far is what there is to say.
+        let _ = clock::timeout(deadline.remaining_ms(), acknowledged).await;
+    }
+    let arrival: Option<Arrival> = *trials.borrow();
+    let on_ios = answer.provider == backstop_wire::PushProvider::Apns;
+    let arrival = arrival.map(|arrival| Arrival { by_extension: arrival.by_extension.filter(|_| on_ios), ..arrival });
+    Trial::Pushed { answer, skew_ms, arrival }
 }
 
 impl std::fmt::Debug for PushClient {

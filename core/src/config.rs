@@ -20,6 +20,10 @@ pub struct Config {
     pub sdk: String,
     /// Where acks and the registration are kept.
     pub home: Home,
+    /// Where the app's notification extension leaves its acks; `None` = `spool` below the home.
+    pub spool_directory: Option<PathBuf>,
+    /// Language of the texts that the customer reads, BCP 47.
+    pub locale: Option<String>,
     /// Root certificates in PEM beside the bundled ones of Mozilla, for servers under a company's own authority.
     pub extra_root_certificates: Vec<Vec<u8>>,
     /// Plain `http://` is taken for loopback addresses only, unless this is set. For tests.
@@ -92,7 +96,12 @@ impl Config {
                 });
             }
         }
-        Ok(())
+        self.locale.as_deref().map_or(Ok(()), |locale| {
+            let fits =
+                (1..=35).contains(&locale.len()) && locale.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+            let reason = "must be a language tag such as `ko` or `en-US`".to_owned();
+            if fits { Ok(()) } else { Err(Error::InvalidConfig { key: "locale", reason }) }
+        })
     }
 }
 
@@ -164,6 +173,8 @@ mod tests {
             platform: Platform::Android,
             sdk: "rust/0.1.0".to_owned(),
             home: Home::Memory,
+            spool_directory: None,
+            locale: None,
             extra_root_certificates: vec![],
             allow_http: false,
         }

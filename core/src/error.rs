@@ -43,6 +43,9 @@ pub enum Error {
     /// The call needs a registered device; call `set_token` first.
     #[error("the device is not registered")]
     NotRegistered,
+    /// The SDK was switched off by `set_enabled(false)`: nothing is kept or sent until it is switched on again.
+    #[error("the SDK is switched off")]
+    Disabled,
     /// The request did not get through.
     #[error(transparent)]
     Transport(#[from] TransportError),

@@ -41,6 +41,26 @@ pub(crate) fn log_out(device: &DeviceRegistered) -> Request {
     }
 }
 
+/// `DELETE /v1/devices/{id}`.
+pub(crate) fn forget(device: &DeviceRegistered) -> Request {
+    Request {
+        method: Method::Delete,
+        path: format!("/v1/devices/{}", device.device_id),
+        authorization: Some(authorization(device)),
+        body: Vec::new(),
+    }
+}
+
+/// `POST /v1/devices/{id}/test-push`.
+pub(crate) fn test_push(device: &DeviceRegistered) -> Request {
+    Request {
+        method: Method::Post,
+        path: format!("/v1/devices/{}/test-push", device.device_id),
+        authorization: Some(authorization(device)),
+        body: b"{}".to_vec(),
+    }
+}
+
 /// `POST /v1/devices`; `None` without a token.
 pub(crate) fn register(config: &Config, facts: &Facts, prove: bool) -> Option<Request> {
     let token = facts.token.as_ref()?;
@@ -63,7 +83,7 @@ pub(crate) fn register(config: &Config, facts: &Facts, prove: bool) -> Option<Re
         customer_id: customer.map(|(id, _)| id.clone()),
         customer_hash: hash,
         customer_token: jwt,
-        locale: None,
+        locale: config.locale.clone(),
     };
     Some(Request {
         method: Method::Post,

@@ -12,6 +12,8 @@
 //!     platform: Platform::Android,
 //!     sdk: "android/0.1.0".into(),
 //!     home: Home::Directory("/data/data/com.example/no_backup/backstop".into()),
+//!     spool_directory: None,
+//!     locale: Some("ko".into()),
 //!     extra_root_certificates: vec![],
 //!     allow_http: false,
 //! })?;
@@ -40,10 +42,13 @@ mod effect;
 mod error;
 mod event;
 mod exchange;
+mod extension;
 mod http;
 pub mod machine;
+mod off;
 mod policy;
 mod push;
+mod self_test;
 mod shell;
 mod spool;
 mod state;
@@ -54,12 +59,14 @@ pub use backstop_wire as wire;
 pub use backstop_wire::{
     AckOutcome, AckResult, Alerts, DeviceRegistered, Environment, Grade, Platform, PresenceState, Push, PushProvider,
 };
-pub use client::{Acked, Failure, Flushed, Handled, PushClient, RegistrationStatus, Status, Tapped};
+pub use client::{Acked, Failure, Flushed, Handled, PushClient, RegistrationStatus, Seen, Status, Tapped};
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, Home, Proof, PushToken};
 pub use error::{Error, TransportError};
+pub use extension::{Extension, ExtensionConfig, Spooled};
 pub use http::HttpTransport;
 pub use push::{MAX_PAYLOAD_BYTES, parse_push};
+pub use self_test::{DeviceFacts, Finding, FindingLevel, SelfTest};
 pub use spool::Spool;
 pub use store::Storage;
 pub use transport::{MAX_RESPONSE_BYTES, Method, Request, Response, ResponseFuture, Transport};

@@ -8,10 +8,15 @@ use crate::error::Error;
 
 /// The longest payload that is looked at. Real ones have at most 4 KiB.
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
+/// What our notification extension adds to a push that it handled, for the self-test.
+const EXTENSION_KEY: &str = "backstop_extension";
 /// The longest receipt that is kept.
 pub(crate) const MAX_RECEIPT_BYTES: usize = 2 * 1024;
 
 /// Reads the JSON of the reserved key, a whole FCM data map, or APNs `userInfo`.
+///
+/// The reserved key's content is taken by itself only where it cannot be a push of the host app's own: an FCM map has no
+/// numbers, and APNs' always has `aps`.
 ///
 /// A push of any version that carries a receipt is ours (W5): what is missing or of another type in a newer version
 /// reads as empty. `None` = not ours; leave it to the host app.
@@ -28,7 +33,8 @@ pub fn parse_push(payload: &str) -> Option<Push> {
             _ => None,
         },
         Some(_) => None,
-        None => read(&outer),
+        None if outer.get("v").is_some_and(Value::is_number) && !outer.contains_key("aps") => read(&outer),
+        None => None,
     }
 }
 
@@ -49,6 +55,17 @@ fn read(fields: &Map<String, Value>) -> Option<Push> {
         collapse_key: text("collapse_key"),
         expires_at: text("expires_at"),
     })
+}
+
+/// A push of a self-test: it belongs to no follow-up.
+pub(crate) fn is_test(push: &Push) -> bool {
+    push.v == 1 && push.followup_id.is_empty()
+}
+
+/// Whether the app's notification extension had this push in its hands, which it notes beside our key.
+pub(crate) fn through_extension(payload: &str) -> bool {
+    let outer: Option<Map<String, Value>> = serde_json::from_str(payload).ok();
+    outer.is_some_and(|outer| outer.contains_key(EXTENSION_KEY))
 }
 
 /// Whether a text can be a receipt: opaque to the device, but visible ASCII in every version.
@@ -84,7 +101,7 @@ mod tests {
     use super::*;
 
     fn link(link: &str) -> Option<String> {
-        let payload = serde_json::json!({"receipt": "r", "link": link}).to_string();
+        let payload = serde_json::json!({"v": 1, "receipt": "r", "link": link}).to_string();
         allowed_link(&parse_push(&payload).expect("ours"), &["https", "acme"])
     }
 
@@ -115,11 +132,14 @@ mod tests {
             r#"{"backstop":null,"receipt":"r"}"#,
             r#"{"backstop":"not json"}"#,
             r#"{"backstop":"[]"}"#,
-            r#"{"receipt":""}"#,
-            r#"{"receipt":1}"#,
-            r#"{"receipt":"with space"}"#,
-            r#"{"receipt":"nul\u0000"}"#,
-            r#"{"receipt":"\ud800"}"#,
+            // The host app's own, in FCM and in APNs.
+            r#"{"receipt":"r","v":"1","title":"x"}"#,
+            r#"{"aps":{"alert":"x"},"receipt":"r","v":1}"#,
+            r#"{"v":1,"receipt":""}"#,
+            r#"{"v":1,"receipt":1}"#,
+            r#"{"v":1,"receipt":"with space"}"#,
+            r#"{"v":1,"receipt":"nul\u0000"}"#,
+            r#"{"v":1,"receipt":"\ud800"}"#,
             "{\"receipt\":\"r\"} trailing",
             "{\"receipt\":\"r\"",
         ] {
@@ -132,12 +152,12 @@ mod tests {
     fn p11_hostile_payloads_are_survived() {
         let deep = format!("{}{}", "[".repeat(30_000), "]".repeat(30_000));
         assert_eq!(parse_push(&deep), None);
-        assert_eq!(parse_push(&format!(r#"{{"receipt":"r","x":{deep}}}"#)), None);
+        assert_eq!(parse_push(&format!(r#"{{"v":1,"receipt":"r","x":{deep}}}"#)), None);
         assert_eq!(parse_push(&"{\"a\":".repeat(13_000)), None);
-        let long = |n: usize| format!(r#"{{"receipt":"{}"}}"#, "r".repeat(n));
+        let long = |n: usize| format!(r#"{{"v":1,"receipt":"{}"}}"#, "r".repeat(n));
         assert!(parse_push(&long(MAX_RECEIPT_BYTES)).is_some());
         assert_eq!(parse_push(&long(MAX_RECEIPT_BYTES + 1)), None);
-        assert_eq!(parse_push(&format!(r#"{{"receipt":"r","x":"{}"}}"#, "x".repeat(MAX_PAYLOAD_BYTES))), None);
+        assert_eq!(parse_push(&format!(r#"{{"v":1,"receipt":"r","x":"{}"}}"#, "x".repeat(MAX_PAYLOAD_BYTES))), None);
         assert_eq!(parse_push(r#"{"receipt":"r","v":1e999}"#), None);
         assert_eq!(parse_push(r#"{"receipt":"r","v":-1}"#).map(|p| p.v), Some(0));
         assert_eq!(parse_push(r#"{"receipt":"r","v":99999999999}"#).map(|p| p.v), Some(0));

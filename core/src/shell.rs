@@ -1,12 +1,13 @@
 //! Runs the machine: one lock around state and store, one request in flight, whoever calls sends for all.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use backstop_wire::{AckOutcome, AckResult};
 use tokio::sync::watch;
 
-use crate::client::Failure;
+use crate::client::{Acked, Failure};
 use crate::clock::{self, Anchor, Clock, Deadline};
 use crate::config::Config;
 use crate::error::{Error, TransportError};
@@ -15,6 +16,7 @@ use crate::machine::{
     AckId, Answer, Credentials, Decision, Effect, Event, Hold, InFlight, PendingAck, Policy, State, Wake, WakeReason,
     decide,
 };
+use crate::self_test::Arrival;
 use crate::spool::Spool;
 use crate::store::{Facts, NewAck, Storage, Store};
 use crate::transport::{Request, Response, Transport};
@@ -32,6 +34,9 @@ pub(crate) struct Shell {
     shared: Mutex<Shared>,
     /// Moves whenever a request in flight ended.
     ended: watch::Sender<u64>,
+    /// When the self-test that runs began, and the newest test push that arrived since.
+    test_began_ms: AtomicI64,
+    tests: watch::Sender<Option<Arrival>>,
 }
 
 /// What the lock guards.
@@ -120,7 +125,38 @@ impl Shell {
         // Nothing is sent at start, but a reader of the status wants to know when to flush.
         shared.wake = decide(shared.state.clone(), Event::Abandoned, anchor.now_ms(&*clock), 0, &policy).wake;
         let (shared, ended) = (Mutex::new(shared), watch::Sender::new(0));
-        Ok(Shell { config, policy, transport, clock, anchor, shared, ended })
+        let (test_began_ms, tests) = (AtomicI64::new(0), watch::Sender::new(None));
+        Ok(Shell { config, policy, transport, clock, anchor, shared, ended, test_began_ms, tests })
+    }
+
+    /// A self-test begins.
+    pub(crate) fn watch_tests(&self) -> watch::Receiver<Option<Arrival>> {
+        self.test_began_ms.store(self.clock.elapsed_ms(), Ordering::SeqCst);
+        self.tests.send_replace(None);
+        self.tests.subscribe()
+    }
+
+    /// A test push arrived. The extension's word stays, whichever process saw the push first.
+    pub(crate) fn test_arrived(&self, through_extension: bool) {
+        let took_ms = self.since_test_began_ms();
+        self.tests.send_modify(|arrival| match arrival {
+            Some(arrival) => arrival.by_extension = arrival.by_extension.map(|by| by || through_extension),
+            None => *arrival = Some(Arrival { took_ms, by_extension: Some(through_extension), ack: None }),
+        });
+    }
+
+    pub(crate) fn test_acknowledged(&self, ack: Acked) {
+        let now_ms = self.since_test_began_ms();
+        self.tests.send_modify(|arrival| {
+            if let Some(arrival) = arrival {
+                arrival.ack = Some((ack, now_ms.saturating_sub(arrival.took_ms)));
+            }
+        });
+    }
+
+    fn since_test_began_ms(&self) -> u64 {
+        let began_ms = self.test_began_ms.load(Ordering::SeqCst);
+        u64::try_from(self.clock.elapsed_ms().saturating_sub(began_ms)).unwrap_or(0)
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {

@@ -51,22 +51,39 @@ impl Spool {
 
     /// Records an ack. When this returns, it is on disk and survives the death of the process.
     pub fn record(&self, receipt: &str, grade: Grade, detail: Option<&str>, recorded_at_ms: i64) -> Result<(), Error> {
-        check_ack(receipt, grade, detail)?;
+        let detail = detail.map(str::to_owned);
+        self.keep(&NewAck { receipt: receipt.to_owned(), grade, detail, recorded_at_ms }).map(drop)
+    }
+
+    /// As [`Spool::record`]; answers the file that the ack lies in.
+    pub(crate) fn keep(&self, ack: &NewAck) -> Result<PathBuf, Error> {
+        let NewAck { receipt, grade, detail, recorded_at_ms } = ack.clone();
+        check_ack(&receipt, grade, detail.as_deref())?;
         fs::create_dir_all(&self.directory)?;
         self.make_room()?;
-        let entry = Entry { receipt: receipt.to_owned(), grade, detail: detail.map(str::to_owned), recorded_at_ms };
+        let entry = Entry { receipt, grade, detail, recorded_at_ms };
         let bytes = serde_json::to_vec(&entry).map_err(|_| Error::Storage { reason: "unwritable".to_owned() })?;
         // The time first, so that the names sort in the order of recording.
         let name = format!("{:015}-{}", recorded_at_ms.max(0), uuid::Uuid::new_v4().simple());
         let unfinished = self.directory.join(format!("{name}.tmp"));
+        let finished = self.directory.join(format!("{name}.ack"));
         let written = write_synced(&unfinished, &bytes)
-            .and_then(|()| fs::rename(&unfinished, self.directory.join(format!("{name}.ack"))))
+            .and_then(|()| fs::rename(&unfinished, &finished))
             .and_then(|()| File::open(&self.directory)?.sync_all());
         if written.is_err() {
             // Best effort: a left-over is swept up later.
             let _ = fs::remove_file(&unfinished);
         }
-        Ok(written?)
+        written?;
+        Ok(finished)
+    }
+
+    /// Deletes everything that waits, and what was left unfinished.
+    pub(crate) fn clear(&self) -> Result<(), Error> {
+        for path in self.names()? {
+            fs::remove_file(path)?;
+        }
+        Ok(())
     }
 
     /// Reads everything that waits, oldest first. Nothing is removed yet.

@@ -103,6 +103,8 @@ fn open(directory: &Path, server: &str) -> Result<PushClient, Error> {
         platform: Platform::Android,
         sdk: "rust/0.1.0".to_owned(),
         home: Home::Directory(directory.to_owned()),
+        spool_directory: None,
+        locale: None,
         extra_root_certificates: vec![],
         allow_http: false,
     })

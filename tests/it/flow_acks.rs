@@ -253,6 +253,8 @@ async fn open(shop: &Workspace, token: &str) -> (PushClient, Arc<Flight>) {
         platform: Platform::Android,
         sdk: "android/0.1.0".into(),
         home: Home::Memory,
+        spool_directory: None,
+        locale: None,
         extra_root_certificates: Vec::new(),
         allow_http: false,
     };

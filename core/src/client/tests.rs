@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use backstop_wire::{AckOutcome, AckResult, Alerts, Grade, Platform, PushProvider};
 
 use super::*;
+use crate::config::Home;
 use crate::transport::{Response, ResponseFuture};
 
 /// Takes everything, or is offline.
@@ -38,6 +39,8 @@ async fn registered() -> (PushClient, Arc<Net>) {
         platform: Platform::Android,
         sdk: "rust/0".to_owned(),
         home: Home::Memory,
+        spool_directory: None,
+        locale: None,
         extra_root_certificates: vec![],
         allow_http: false,
     };
@@ -51,7 +54,7 @@ async fn registered() -> (PushClient, Arc<Net>) {
 #[tokio::test]
 async fn c4_an_ack_on_a_full_disk_is_uploaded_or_refused_but_never_forgotten() {
     let (client, net) = registered().await;
-    client.shell.lock().store.fill_up();
+    client.on().expect("on").lock().store.fill_up();
     let receipt = "r".repeat(2_000);
     let accepted = AckOutcome { result: AckResult::Accepted, counted: true };
     let acked = client.acknowledge(&receipt, Grade::Displayed, None, 1_000).await;
@@ -61,7 +64,7 @@ async fn c4_an_ack_on_a_full_disk_is_uploaded_or_refused_but_never_forgotten() {
     assert_eq!(client.acknowledge(&receipt, Grade::Displayed, None, 100).await, Err(Error::StorageFull));
     assert_eq!(client.status().pending, 0);
 
-    client.shell.lock().store.make_room();
+    client.on().expect("on").lock().store.make_room();
     assert_eq!(client.acknowledge(&receipt, Grade::Displayed, None, 0).await, Ok(Acked::Stored));
     net.offline.store(false, Ordering::SeqCst);
     assert_eq!(client.flush(1_000).await.map(|flushed| flushed.uploaded), Ok(1));
@@ -71,7 +74,7 @@ async fn c4_an_ack_on_a_full_disk_is_uploaded_or_refused_but_never_forgotten() {
 #[tokio::test]
 async fn c2_nothing_half_done_on_a_full_disk() {
     let (client, _) = registered().await;
-    client.shell.lock().store.fill_up();
+    client.on().expect("on").lock().store.fill_up();
     let long = "t".repeat(4_000);
     assert_eq!(client.set_token(token(&long), Alerts::Denied, 1_000).await, Err(Error::StorageFull));
     let refused = client.identify("lucas", Proof::Token(long.clone()), 1_000).await;
@@ -79,7 +82,7 @@ async fn c2_nothing_half_done_on_a_full_disk() {
     let status = client.status();
     assert_eq!((status.alerts, status.customer), (Alerts::Allowed, Customer::Nobody));
     assert!(matches!(status.registration, RegistrationStatus::Confirmed { .. }));
-    client.shell.lock().store.make_room();
+    client.on().expect("on").lock().store.make_room();
     client.identify("lucas", Proof::Token(long), 1_000).await.expect("stored");
     assert_eq!(client.status().customer, Customer::Bound);
 }

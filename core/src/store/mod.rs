@@ -37,9 +37,12 @@ pub enum Storage {
     /// It was damaged. It lies beside the new one as `backstop.sqlite.damaged`; what it held is lost to this SDK, and
     /// the app has to give token and customer again.
     Replaced,
+    /// There is none: the SDK is switched off.
+    Off,
 }
 
 /// An ack to be kept.
+#[derive(Clone)]
 pub(crate) struct NewAck {
     pub(crate) receipt: String,
     pub(crate) grade: Grade,
@@ -253,6 +256,19 @@ fn make_directory(directory: &Path) -> Result<(), Error> {
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     Ok(builder.create(directory)?)
+}
+
+/// Deletes the database and what was set aside of it.
+pub(crate) fn delete(directory: &Path) -> Result<(), Error> {
+    for file in [FILE, SET_ASIDE] {
+        for side_file in ["", "-wal", "-shm", "-journal"] {
+            match std::fs::remove_file(directory.join(format!("{file}{side_file}"))) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error.into()),
+                _ => {}
+            }
+        }
+    }
+    Ok(())
 }
 
 /// One damaged file is kept, for whoever wants to look; an earlier one makes room.

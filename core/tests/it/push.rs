@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 /// JSON of any shape, in which our key and its fields are not rare.
 fn values() -> impl Strategy<Value = Value> {
-    let texts = prop_oneof![Just("r-1".to_owned()), Just(r#"{"receipt":"r-2"}"#.to_owned()), any::<String>()];
+    let texts = prop_oneof![Just("r-1".to_owned()), Just(r#"{"v":1,"receipt":"r-2"}"#.to_owned()), any::<String>()];
     let leaves = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -29,7 +29,7 @@ fn check(payload: &str, push: Option<Push>) {
     assert!((1..=2_048).contains(&push.receipt.len()) && push.receipt.bytes().all(|b| b.is_ascii_graphic()));
     assert!(payload.len() <= backstop_core::MAX_PAYLOAD_BYTES);
     // Acknowledging the fields that were read leads to the same receipt again.
-    let again = PushClient::parse_push(&json!({"receipt": push.receipt}).to_string());
+    let again = PushClient::parse_push(&json!({"v": 1, "receipt": push.receipt}).to_string());
     assert_eq!(again.map(|p| p.receipt), Some(push.receipt));
 }
 

@@ -196,7 +196,7 @@ async fn s8_nothing_personal_lies_on_the_device() {
     let place = Place::new();
     let client = place.fill().await;
     let payload =
-        r#"{"receipt":"opaque-receipt","title":"Ann Agent","body":"your order","link":"https://x.example/s"}"#;
+        r#"{"v":1,"receipt":"opaque-receipt","title":"Ann Agent","body":"your order","link":"https://x.example/s"}"#;
     place.server.always(Some(Instead::Offline));
     assert!(matches!(client.handle_push(payload, 0).await, Ok(Handled::Ours { .. })));
     let bytes = bytes_of(place.directory.path());

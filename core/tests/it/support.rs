@@ -254,6 +254,8 @@ pub(crate) fn config(home: Home) -> Config {
         platform: Platform::Android,
         sdk: "rust/0.1.0".to_owned(),
         home,
+        spool_directory: None,
+        locale: None,
         extra_root_certificates: vec![],
         allow_http: false,
     }

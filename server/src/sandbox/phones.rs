@@ -281,6 +281,8 @@ impl Inner {
             platform,
             sdk: format!("{}/{}", word(platform), env!("CARGO_PKG_VERSION")),
             home: Home::Memory,
+            spool_directory: None,
+            locale: None,
             extra_root_certificates: Vec::new(),
             allow_http: false,
         };
