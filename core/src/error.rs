@@ -21,13 +21,13 @@ pub enum Error {
         reason: &'static str,
     },
     /// The device's disk is full; nothing was stored. Call again when there is room.
-    #[error("the device's storage is full")]
+    #[error("the device's storage is full: nothing was stored")]
     StorageFull,
     /// The database was damaged while in use. Opening again sets it aside and starts a fresh one.
-    #[error("the SDK's database is damaged; open the SDK again")]
+    #[error("the SDK's storage was damaged while in use: open the SDK again, and a fresh one takes its place")]
     StorageCorrupt,
     /// The database was written by a newer SDK and is left untouched; update the app.
-    #[error("the SDK's database has version {found}, this SDK knows {known}")]
+    #[error("the SDK's storage was written by a newer version of the app: update the app ({found} > {known})")]
     StorageNewer {
         /// Its version.
         found: i64,
@@ -41,16 +41,16 @@ pub enum Error {
         reason: String,
     },
     /// The call needs a registered device; call `set_token` first.
-    #[error("the device is not registered")]
+    #[error("the device is not registered yet: give the push token first")]
     NotRegistered,
     /// The SDK was switched off by `set_enabled(false)`: nothing is kept or sent until it is switched on again.
-    #[error("the SDK is switched off")]
+    #[error("the SDK is switched off: switch it on again first")]
     Disabled,
     /// The request did not get through.
     #[error(transparent)]
     Transport(#[from] TransportError),
     /// The server refused the request.
-    #[error("the server refused: {status} {code}")]
+    #[error("the server refused: {status}{}{code}", if code.is_empty() { "" } else { " " })]
     Refused {
         /// The HTTP status.
         status: u16,

@@ -116,7 +116,10 @@ pub fn open_for_testing(
     network: Arc<TestNetwork>,
     clock: Option<Arc<TestClock>>,
 ) -> Result<Arc<Client>, SdkError> {
-    let clock: Arc<dyn Clock> = clock.map_or_else(|| Arc::new(SystemClock) as Arc<dyn Clock>, |clock| clock);
+    let clock: Arc<dyn Clock> = match clock {
+        Some(clock) => clock,
+        None => Arc::new(SystemClock),
+    };
     Ok(Client::around(PushClient::open_with(config.into(), network, clock)?))
 }
 
@@ -173,7 +176,12 @@ impl Inner {
                 Ok(batch) => self.acknowledge(batch),
                 Err(_) => return problem(400, "invalid_request", None),
             },
-            _ => Value::Null,
+            ("POST", path) if path.ends_with("/test-push") => json!({
+                "provider": "fcm", "outcome": "accepted", "reason": null, "environment": null,
+                "at": "2026-11-22T18:00:00.000Z",
+            }),
+            // Presence, a log-out, a device to forget.
+            _ => return Response { status: 204, retry_after_ms: None, body: Vec::new() },
         };
         Response { status: 200, retry_after_ms: None, body: answer.to_string().into_bytes() }
     }
