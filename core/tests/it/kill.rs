@@ -11,7 +11,7 @@ use backstop_core::{Alerts, Config, Grade, Home, PushClient, Spool};
 use crate::http::listen;
 use crate::support::*;
 
-const ROUNDS: u64 = 300;
+const ROUNDS: u64 = 950;
 /// With `tests/run --long`.
 const LONG_ROUNDS: u64 = 10_000;
 const DIRECTORY: &str = "BACKSTOP_TEST_RECORDER_DIRECTORY";

@@ -3,9 +3,12 @@
 mod support;
 
 mod client;
+mod extension;
 mod http;
 mod kill;
 mod machine;
+mod off;
 mod push;
+mod self_test;
 mod spool;
 mod store;

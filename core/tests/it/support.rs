@@ -61,6 +61,8 @@ pub(crate) struct Inner {
     pub(crate) revoked: Vec<String>,
     /// Proofs that are accepted; empty = all.
     pub(crate) proofs: Vec<String>,
+    /// Test pushes go by APNs.
+    pub(crate) apns_tests: bool,
     made: usize,
 }
 
@@ -130,6 +132,15 @@ impl Inner {
             ("POST", "/v1/devices") => self.register(authorization, body),
             ("POST", "/v1/acks") => self.take_acks(authorization, body),
             ("POST", "/v1/presence") if self.device_of(authorization).is_some() => (204, String::new()),
+            ("POST", path) if path.ends_with("/test-push") && self.device_of(authorization).is_some() => {
+                let provider = if self.apns_tests { "apns" } else { "fcm" };
+                let at = "2026-11-22T18:00:00.000Z";
+                (202, serde_json::json!({"provider": provider, "outcome": "accepted", "at": at}).to_string())
+            }
+            ("DELETE", path) if self.device_of(authorization).is_some_and(|id| path == format!("/v1/devices/{id}")) => {
+                self.devices.retain(|_, device| path != format!("/v1/devices/{}", device.device_id));
+                (204, String::new())
+            }
             ("DELETE", path) if path.ends_with("/customer") => match self.device_of(authorization) {
                 Some(device) => {
                     self.customers.insert(device, None);
