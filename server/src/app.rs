@@ -9,7 +9,7 @@ use crate::config::{Config, StoreUrl};
 use crate::engine::{Engine, Parts};
 use crate::failpoint::{self, Point, hit};
 use crate::golive::GoLive;
-use crate::http::{self, Api, Front, Limits, Serves, TestSends};
+use crate::http::{self, Api, Front, Limits, Serves, TestPushes, TestSends};
 use crate::providers::Providers;
 use crate::providers::apns::{Apns, ApnsConfigError, ApnsNet};
 use crate::providers::capture::Capture;
@@ -278,6 +278,7 @@ impl App {
             limits: limits(config, sandbox),
             golive,
             test_sends: TestSends::new(config.golive.test_numbers.clone()).unlimited_if(sandbox),
+            test_pushes: TestPushes::default().unlimited_if(sandbox),
             metrics: Arc::new(move || render.render()),
             providers: shown,
             callbacks,

@@ -5,6 +5,7 @@
 //! right before its first byte.
 
 mod parcel;
+mod test_push;
 mod text;
 
 pub(crate) use parcel::open_body;
@@ -54,6 +55,7 @@ pub(crate) struct Performer {
     pushes: mpsc::Sender<Task>,
     texts: mpsc::Sender<Task>,
     emails: mpsc::Sender<Task>,
+    tests: test_push::Tests,
     load: Arc<Load>,
 }
 
@@ -116,8 +118,10 @@ impl Performer {
         let (push_in, pushes) = mpsc::channel(MAX_WAITING);
         let (text_in, texts) = mpsc::channel(MAX_WAITING);
         let (email_in, emails) = mpsc::channel(MAX_WAITING);
-        let performer = Performer { pushes: push_in, texts: text_in, emails: email_in, load: Arc::default() };
-        (performer, Hands { pushes, texts, emails, shop: Shop { store, vault, providers } })
+        let shop = Shop { store, vault, providers };
+        let tests = test_push::Tests::new(shop.clone());
+        let performer = Performer { pushes: push_in, texts: text_in, emails: email_in, tests, load: Arc::default() };
+        (performer, Hands { pushes, texts, emails, shop })
     }
 
     /// Queues an effect; drops it when the queue is full: its row wakes again.
@@ -133,12 +137,17 @@ impl Performer {
             // A claim's send is performed by the hand that claimed it, the others by the commit itself.
             Effect::Send { .. } | Effect::Suppress | Effect::Alarm(_) => return,
         };
-        self.load.sending.fetch_add(1, Ordering::AcqRel);
-        let under_way = UnderWay { _busy: workspace.activity.begin(), _count: Count(Arc::clone(&self.load)) };
+        let under_way = self.begin(&workspace);
         let task = Task { ws: workspace, row, around, what, under_way };
         if queue.try_send(task).is_err() {
             metrics::counter!("backstop_effects_postponed_total").increment(1);
         }
+    }
+
+    /// Something begins to leave.
+    fn begin(&self, workspace: &Workspace) -> UnderWay {
+        self.load.sending.fetch_add(1, Ordering::AcqRel);
+        UnderWay { _busy: workspace.activity.begin(), _count: Count(Arc::clone(&self.load)) }
     }
 
     /// Effects under way.
@@ -201,7 +210,8 @@ async fn push(engine: &Engine, providers: &Providers, task: Task, parcel: Result
     let What::Push { device, attempt, expires_at, .. } = what else { return };
     let (token_hash, elsewhere) =
         parcel.as_ref().map_or((None, None), |parcel| (Some(parcel.token_hash), parcel.elsewhere));
-    let provider = provider_of(providers, &row, device, &parcel);
+    let via = row.state.pushes.iter().find(|push| push.device == device).map(|push| push.via);
+    let provider = parcel.as_ref().ok().and_then(|parcel| provider_of(providers, parcel.route.clone(), via?));
     let outcome = match (parcel, provider) {
         // P10: it waited too long for a hand, and text and email are on their way.
         _ if engine.clocks().now_ms(ws.id) >= expires_at => later("expired_before_sent"),
@@ -213,7 +223,7 @@ async fn push(engine: &Engine, providers: &Providers, task: Task, parcel: Result
             counted(provider.name(), outcome.unwrap_or_else(|_| timed_out()))
         }
         (Err(error), _) => error,
-        (_, None) => Outcome::Rejected { error: "no_push_credentials".into() },
+        (_, None) => no_credentials(),
     };
     let id = row.id;
     let answered = PushAnswered { ws, id, device, attempt, outcome, token_hash, elsewhere, _under_way: under_way };
@@ -221,20 +231,11 @@ async fn push(engine: &Engine, providers: &Providers, task: Task, parcel: Result
 }
 
 /// The app's own way if it has one, else the deployment's (P12).
-fn provider_of(
-    providers: &Providers,
-    row: &FollowupRow,
-    device: DeviceId,
-    parcel: &Result<parcel::Push, Outcome>,
-) -> Option<Arc<dyn PushProvider>> {
-    if let Some(route) = parcel.as_ref().ok().and_then(|parcel| parcel.route.clone()) {
-        return Some(route);
-    }
-    let via = row.state.pushes.iter().find(|push| push.device == device)?.via;
-    match via {
+fn provider_of(providers: &Providers, route: Option<Arc<dyn PushProvider>>, via: Via) -> Option<Arc<dyn PushProvider>> {
+    route.or_else(|| match via {
         Via::Fcm => providers.fcm.clone(),
         Via::Apns => providers.apns.clone(),
-    }
+    })
 }
 
 /// Texts and emails: a free hand first, then the durable claim, then the first byte.
@@ -393,6 +394,10 @@ fn later(error: &str) -> Outcome {
 /// A canary's push or email came as far as it shall.
 fn taken_in() -> Outcome {
     Outcome::Accepted { provider_id: None }
+}
+
+fn no_credentials() -> Outcome {
+    Outcome::Rejected { error: "no_push_credentials".into() }
 }
 
 fn timed_out() -> Outcome {

@@ -9,6 +9,8 @@ use std::sync::OnceLock;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
+/// Test pushes of devices, by `outcome`: no part of any number of follow-ups.
+pub const TEST_PUSHES: &str = "backstop_test_pushes_total";
 /// Follow-ups by outcome: `outcome` = `acked`, `fell_back`, `cancelled`, `failed`.
 pub const FOLLOWUPS: &str = "backstop_followups_total";
 /// Wake-ups that are left.
@@ -138,6 +140,7 @@ fn describe() {
     describe_histogram!(ACK_LATENCY, Unit::Seconds, "From a follow-up's start to the ack that settled it.");
     describe_counter!(PROVIDER_REQUESTS, "Requests to providers, by provider and outcome.");
     describe_histogram!(COMMIT_BATCH_SIZE, "Units that shared one durable commit.");
+    describe_counter!(TEST_PUSHES, "Test pushes that devices asked for, by outcome.");
     describe_counter!(COMMIT_ERRORS, "Batches that the store refused.");
     describe_counter!(EFFECTS_POSTPONED, "Sends that waited for another wake-up because their queue was full.");
     describe_counter!(HTTP_REQUESTS, "Answers, by route template and status.");

@@ -36,6 +36,8 @@ const RECEIPT_MAC_BYTES: usize = 16;
 /// 42 bytes are exactly 56 characters: no unused bits, so no second spelling of a receipt.
 const RECEIPT_BYTES: usize = RECEIPT_FIELDS_BYTES + RECEIPT_MAC_BYTES;
 const RECEIPT_CHARS: usize = RECEIPT_BYTES / 3 * 4;
+/// In the place of a follow-up's id: the push was a test. No follow-up has it, since ids begin with the time.
+const NO_FOLLOWUP: FollowupId = FollowupId(0);
 
 /// Why something sealed does not open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,14 +71,26 @@ pub struct CustomerKey(XChaCha20Poly1305);
 /// What a true receipt says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Receipt {
-    /// The follow-up whose push carried it.
-    pub followup: FollowupId,
+    /// The push that carried it.
+    pub carrier: Carrier,
     /// The device that the push went to.
     pub device: DeviceId,
-    /// Replies 1…n that the push showed.
-    pub covers: u16,
     /// It is good until then, exclusive.
     pub expires_at: Ms,
+}
+
+/// The push that carried a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Carrier {
+    /// A follow-up's.
+    Followup {
+        /// Which.
+        id: FollowupId,
+        /// Replies 1…n that the push showed.
+        covers: u16,
+    },
+    /// A test of the device: it stands for no reply, and its ack settles nothing.
+    Test,
 }
 
 impl Vault {
@@ -211,6 +225,11 @@ impl Vault {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
+    /// The receipt that only this test push carries.
+    pub fn test_receipt(&self, workspace: WorkspaceId, device: DeviceId, expires_at: Ms) -> String {
+        self.receipt(workspace, NO_FOLLOWUP, device, 0, expires_at)
+    }
+
     /// What the receipt says, if it is ours, unaltered, of this workspace and not expired.
     pub fn open_receipt(&self, workspace: WorkspaceId, receipt: &str, now: Ms) -> Option<Receipt> {
         if receipt.len() != RECEIPT_CHARS {
@@ -224,12 +243,11 @@ impl Vault {
             return None;
         }
         let int = |at: usize| fields[at..at + 8].try_into().map(i64::from_be_bytes).ok();
-        let receipt = Receipt {
-            followup: FollowupId(int(0)?),
-            device: DeviceId(int(8)?),
-            covers: u16::from_be_bytes([fields[16], fields[17]]),
-            expires_at: int(18)?,
+        let carrier = match FollowupId(int(0)?) {
+            NO_FOLLOWUP => Carrier::Test,
+            id => Carrier::Followup { id, covers: u16::from_be_bytes([fields[16], fields[17]]) },
         };
+        let receipt = Receipt { carrier, device: DeviceId(int(8)?), expires_at: int(18)? };
         (now < receipt.expires_at).then_some(receipt)
     }
 

@@ -11,7 +11,7 @@ use backstop_server::identity::{Claim, customer_hash, prove};
 use backstop_server::providers::{Call, TextQuery, apns, fcm, twilio};
 use backstop_server::settings::SettingsInput;
 use backstop_server::store::WorkspaceId;
-use backstop_server::vault::{Receipt, Vault};
+use backstop_server::vault::Vault;
 use backstop_server::workspace::Workspace;
 use backstop_wire::time::{from_rfc3339, to_rfc3339};
 use backstop_wire::{AckBatch, Alerts, Grade, PushProvider};
@@ -40,8 +40,7 @@ pub(crate) const TARGETS: [(&str, Target); 13] = [
 const NOW: Ms = 1_795_370_400_000;
 const WORKSPACE: WorkspaceId = WorkspaceId(7);
 const DEVICE: DeviceId = DeviceId(NOW << 20 | 2);
-const RECEIPT: Receipt =
-    Receipt { followup: FollowupId(NOW << 20 | 1), device: DEVICE, covers: 3, expires_at: NOW + 7 * 86_400_000 };
+const EXPIRES_AT: Ms = NOW + 7 * 86_400_000;
 
 /// A key that the fuzzer cannot guess its way to.
 static VAULT: LazyLock<Vault> = LazyLock::new(|| Vault::new(&[0x5a; 32]));
@@ -62,7 +61,7 @@ static OURS: LazyLock<Workspace> = LazyLock::new(|| {
     }
 });
 static TRUE_RECEIPT: LazyLock<String> =
-    LazyLock::new(|| VAULT.receipt(WORKSPACE, RECEIPT.followup, RECEIPT.device, RECEIPT.covers, RECEIPT.expires_at));
+    LazyLock::new(|| VAULT.receipt(WORKSPACE, FollowupId(NOW << 20 | 1), DEVICE, 3, EXPIRES_AT));
 
 /// The body of `POST /v1/acks`: what is read is what is written again; a time is a time or none.
 fn ack_body(data: &[u8]) {
@@ -94,7 +93,7 @@ fn receipt(data: &[u8]) {
     let opened = VAULT.open_receipt(WORKSPACE, &text, NOW);
     assert_eq!(opened.is_some(), text == truth, "{text}");
     assert!(VAULT.open_receipt(WorkspaceId(8), &text, NOW).is_none(), "another workspace's");
-    assert!(VAULT.open_receipt(WORKSPACE, &text, RECEIPT.expires_at).is_none(), "expired");
+    assert!(VAULT.open_receipt(WORKSPACE, &text, EXPIRES_AT).is_none(), "expired");
 }
 
 /// P11: a device is proven by its own key alone.

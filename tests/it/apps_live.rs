@@ -2,7 +2,7 @@
 
 use crate::apps::{apns, app, p8};
 use crate::http_logs::Lines;
-use crate::http_support::{Rig, Shop, registration, reply};
+use crate::http_support::{Rig, Shop, phone, registration, reply};
 use crate::providers_fcm_double::Google;
 use axum::http::Method;
 use backstop_domain::followup::Outcome;
@@ -167,6 +167,37 @@ async fn p12_an_app_s_credentials_make_its_devices_live() {
     }
     rig.delete(&acme, "/v1/apps/shop").await.expect(204);
     assert_eq!(sent(&rig, &acme, "m4").await["reason"], "no_push_credentials");
+}
+
+/// P5, P12: a test push leaves by the key that a follow-up's would, and says when there is none, or Apple refuses it.
+#[tokio::test]
+async fn p12_a_test_push_leaves_by_the_app_s_own_key() {
+    let fake = Fake::default();
+    let rig = Rig::live(Arc::new(fake.clone()));
+    let acme = shop(&rig, "acme").await;
+    let mut body = registration("i1", Some("lucas"));
+    (body["platform"], body["provider"]) = ("ios".into(), "apns".into());
+    (body["topic"], body["environment"]) = ("com.acme.shop".into(), "production".into());
+    let lucas = phone(&rig.device(&acme, Method::POST, "/v1/devices", None, body).await.expect(200));
+    let test = async || {
+        rig.advance(60_000);
+        let path = format!("/v1/devices/{}/test-push", lucas.id);
+        let answer = rig.device(&acme, Method::POST, &path, Some(&lucas), Value::Null).await.expect(202);
+        (answer["outcome"].clone(), answer["reason"].clone(), answer["environment"].clone())
+    };
+    assert_eq!(test().await, (json!("rejected"), json!("no_push_credentials"), Value::Null));
+    rig.put(&acme, "/v1/apps/shop", keys(&[apns("KEY1111111", Some(&p8()))])).await.expect(200);
+    assert_eq!(test().await, (json!("accepted"), Value::Null, json!("production")));
+    assert_eq!((fake.taken().len(), fake.last_key()), (1, "KEY1111111".to_owned()));
+    fake.refuse(&["KEY1111111"]);
+    assert_eq!(test().await, (json!("rejected"), json!("InvalidProviderToken"), json!("production")));
+    assert_eq!(fake.0.lock().unwrap().refusals, 1);
+    // Its breaker holds for a test as for any push, and a test may be the one that tries it.
+    let answer = sent(&rig, &acme, "m1").await;
+    assert_eq!((&answer["reason"], fake.0.lock().unwrap().refusals), (&json!("push_refused"), 1));
+    fake.refuse(&[]);
+    assert_eq!(test().await.0, "accepted");
+    assert_eq!(sent(&rig, &acme, "m2").await["state"], "awaiting_ack");
 }
 
 /// P12: of several apps, environments and keys, the one whose names and environment are the device's; then the newer.

@@ -53,6 +53,10 @@ async fn nothing_personal_is_logged() {
     let followup = posted["followup_id"].as_str().unwrap();
     let receipt = rig.receipt(&shop, followup, &phone).await;
     rig.acks(&shop, &phone, &[(&receipt, "suppressed"), ("forged-receipt", "displayed")]).await.expect(200);
+    let tested = format!("/v1/devices/{}/test-push", phone.id);
+    for status in [202, 429] {
+        rig.device(&shop, Method::POST, &tested, Some(&phone), json!({"wombat": 1})).await.expect(status);
+    }
     rig.get(&shop, "/v1/customers/wilhelmina-1/export").await.expect(200);
     rig.get(&shop, "/v1/deliveries?customer_id=wilhelmina-1").await.expect(200);
     // Bad ones: another text, a wrong field, no JSON, a wrong proof, a wrong key, a path that is not there.

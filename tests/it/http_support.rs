@@ -12,7 +12,7 @@ use backstop_server::canary::Canary;
 use backstop_server::clock::{Clock, Clocks};
 use backstop_server::engine::{Engine, Parts};
 use backstop_server::golive::GoLive;
-use backstop_server::http::{Api, Limits, TestSends, router};
+use backstop_server::http::{Api, Limits, TestPushes, TestSends, router};
 use backstop_server::providers::capture::{Capture, Channel};
 use backstop_server::providers::{EmailProvider, Providers, TextProvider};
 use backstop_server::registry::{Created, Deployment, Registry};
@@ -109,18 +109,23 @@ impl Rig {
 
     /// `wrap` may stand between the server and its store.
     pub fn with(limits: Limits, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Rig {
-        Rig::build(limits, None, wrap, |captured| captured)
+        Rig::build(limits, None, wrap, |captured| captured, TestPushes::default())
     }
 
     /// Not a sandbox: the deployment has no push credentials, apps send by those of their own through these vendors.
     /// Texts and emails are captured.
     pub fn live(vendors: Arc<dyn Vendors>) -> Rig {
-        Rig::build(Limits::none(), Some(vendors), |store| store, |captured| captured)
+        Rig::build(Limits::none(), Some(vendors), |store| store, |captured| captured, TestPushes::default())
     }
 
     /// `change` may put others in the place of captured providers.
     pub fn with_providers(change: impl FnOnce(Providers) -> Providers) -> Rig {
-        Rig::build(Limits::none(), None, |store| store, change)
+        Rig::with_test_pushes(change, TestPushes::default())
+    }
+
+    /// The same, and bounds of its own for test pushes.
+    pub fn with_test_pushes(change: impl FnOnce(Providers) -> Providers, test_pushes: TestPushes) -> Rig {
+        Rig::build(Limits::none(), None, |store| store, change, test_pushes)
     }
 
     fn build(
@@ -128,6 +133,7 @@ impl Rig {
         vendors: Option<Arc<dyn Vendors>>,
         wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
         change: impl FnOnce(Providers) -> Providers,
+        test_pushes: TestPushes,
     ) -> Rig {
         let dir = tempfile::tempdir().unwrap();
         let vault = Arc::new(Vault::new(&[7; 32]));
@@ -177,6 +183,7 @@ impl Rig {
             limits,
             golive: GoLive::new(None, vault.clone(), clocks.clone(), canary.clone()),
             test_sends: TestSends::new(vec!["+821011112222".into()]),
+            test_pushes,
             metrics: Arc::new(|| "backstop_up 1\n".into()),
             providers: shown,
             callbacks: Vec::new(),

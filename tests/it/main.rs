@@ -37,6 +37,7 @@ mod http_registry;
 mod http_settings;
 mod http_store_down;
 mod http_support;
+mod http_test_push;
 mod limits;
 mod providers_apns;
 mod providers_apns_double;

@@ -51,6 +51,7 @@ const SPAWNS: &[(&str, &str)] = &[
     ("server/src/golive/workspace.rs", "one per account that is asked, ended after ten seconds; joined"),
     ("server/src/golive/machine.rs", "one durable write of a check; ends with it"),
     ("server/src/perform.rs", "one per send under way, as many as there are hands; the drain waits for them"),
+    ("server/src/perform/test_push.rs", "one per test push, as many as there are hands; the drain waits for them"),
     ("server/src/registry.rs", "opens the accounts of an app, which reads certificates; awaited"),
     ("server/src/sandbox.rs", "one per captured failure report; ends when the engine took it"),
     ("server/src/sandbox/phones.rs", "one per push that a virtual phone answers; ends with its answer"),

@@ -12,6 +12,7 @@ use crate::engine::api::{
     AckInput, CustomerInput, EngineError, MessageBody, PostMessage, Posted, Present, Registration,
 };
 use crate::registry::Created;
+use crate::vault::Carrier;
 use crate::workspace::Workspace;
 use backstop_domain::followup::{AuthorKind, Kind};
 use backstop_domain::ids::{DeviceId, FollowupId};
@@ -66,7 +67,7 @@ impl<'a> Caller<'a> {
             let (engine, ws, (n, id)) = (engine.clone(), Arc::clone(&ws), acked[at]);
             let device = devices[n % CUSTOMERS];
             async move {
-                let (receipt, grade) = (Some((id, 1)), Grade::Displayed);
+                let (receipt, grade) = (Some(Carrier::Followup { id, covers: 1 }), Grade::Displayed);
                 let ack = AckInput { receipt, grade, recorded_at: 0, detail: None };
                 match engine.acks(&ws, device, vec![ack]).await.map_err(shown)?.as_slice() {
                     [result] if result.counted => Ok(()),

@@ -1,9 +1,10 @@
 //! What callers ask of the engine, and what they get: requests already parsed, identities already proven.
 
 use crate::store::StoreError;
+use crate::vault::Carrier;
 use backstop_domain::Ms;
 use backstop_domain::customer::ContactSource;
-use backstop_domain::followup::{AuthorKind, Channel, Kind, PublicState, Warning};
+use backstop_domain::followup::{AuthorKind, Channel, Kind, Outcome, PublicState, Warning};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_domain::text::NoLogin;
 use backstop_wire::{Alerts, Environment, Grade, Platform, PresenceState, PushProvider};
@@ -203,14 +204,23 @@ pub struct Registration {
 /// One ack whose receipt was opened; `None` = it did not open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AckInput {
-    /// What the receipt is for, if it is genuine and this device's.
-    pub receipt: Option<(FollowupId, u16)>,
+    /// The push that carried the receipt, if it is genuine and this device's.
+    pub receipt: Option<Carrier>,
     /// How far the push got.
     pub grade: Grade,
     /// By the device's clock.
     pub recorded_at: Ms,
     /// The SDK's word for why.
     pub detail: Option<String>,
+}
+
+/// What became of a test push.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tested {
+    /// What the push service said, or what stands in for it.
+    pub outcome: Outcome,
+    /// The APNs environment that was asked last; `None` = none was, or the credential's own.
+    pub environment: Option<Environment>,
 }
 
 /// Why the engine says no; what the caller can do is in each.

@@ -7,6 +7,7 @@ use super::find::Find;
 use super::judge::judge;
 use super::work::{Answer, Ask, Rank, Work, want_conversation, want_customer, want_followup, want_open};
 use crate::store::{DeviceRow, FollowupRow, Row, StoreError, WorkspaceId};
+use crate::vault::Carrier;
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::device::{DeviceFacts, Standing};
@@ -297,7 +298,7 @@ impl Work for Acks {
             let decided = Ack { ws: &request.ws, device: request.device, ack }.decide(desk)?;
             if let Ok(decided) = &decided {
                 first_counted += usize::from(decided.first_counted);
-                opened |= ack.grade == Grade::Opened && ack.receipt.is_some();
+                opened |= ack.grade == Grade::Opened && ack.of().is_some();
             }
             self.results.push(decided.map(|decided| decided.outcome));
         }
@@ -332,7 +333,7 @@ impl Work for Acks {
 }
 
 fn want_acked(desk: &mut Desk<'_>, ws: WorkspaceId, ack: &AckInput) {
-    let mut next = ack.receipt;
+    let mut next = ack.of();
     for _ in 0..MAX_RESTS {
         let Some((id, covers)) = next else { break };
         want_followup(desk, ws, id);
@@ -349,6 +350,18 @@ fn beyond(rest: FollowupId, from: u16, covers: u16) -> Option<(FollowupId, u16)>
 }
 
 const REFUSED: AckOutcome = AckOutcome { result: AckResult::Refused, counted: false };
+/// Nothing is kept of a test, so that each repeat is answered alike.
+const TEST: AckOutcome = AckOutcome { result: AckResult::Accepted, counted: false };
+
+impl AckInput {
+    /// The follow-up that it is about, and how many of its replies.
+    fn of(&self) -> Option<(FollowupId, u16)> {
+        match self.receipt {
+            Some(Carrier::Followup { id, covers }) => Some((id, covers)),
+            Some(Carrier::Test) | None => None,
+        }
+    }
+}
 
 /// One of them.
 struct Ack<'a> {
@@ -369,8 +382,9 @@ impl Ack<'_> {
         if desk.device(ws, self.device)?.is_none() {
             return Ok(Err(EngineError::UnknownDevice));
         }
-        let mut decided = Decided { outcome: REFUSED, first_counted: false };
-        let mut next = self.ack.receipt;
+        let outcome = if self.ack.receipt == Some(Carrier::Test) { TEST } else { REFUSED };
+        let mut decided = Decided { outcome, first_counted: false };
+        let mut next = self.ack.of();
         for _ in 0..MAX_RESTS {
             let Some((id, covers)) = next else { break };
             let event = Event::Acked {
@@ -382,7 +396,7 @@ impl Ack<'_> {
             };
             let judged = judge(desk, self.ws, id, &event)?;
             let Some(acked) = judged.and_then(|j| j.acked) else { break };
-            decided.outcome = outcome(acked);
+            decided.outcome = told(acked);
             decided.first_counted |= acked.first_counted;
             let row = desk.hold(Find::Followup(ws, id))?;
             let Some(row) = row.as_ref().and_then(|row| row.as_followup()) else { break };
@@ -431,7 +445,7 @@ fn remember(
     Ok(())
 }
 
-fn outcome(acked: Acked) -> AckOutcome {
+fn told(acked: Acked) -> AckOutcome {
     let result = match acked.verdict {
         AckVerdict::Accepted => AckResult::Accepted,
         AckVerdict::Late => AckResult::Late,

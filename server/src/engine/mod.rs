@@ -17,6 +17,7 @@ mod message;
 mod optout;
 pub(crate) mod outcome;
 pub(crate) mod spending;
+pub(crate) mod test_push;
 mod work;
 
 use crate::audit::Who;
@@ -24,16 +25,16 @@ use crate::clock::Clocks;
 use crate::perform::Performer;
 use crate::providers::Providers;
 use crate::registry::Registry;
-use crate::store::{Lane, LinkKey, OptOutSource, Store, StoreError};
+use crate::store::{DeviceRow, Lane, LinkKey, OptOutSource, Store, StoreError};
 use crate::timer::{Place, Timer};
 use crate::vault::Vault;
 use crate::workspace::Workspace;
 use api::{
     AckInput, CustomerInput, CustomerMessage, CustomerView, EngineError, PostMessage, Posted, Present, Redeemed,
-    Registration,
+    Registration, Tested,
 };
 use backstop_domain::Ms;
-use backstop_domain::followup::{Channel, Event};
+use backstop_domain::followup::{Channel, Event, Outcome};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_wire::AckOutcome;
 use outcome::{Claimed, Planned};
@@ -249,6 +250,16 @@ impl Engine {
         self.ask(device::Leave { ws, device, delete: false }).await
     }
 
+    /// Pushes to a device and tells what came of it. There is no follow-up to it.
+    pub async fn test_push(&self, ws: &Arc<Workspace>, device: DeviceRow) -> Result<Tested, EngineError> {
+        self.performer.test(self, ws, device).await
+    }
+
+    /// Keeps what a test push found out about its token; answers what that means for the token as it is now.
+    pub(crate) async fn token_tested(&self, tested: test_push::TokenTested) -> Result<Outcome, EngineError> {
+        self.ask(tested).await
+    }
+
     /// Takes a device's acks in; answers in their order.
     pub async fn acks(
         &self,
@@ -398,7 +409,7 @@ impl Engine {
     }
 }
 
-fn gone() -> EngineError {
+pub(crate) fn gone() -> EngineError {
     EngineError::Store(StoreError::Unavailable("shutting down".into()))
 }
 

@@ -8,7 +8,7 @@ use super::optout::{is_suppressed, suppress, want};
 use super::spending::{Destination, Purse};
 use super::work::{Rank, Work, want_followup, want_open};
 use crate::perform::UnderWay;
-use crate::store::{DeviceRow, LinkRow, OptOutSource, Row, StoreError};
+use crate::store::{DeviceRow, LinkRow, OptOutSource, Row, StoreError, WorkspaceId};
 use crate::timer::Place;
 use crate::vault::Vault;
 use crate::workspace::Workspace;
@@ -77,11 +77,7 @@ impl Work for PushAnswered {
             want_followup(desk, ws, rest);
         }
         if self.tells_of_token() {
-            let row = desk.want(Find::Device(ws, self.device));
-            let of = row.as_ref().and_then(|row| row.as_device()).and_then(|device| device.customer_id.as_deref());
-            if let Some(customer_id) = of {
-                want_open(desk, ws, customer_id);
-            }
+            want_losable(desk, ws, self.device);
         }
     }
 
@@ -112,9 +108,13 @@ impl Work for PushAnswered {
         if let Some((rest, _)) = rest {
             judge(desk, &self.ws, rest, &event)?;
         }
-        self.remember_environment(desk)?;
+        if let (Some(environment), Some(hash), Outcome::Accepted { .. }) =
+            (self.elsewhere, self.token_hash, &self.outcome)
+        {
+            remember_environment(desk, ws, self.device, hash, environment)?;
+        }
         // After the follow-up itself, so that its delivery keeps the provider's own word.
-        buried.map_or(Ok(()), |row| self.bury(desk, row))
+        buried.map_or(Ok(()), |row| bury(desk, &self.ws, row))
     }
 
     fn done(self: Box<Self>, result: Result<(), StoreError>) {
@@ -137,30 +137,44 @@ impl PushAnswered {
         let newest = push.filter(|push| push.attempt == self.attempt);
         Ok(newest.map_or_else(|| self.outcome.clone(), |push| push.judged(&self.outcome).into_owned()))
     }
+}
 
-    /// C3: the environment that took a token is the token's, and the next push goes there first.
-    fn remember_environment(&self, desk: &mut Desk<'_>) -> Result<(), Again> {
-        let (Some(environment), Outcome::Accepted { .. }) = (self.elsewhere, &self.outcome) else { return Ok(()) };
-        let Some(row) = desk.device(self.ws.id, self.device)? else { return Ok(()) };
-        if Some(row.token_hash) == self.token_hash && row.environment != Some(environment) {
-            let row = DeviceRow { environment: Some(environment), ..row.clone() };
-            desk.put(Row::Device(row));
-        }
-        Ok(())
+/// C3: the environment that took a token is the token's, and the next push goes there first.
+pub(super) fn remember_environment(
+    desk: &mut Desk<'_>,
+    ws: WorkspaceId,
+    device: DeviceId,
+    token_hash: [u8; 32],
+    environment: Environment,
+) -> Result<(), Again> {
+    let Some(row) = desk.device(ws, device)? else { return Ok(()) };
+    if row.token_hash == token_hash && row.environment != Some(environment) {
+        let row = DeviceRow { environment: Some(environment), ..row.clone() };
+        desk.put(Row::Device(row));
     }
+    Ok(())
+}
 
-    /// C3: a dead token is pushed to no more, and nobody waits for it.
-    fn bury(&self, desk: &mut Desk<'_>, row: DeviceRow) -> Result<(), Again> {
-        if row.standing != Standing::Registered {
-            return Ok(());
-        }
-        let now = desk.now(self.ws.id);
-        let customer_id = row.customer_id.clone();
-        desk.put(Row::Device(DeviceRow { standing: Standing::TokenGone(now), ..row }));
-        match customer_id {
-            Some(customer_id) => lose(desk, &self.ws, &customer_id, self.device, Reason::TokenGone),
-            None => Ok(()),
-        }
+/// C3: a dead token is pushed to no more, and nobody waits for it.
+pub(super) fn bury(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: DeviceRow) -> Result<(), Again> {
+    if row.standing != Standing::Registered {
+        return Ok(());
+    }
+    let (id, customer_id) = (row.id, row.customer_id.clone());
+    let now = desk.now(ws.id);
+    desk.put(Row::Device(DeviceRow { standing: Standing::TokenGone(now), ..row }));
+    match customer_id {
+        Some(customer_id) => lose(desk, ws, &customer_id, id, Reason::TokenGone),
+        None => Ok(()),
+    }
+}
+
+/// The device, and what its customer's open follow-ups need: that its token is gone may decide them.
+pub(super) fn want_losable(desk: &mut Desk<'_>, ws: WorkspaceId, device: DeviceId) {
+    let row = desk.want(Find::Device(ws, device));
+    let of = row.as_ref().and_then(|row| row.as_device()).and_then(|device| device.customer_id.as_deref());
+    if let Some(customer_id) = of {
+        want_open(desk, ws, customer_id);
     }
 }
 

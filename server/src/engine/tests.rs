@@ -8,6 +8,7 @@ use crate::engine::api::MessageBody;
 use crate::providers::{Checking, PushProvider, PushSend, Sending};
 use crate::registry::{Created, Deployment};
 use crate::store::{Key, OpenOptions, Row, SqliteStore};
+use crate::vault::Carrier;
 use backstop_domain::device::Standing;
 use backstop_domain::followup::{AuthorKind, Kind, Outcome, Policy};
 use backstop_wire::{Alerts, Grade, Platform, PushProvider as Via};
@@ -258,14 +259,15 @@ async fn a_word_about_the_token_in_use_buries_it() {
 async fn an_ack_that_cannot_be_decided_on_takes_no_other_along() {
     let rig = rig(Some(Arc::new(Slow::default()))).await;
     let device = rig.register("install-1", "token-1", None).await.expect("registered");
-    let mut acks = Vec::new();
+    let (mut acks, mut followups) = (Vec::new(), Vec::new());
     for id in ["m1", "m2", "m3"] {
         let own = PostMessage { conversation_id: id.into(), ..message(id) };
         let posted = rig.engine.post_message(&rig.ws, own).await.expect("accepted");
         let Posted::Followup { followup_id, .. } = posted else { panic!("nobody is online") };
-        acks.push(AckInput { receipt: Some((followup_id, 1)), grade: Grade::Displayed, recorded_at: 0, detail: None });
+        let receipt = Some(Carrier::Followup { id: followup_id, covers: 1 });
+        acks.push(AckInput { receipt, grade: Grade::Displayed, recorded_at: 0, detail: None });
+        followups.push(followup_id);
     }
-    let of = |at: usize| acks[at].receipt.map(|(id, _)| id).expect("one");
     // One that has nothing at hand.
     let again = Engine::start(parts(&rig.store, None));
     let db = rusqlite::Connection::open(rig.dir.path().join("b.db")).expect("the file");
@@ -273,7 +275,8 @@ async fn an_ack_that_cannot_be_decided_on_takes_no_other_along() {
     assert_eq!(conversation.expect("changed"), 1);
     let answer = again.acks(&rig.ws, device, acks.clone()).await;
     assert!(matches!(answer, Err(EngineError::Store(StoreError::Corrupt(_)))), "{answer:?}");
-    let rows = rig.store.load([0, 1, 2].map(|at| Key::Followup(rig.ws.id, of(at))).to_vec()).await.expect("a look");
+    let rows =
+        rig.store.load(followups.into_iter().map(|id| Key::Followup(rig.ws.id, id)).collect()).await.expect("a look");
     let acked = rows.iter().flatten().filter_map(Row::as_followup).map(|row| !row.state.is_open());
     assert_eq!(acked.collect::<Vec<_>>(), [true, false, true]);
 }

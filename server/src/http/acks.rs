@@ -17,7 +17,8 @@ const MAX_DETAIL_CHARS: usize = 64;
 
 /// Acknowledges pushes
 ///
-/// Results are in the order of the acks. `refused` has one shape: it tells nobody why.
+/// Results are in the order of the acks. `refused` has one shape: it tells nobody why. The receipt of a test push is
+/// `accepted` and not `counted`, each time until it expires: nothing is kept of it.
 #[utoipa::path(post, path = "/v1/acks", tag = "device", request_body = super::openapi::AckBatch,
     responses((status = 200, description = "Recorded", body = super::openapi::AckResults)))]
 pub(super) async fn post(State(api): State<Arc<Api>>, device: Device, Payload(body): Payload<DEVICE_BYTES>) -> Answer {
@@ -42,7 +43,7 @@ pub(super) async fn post(State(api): State<Arc<Api>>, device: Device, Payload(bo
 fn opened(api: &Api, workspace: &Workspace, device: DeviceId, ack: Ack, now: Ms) -> AckInput {
     let receipt = api.vault.open_receipt(workspace.id, &ack.receipt, now).filter(|r| r.device == device);
     AckInput {
-        receipt: receipt.map(|r| (r.followup, r.covers)),
+        receipt: receipt.map(|receipt| receipt.carrier),
         grade: ack.grade,
         // The device's time is reported, never trusted: an unreadable one costs the ack nothing.
         recorded_at: from_rfc3339(&ack.at).unwrap_or(now),

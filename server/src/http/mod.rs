@@ -27,6 +27,7 @@ mod reads;
 pub(crate) mod request;
 mod settings;
 mod suppressions;
+mod test_push;
 pub(crate) mod test_sends;
 mod text;
 mod text_limits;
@@ -37,6 +38,7 @@ pub use forwarded::{ForwardedHeader, TrustedProxies};
 pub use front::{Front, Serves};
 pub use limits::Limits;
 pub use openapi::{document, document_json};
+pub use test_push::TestPushes;
 pub use test_sends::TestSends;
 pub use view::{AckView, DeliveryRow, DeliveryView, FollowupView, HistoryView};
 
@@ -81,6 +83,8 @@ pub struct Api {
     pub golive: GoLive,
     /// Tests of the last hour.
     pub test_sends: TestSends,
+    /// Test pushes of the last minute.
+    pub test_pushes: TestPushes,
     /// Prometheus text for `/metrics`.
     pub metrics: Render,
     /// What is sent by, beside the apps' own accounts.
@@ -151,6 +155,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(devices::register))
         .routes(routes!(devices::delete))
         .routes(routes!(devices::log_out))
+        .routes(routes!(test_push::post))
         .routes(routes!(acks::post))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))

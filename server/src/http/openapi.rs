@@ -161,6 +161,23 @@ struct AckOutcome {
     counted: bool,
 }
 
+/// What became of a test push.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "describes backstop_wire::TestPushed, which devices compile too")]
+pub(super) struct TestPushed {
+    provider: PushProvider,
+    outcome: TestOutcome,
+    /// The push service's word for why, or the server's; `null` where there is nothing to say.
+    #[schema(example = "no_push_credentials", required = true)]
+    reason: Option<String>,
+    /// The APNs environment that was asked last: it may be another one than was registered; `null` for FCM.
+    #[schema(required = true)]
+    environment: Option<Environment>,
+    /// The server's clock at the answer.
+    #[schema(format = DateTime)]
+    at: String,
+}
+
 /// Words of the API, as the document lists them; the code has them in the domain and on the wire.
 macro_rules! words {
     ($($(#[$about:meta])* $name:ident { $($word:ident),+ })+) => {$(
@@ -191,6 +208,8 @@ words! {
     CountingGrade { Received, Displayed, Opened }
     /// What became of an ack; each is final.
     AckResult { Accepted, Late, Duplicate, Refused }
+    /// What the push service made of a test push.
+    TestOutcome { Accepted, TokenGone, Rejected, RetryAfter, Unknown }
     /// The phone's system.
     Platform { Ios, Android }
     /// Whose token it is.

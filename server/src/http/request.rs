@@ -14,8 +14,8 @@ use axum::response::IntoResponse;
 use backstop_domain::ids::DeviceId;
 use backstop_wire::{APP_HEADER, DEVICE_SCHEME, FieldError};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// Bodies of the backend.
@@ -223,6 +223,25 @@ impl<const LIMIT: usize> FromRequest<Arc<Api>> for Payload<LIMIT> {
         let (parts, body) = request.into_parts();
         must_be_json(&parts.headers)?;
         read_body(&parts.headers, body, LIMIT, api.limits.body_timeout).await.map(Payload)
+    }
+}
+
+/// A body that may be left out. Of a JSON object nothing is read: a device may be newer.
+pub(super) struct NoBody;
+
+impl FromRequest<Arc<Api>> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, api: &Arc<Api>) -> Result<NoBody, Problem> {
+        #[derive(Deserialize)]
+        struct Anything {}
+        let (parts, body) = request.into_parts();
+        let body = read_body(&parts.headers, body, DEVICE_BYTES, api.limits.body_timeout).await?;
+        if body.is_empty() {
+            return Ok(NoBody);
+        }
+        must_be_json(&parts.headers)?;
+        parse(&body).map(|Anything {}| NoBody)
     }
 }
 

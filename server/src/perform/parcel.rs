@@ -6,7 +6,7 @@ use crate::engine::customer::open_contact;
 use crate::engine::find::{ByKey, Find};
 use crate::providers::{EmailReply, EmailSend, Envelope, PushProvider, PushSend};
 use crate::settings::PushContent;
-use crate::store::{CustomerRow, FollowupRow, Key, MessageRow, Row, StoreError, WorkspaceId};
+use crate::store::{CustomerRow, DeviceRow, FollowupRow, Key, MessageRow, Row, StoreError, WorkspaceId};
 use crate::vault::{CustomerKey, Vault};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
@@ -17,7 +17,7 @@ use backstop_wire::{Environment, PushProvider as Via, WIRE_VERSION, time::to_rfc
 use std::sync::Arc;
 
 /// How long a receipt can be acked.
-const RECEIPT_LIFE_MS: Ms = 7 * 86_400_000;
+pub(super) const RECEIPT_LIFE_MS: Ms = 7 * 86_400_000;
 
 /// Rows at hand: those that came with the effect, and those that were loaded.
 struct Rows<'a> {
@@ -70,11 +70,7 @@ fn push(vault: &Vault, task: &Task, rows: &Rows<'_>) -> Result<Push, Outcome> {
         return Err(gone("logged_out"));
     }
     let device_name = device.to_string();
-    let token = vault
-        .open(ws.id, "devices", &device_name, "token", &target.token)
-        .ok()
-        .and_then(|token| String::from_utf8(token).ok())
-        .ok_or_else(|| gone("token_unreadable"))?;
+    let token = token(vault, target)?;
     let content = Content::open(vault, ws.id, row, rows)?;
     let (_, last) = content.bodies.last().ok_or_else(|| gone("content_gone"))?;
     let at = row.state.started_at;
@@ -108,6 +104,12 @@ fn push(vault: &Vault, task: &Task, rows: &Rows<'_>) -> Result<Push, Outcome> {
     let origin = Origin { environment: send.environment, ..target.origin() };
     let route = ws.apps.route(&origin);
     Ok(Push { send, token_hash: target.token_hash, elsewhere, route })
+}
+
+/// The push token, opened.
+pub(super) fn token(vault: &Vault, device: &DeviceRow) -> Result<String, Outcome> {
+    let token = vault.open(device.workspace, "devices", &device.id.to_string(), "token", &device.token);
+    token.ok().and_then(|token| String::from_utf8(token).ok()).ok_or_else(|| gone("token_unreadable"))
 }
 
 /// Title and body of a push: what is not to be shown does not leave the house (S10).

@@ -65,12 +65,23 @@ fn vectors_stay_as_they_were_first_issued() {
 fn a_true_receipt_opens_until_it_expires() {
     let receipt = a_receipt();
     let open = vault().open_receipt(WS, &receipt, EXPIRES - 1).unwrap();
-    assert_eq!(open.followup, FollowupId(1_882_601_000_000_000_001));
-    assert_eq!(open.device, DeviceId(1_882_600_000_000_000_002));
-    assert_eq!((open.covers, open.expires_at), (3, EXPIRES));
+    assert_eq!(open.carrier, Carrier::Followup { id: FollowupId(1_882_601_000_000_000_001), covers: 3 });
+    assert_eq!((open.device, open.expires_at), (DeviceId(1_882_600_000_000_000_002), EXPIRES));
     assert_eq!(vault().open_receipt(WS, &receipt, EXPIRES), None);
     assert_eq!(vault().open_receipt(WS, &receipt, EXPIRES + 1), None);
     assert!(vault().open_receipt(WS, &receipt, 0).is_some(), "an early clock refuses nothing");
+}
+
+/// P11: a test's receipt is of the same make, and stands for no follow-up.
+#[test]
+fn a_test_s_receipt_opens_as_one() {
+    let device = DeviceId(1_882_600_000_000_000_002);
+    let receipt = vault().test_receipt(WS, device, EXPIRES);
+    assert_eq!(receipt.len(), a_receipt().len());
+    let expected = Receipt { carrier: Carrier::Test, device, expires_at: EXPIRES };
+    assert_eq!(vault().open_receipt(WS, &receipt, EXPIRES - 1), Some(expected));
+    assert_eq!(vault().open_receipt(WS, &receipt, EXPIRES), None);
+    assert_eq!(vault().open_receipt(WorkspaceId(WS.0 + 1), &receipt, 0), None);
 }
 
 /// P11: no bit of a receipt may change, nor any character, nor its length or spelling.
@@ -219,7 +230,9 @@ proptest! {
         let vault = vault();
         let receipt = vault.receipt(WorkspaceId(ws), FollowupId(f), DeviceId(d), covers, expires);
         let open = vault.open_receipt(WorkspaceId(ws), &receipt, 0).unwrap();
-        prop_assert_eq!(open, Receipt { followup: FollowupId(f), device: DeviceId(d), covers, expires_at: expires });
+        // 0 is no follow-up's.
+        let carrier = if f == 0 { Carrier::Test } else { Carrier::Followup { id: FollowupId(f), covers } };
+        prop_assert_eq!(open, Receipt { carrier, device: DeviceId(d), expires_at: expires });
         prop_assert_eq!(vault.open_receipt(WorkspaceId(ws), &noise, 0), None);
     }
 

@@ -16,7 +16,7 @@ const TEXT_CHARS: usize = 10_000;
 const YEAR_MS: usize = 31_536_000_000;
 
 /// From an answer to what can be asked with it: path, method and status; operation; its parameter, and where it stands.
-const LINKS: [(&str, &str, &str, &str, &str, &str); 11] = [
+const LINKS: [(&str, &str, &str, &str, &str, &str); 12] = [
     ("/v1/messages", "post", "202", "get_followups_by_followup_id", "followup_id", "$response.body#/followup_id"),
     (
         "/v1/messages",
@@ -63,6 +63,7 @@ const LINKS: [(&str, &str, &str, &str, &str, &str); 11] = [
     ),
     ("/v1/devices", "post", "200", "delete_devices_by_device_id", "device_id", "$response.body#/device_id"),
     ("/v1/devices", "post", "200", "delete_devices_by_device_id_customer", "device_id", "$response.body#/device_id"),
+    ("/v1/devices", "post", "200", "post_devices_by_device_id_test_push", "device_id", "$response.body#/device_id"),
 ];
 
 /// Bounds of what callers send, where a field's name says what it is. What they read may be less: an erasure empties
