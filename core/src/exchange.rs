@@ -83,7 +83,7 @@ pub(crate) fn register(config: &Config, facts: &Facts, prove: bool) -> Option<Re
         customer_id: customer.map(|(id, _)| id.clone()),
         customer_hash: hash,
         customer_token: jwt,
-        locale: config.locale.clone(),
+        locale: config.locale.clone().filter(|locale| is_tag(locale)),
     };
     Some(Request {
         method: Method::Post,
@@ -91,6 +91,10 @@ pub(crate) fn register(config: &Config, facts: &Facts, prove: bool) -> Option<Re
         authorization: facts.device.as_ref().map(authorization),
         body: json(&body),
     })
+}
+
+fn is_tag(locale: &str) -> bool {
+    (2..=64).contains(&locale.len()) && locale.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
 /// An answer, read.

@@ -47,7 +47,14 @@ impl Off {
     /// Switches off: first that it is so, durably, then everything else goes.
     pub(crate) fn begin(config: &Config, device: Option<DeviceRegistered>) -> Result<Off, Error> {
         let off = Off { device };
-        off.save(config)?;
+        match off.save(config) {
+            // A full disk has room once the data is gone, which is what was asked for.
+            Err(Error::StorageFull) => {
+                off.sweep(config);
+                off.save(config)?;
+            }
+            saved => saved?,
+        }
         off.sweep(config);
         Ok(off)
     }

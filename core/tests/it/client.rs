@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use backstop_core::machine::Customer;
 use backstop_core::{
-    AckResult, Acked, Alerts, Error, Failure, Grade, Handled, Home, PresenceState, Proof, RegistrationStatus, Storage,
-    TransportError,
+    AckResult, Acked, Alerts, Config, Error, Failure, Grade, Handled, Home, PresenceState, Proof, PushClient,
+    RegistrationStatus, Storage, TransportError,
 };
 
 use tokio::sync::Semaphore;
@@ -404,4 +404,24 @@ fn the_client_and_its_calls_are_send() {
     is_send(&client.handle_push("", 0));
     is_send(&client.identify("a", hash("b"), 0));
     is_send(&client.presence(PresenceState::Left, None, 0));
+}
+
+/// A language from the phone's settings is told, and an odd one never stands in the way.
+#[tokio::test]
+async fn an_odd_language_is_left_out() {
+    for (locale, told) in [
+        (Some("ko"), Some("ko")),
+        (Some("zh-Hans-CN"), Some("zh-Hans-CN")),
+        (Some("pt_BR"), Some("pt_BR")),
+        (None, None),
+        (Some(""), None),
+        (Some("en\u{0}"), None),
+        (Some("en-u-ca-gregory-cu-usd-hc-h23-nu-latn-rg-uszzzz-sd-uszzzz-tz-usnyc-x-longer"), None),
+    ] {
+        let server = Server::default();
+        let config = Config { locale: locale.map(str::to_owned), ..config(Home::Memory) };
+        let client = PushClient::open_with(config, Arc::new(server.clone()), Arc::new(TestClock::at(NOW_MS)));
+        client.expect("opens").set_token(token("t"), Alerts::Allowed, AMPLE_MS).await.expect("stored");
+        assert_eq!(server.lock().registrations[0].0.locale.as_deref(), told, "{locale:?}");
+    }
 }
