@@ -25,7 +25,7 @@ impl Cancel {
         Ok(Arc::new(Cancel { cancelled: watch::Sender::new(false) }))
     }
 
-    /// Ends every call that was given this handle, and every later one at once.
+    /// Ends every call that was given this handle, and every later one as soon as it would wait.
     pub fn cancel(&self) -> Result<(), SdkError> {
         self.cancelled.send_replace(true);
         Ok(())
@@ -41,9 +41,10 @@ pub(crate) async fn unless_cancelled<T>(
     let mut cancelled = cancel.cancelled.subscribe();
     tokio::select! {
         biased;
+        // The call first: what it records in its first step is recorded even for a caller that has cancelled already.
+        result = call => Ok(result?),
         // The sender lives as long as `cancel`: the wait ends only by cancelling.
         _ = cancelled.wait_for(|cancelled| *cancelled) => Err(SdkError::cancelled()),
-        result = call => Ok(result?),
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
+use tracing::subscriber::Interest;
 use tracing::{Event, Level, Metadata, Subscriber};
 
 use crate::error::SdkError;
@@ -25,7 +26,7 @@ pub enum LogLevel {
     None,
     /// What lost something or needs a developer.
     Error,
-    /// What went wrong and mends itself. The default.
+    /// What went wrong and mends itself.
     Warn,
     /// What happened.
     Info,
@@ -42,7 +43,7 @@ pub struct LogLine {
     pub message: String,
 }
 
-/// Says how much is logged from now on.
+/// Says how much is logged from now on. Before the first call, nothing is.
 #[uniffi::export]
 pub fn set_log_level(level: LogLevel) -> Result<(), SdkError> {
     LEVEL.store(level as u8, Ordering::Relaxed);
@@ -102,10 +103,13 @@ impl Waiting {
 struct Lines;
 
 impl Subscriber for Lines {
+    /// Asked each time for our own events, since the level may change; never for those below.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_ours(metadata) { Interest::sometimes() } else { Interest::never() }
+    }
+
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.is_event()
-            && metadata.target().starts_with("backstop")
-            && level_of(metadata.level()) as u8 <= LEVEL.load(Ordering::Relaxed)
+        is_ours(metadata) && level_of(metadata.level()) as u8 <= LEVEL.load(Ordering::Relaxed)
     }
 
     fn event(&self, event: &Event<'_>) {
@@ -125,6 +129,10 @@ impl Subscriber for Lines {
     fn record_follows_from(&self, _: &Id, _: &Id) {}
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
+}
+
+fn is_ours(metadata: &Metadata<'_>) -> bool {
+    metadata.is_event() && metadata.target().starts_with("backstop")
 }
 
 fn level_of(level: &Level) -> LogLevel {
@@ -149,5 +157,44 @@ impl Visit for Text {
             "message" => write!(self.message, "{value:?}"),
             name => write!(self.fields, " {name}={value:?}"),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn messages() -> Vec<String> {
+        WAITING.take().into_iter().map(|line| line.message).collect()
+    }
+
+    /// Invariant 7: one test, since the subscriber is the process's: the level may change at any time, and what nobody
+    /// takes is bounded and said.
+    #[test]
+    fn lines_follow_the_level_and_are_bounded() {
+        let log = || {
+            tracing::warn!(n = 1, "warned");
+            tracing::info!("told");
+            tracing::error!(target: "hyper", "somebody else's");
+        };
+        log();
+        assert_eq!(messages(), Vec::<String>::new());
+        for (level, expected) in [
+            (LogLevel::Warn, vec!["warned n=1"]),
+            (LogLevel::Debug, vec!["warned n=1", "told"]),
+            (LogLevel::None, vec![]),
+            (LogLevel::Warn, vec!["warned n=1"]),
+        ] {
+            set_log_level(level).expect("set");
+            log();
+            assert_eq!(messages(), expected, "{level:?}");
+        }
+        for n in 0..LINES_MAX + 10 {
+            tracing::warn!("{n} {}", "ä".repeat(LINE_MAX_BYTES));
+        }
+        let lines = messages();
+        assert_eq!(lines.len(), LINES_MAX + 1);
+        assert!(lines[0].starts_with("10 older lines were dropped"), "{}", lines[0]);
+        assert!(lines.iter().all(|line| line.len() <= LINE_MAX_BYTES));
     }
 }

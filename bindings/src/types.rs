@@ -331,7 +331,7 @@ pub enum FindingLevel {
     Ok,
     /// Works, and could be better.
     Warning,
-    /// Pushes will not be acknowledged.
+    /// Has to be mended.
     Failed,
     /// Could not be found out.
     Unknown,
@@ -340,7 +340,7 @@ pub enum FindingLevel {
 /// One thing that a self-test looked at.
 #[derive(Clone, Debug, PartialEq, Eq, uniffi::Record)]
 pub struct Finding {
-    /// Which: `token`, `registration`, `permission`, `channel`, `test_push`, …
+    /// Which: `server`, `registration`, `customer`, `permission`, `channel`, `test_push`, …
     pub check: String,
     /// How much it matters.
     pub level: FindingLevel,

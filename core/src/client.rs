@@ -13,18 +13,18 @@ use crate::error::{Error, TransportError};
 use crate::exchange::{self, Answered};
 use crate::http::HttpTransport;
 use crate::machine::{Customer, Event, Registration};
-use crate::off::{self, Off};
+use crate::off::{self, Leaving};
 use crate::push::{allowed_link, check_ack, is_test, parse_push, through_extension};
 use crate::self_test::{self, Arrival, DeviceFacts, SelfTest, Trial};
-use crate::shell::{Goal, Shell};
+use crate::shell::{Goal, Shell, Step};
 use crate::spool::Spool;
 use crate::store::{NewAck, Storage};
 use crate::transport::{Method, Request, Transport};
 
 /// The device side of Backstop. Cheap to clone; every clone is the same client, and calls may run at once.
 ///
-/// Every call that takes a `budget_ms` returns about then at the latest, whatever the network does. What it could not
-/// finish is kept and goes with a later call; dropping a call's future loses nothing either. Calls need a tokio
+/// Every call that takes a `budget_ms` returns about then at the latest, whatever the network does; the disk takes the
+/// time it takes. What a call could not finish is kept and goes with a later call; dropping a call's future loses nothing either. Calls need a tokio
 /// runtime with its timer enabled.
 #[derive(Clone)]
 pub struct PushClient {
@@ -36,12 +36,14 @@ struct Inner {
     transport: Arc<dyn Transport>,
     clock: Arc<dyn Clock>,
     mode: Mutex<Mode>,
+    /// Never locked for longer than a look or a write; after `mode` where both are.
+    leaving: Mutex<Leaving>,
 }
 
 /// Whether the SDK is switched on.
 enum Mode {
     On(Arc<Shell>),
-    Off(Off),
+    Off,
 }
 
 /// What the app did with a push that arrived.
@@ -193,11 +195,23 @@ impl PushClient {
         clock: Arc<dyn Clock>,
     ) -> Result<PushClient, Error> {
         config.check()?;
-        let mode = match Off::found(&config)? {
-            Some(off) => Mode::Off(off),
-            None => Mode::On(open_shell(&config, &transport, &clock)?),
+        let mut leaving = Leaving::load(&config);
+        let mode = if off::is_off(&config)? {
+            // What a switch that was cut short left behind goes now.
+            off::sweep(&config);
+            Mode::Off
+        } else {
+            let shell = open_shell(&config, &transport, &clock)?;
+            if let Some(device) = &shell.lock().facts.device {
+                // A switch that was cut short before it began.
+                if let Err(error) = leaving.remove(&device.device_id, &config) {
+                    tracing::warn!(%error, "a switch that was cut short could not be taken back on disk");
+                }
+            }
+            Mode::On(shell)
         };
-        Ok(PushClient { inner: Arc::new(Inner { config, transport, clock, mode: Mutex::new(mode) }) })
+        let (mode, leaving) = (Mutex::new(mode), Mutex::new(leaving));
+        Ok(PushClient { inner: Arc::new(Inner { config, transport, clock, mode, leaving }) })
     }
 
     /// A customer logged in. Stored, then sent with the registration.
@@ -282,10 +296,15 @@ impl PushClient {
         };
         let (waiter, step) = match shell.record(&ack) {
             Ok(recorded) => recorded,
+            Err(Error::Disabled) => return Err(Error::Disabled),
             Err(error) => return shell.upload_unstored(&ack, &deadline).await.ok_or(error).map(Acked::Confirmed),
         };
-        shell.drive(step, &deadline, Goal::Ack(waiter.id())).await;
-        Ok(waiter.outcome().map_or(Acked::Stored, Acked::Confirmed))
+        self.drive(&shell, step, &deadline, Goal::Ack(waiter.id())).await;
+        match waiter.outcome() {
+            Some(outcome) => Ok(Acked::Confirmed(outcome)),
+            None if shell.is_closed() => Err(Error::Disabled),
+            None => Ok(Acked::Stored),
+        }
     }
 
     /// A push arrived: reads it, acknowledges it as `displayed` when alerts can be shown and as `suppressed` when
@@ -305,12 +324,14 @@ impl PushClient {
             (Seen::ByAlerts, Alerts::Denied) => (Grade::Suppressed, Some("alerts_denied")),
             (Seen::ByAlerts, Alerts::NotAsked | Alerts::Unknown) => (Grade::Suppressed, Some("alerts_not_asked")),
         };
-        let arrived = is_test(&push).then(|| shell.test_arrived(through_extension(payload)));
-        let ack = self.acknowledge(&push.receipt, grade, detail, budget_ms).await?;
-        if arrived.is_some() {
-            shell.test_acknowledged(ack);
+        if is_test(&push) {
+            shell.test_arrived(through_extension(payload));
         }
-        Ok(Handled::Ours { push, ack })
+        let ack = self.acknowledge(&push.receipt, grade, detail, budget_ms).await;
+        if is_test(&push) {
+            shell.test_acknowledged(ack.as_ref().ok().copied());
+        }
+        Ok(Handled::Ours { push, ack: ack? })
     }
 
     /// The customer tapped a push (also the one that started the app): acknowledges it as `opened` and hands out its
@@ -350,12 +371,14 @@ impl PushClient {
     pub async fn flush(&self, budget_ms: u64) -> Result<Flushed, Error> {
         let deadline = Deadline::after(budget_ms);
         let Ok(shell) = self.on() else {
+            off::sweep(&self.inner.config);
             self.forget(&deadline).await;
             return Ok(self.flushed_off());
         };
         let before = shell.lock().uploaded;
         let step = shell.flush();
-        shell.drive(step, &deadline, Goal::Idle).await;
+        self.drive(&shell, step, &deadline, Goal::Idle).await;
+        self.forget(&deadline).await;
         Ok(flushed(&shell, before))
     }
 
@@ -368,30 +391,62 @@ impl PushClient {
     ///
     /// Off: everything on the device is deleted, acks on their way with it, and the server is asked to forget the
     /// device, now or at a later `flush`. Until it is switched on again nothing is kept or sent, and calls that would
-    /// fail with [`Error::Disabled`]. On again, the app gives token and customer anew.
+    /// fail with [`Error::Disabled`]; those under way end. On again, the app gives token and customer anew.
     pub async fn set_enabled(&self, enabled: bool, budget_ms: u64) -> Result<(), Error> {
         let deadline = Deadline::after(budget_ms);
         if enabled {
-            self.forget(&deadline).await;
+            let Inner { config, transport, clock, .. } = &*self.inner;
             let mut mode = self.mode();
-            if let Mode::Off(_) = *mode {
-                let Inner { config, transport, clock, .. } = &*self.inner;
+            if let Mode::Off = *mode {
+                off::sweep(config);
                 // The storage first: a device that cannot open it stays off.
                 let shell = open_shell(config, transport, clock)?;
-                Off::end(config)?;
+                off::switch_on(config)?;
                 *mode = Mode::On(shell);
             }
             return Ok(());
         }
-        {
-            let mut mode = self.mode();
-            if let Mode::On(shell) = &*mode {
-                let device = shell.lock().facts.device.clone();
-                *mode = Mode::Off(Off::begin(&self.inner.config, device)?);
-            }
+        let switched = self.switch_off();
+        if let Ok(Some(shell)) = &switched {
+            // A registration under way may still name a device: the answer is waited for, to have it forgotten.
+            shell.quiet(&deadline).await;
+            self.leave(shell);
         }
         self.forget(&deadline).await;
-        Ok(())
+        switched.map(drop)
+    }
+
+    /// Closes what is open, and deletes it. On an error the SDK is off in this process, and may be on in the next.
+    fn switch_off(&self) -> Result<Option<Arc<Shell>>, Error> {
+        let config = &self.inner.config;
+        let mut mode = self.mode();
+        let Mode::On(shell) = &*mode else {
+            off::sweep(config);
+            return off::switch_off(config).map(|()| None);
+        };
+        let shell = Arc::clone(shell);
+        let device = shell.lock().facts.device.clone();
+        let noted = device.map_or(Ok(()), |device| self.leaving().add(device, config));
+        let marked = off::switch_off(config);
+        shell.close();
+        *mode = Mode::Off;
+        off::sweep(config);
+        // A full disk has room once the data is gone.
+        if noted.is_err() {
+            self.leaving().save(config)?;
+        }
+        if marked.is_err() {
+            off::switch_off(config)?;
+        }
+        Ok(Some(shell))
+    }
+
+    /// Takes note of a device that a closed client was given after all.
+    fn leave(&self, shell: &Shell) {
+        let Some(device) = shell.left_device() else { return };
+        if let Err(error) = self.leaving().add(device, &self.inner.config) {
+            tracing::warn!(%error, "a device to be forgotten by the server could not be noted");
+        }
     }
 
     /// Asks the server for a real push to this device, waits for it, and says in words what is missing. Half a minute
@@ -401,14 +456,34 @@ impl PushClient {
         let Ok(shell) = self.on() else {
             return self_test::judge(facts, &self.status(), None, &Trial::NotTried, 0);
         };
-        // What fails here shows in the status.
-        let _ = self.flush(budget_ms / 2).await;
-        let trial = match (self.device(), self.status().registration) {
-            (Some(device), RegistrationStatus::Confirmed { .. }) => try_push(&shell, &device, &deadline).await,
-            _ => Trial::NotTried,
+        // What fails here shows in the status. The server judges by the alerts that it was told last.
+        let _ = match facts.alerts_to_tell() {
+            Some(alerts) => self.set_alerts(alerts, budget_ms / 2).await,
+            None => self.flush(budget_ms / 2).await,
         };
+        let mut trial = self.try_push(&shell, &deadline).await;
+        if matches!(trial, Trial::Refused { status: 401, .. }) {
+            // The server does not know this device any more: it registers anew.
+            let _ = self.register_again(deadline.remaining_ms() / 2).await;
+            trial = self.try_push(&shell, &deadline).await;
+        }
+        if let Trial::Pushed { answer: TestPushed { outcome: TestOutcome::TokenGone, .. }, .. } = trial {
+            // The server dropped the token: the same one given again must reach it again.
+            let _ = self.register_again(0).await;
+        }
         let environment = shell.lock().facts.token.as_ref().and_then(|token| token.environment);
         self_test::judge(facts, &self.status(), environment, &trial, shell.wall_ms())
+    }
+
+    async fn try_push(&self, shell: &Shell, deadline: &Deadline) -> Trial {
+        match (self.device(), self.status().registration) {
+            (Some(device), RegistrationStatus::Confirmed { .. }) => try_push(shell, &device, deadline).await,
+            _ => Trial::NotTried,
+        }
+    }
+
+    async fn register_again(&self, budget_ms: u64) -> Result<Flushed, Error> {
+        self.give(budget_ms, |facts| Some(Event::DetailsChanged { token_known: facts.token.is_some() })).await
     }
 
     /// The device's id and key, if the server gave them. The key is a secret; `Debug` does not print it.
@@ -442,31 +517,39 @@ impl PushClient {
     fn on(&self) -> Result<Arc<Shell>, Error> {
         match &*self.mode() {
             Mode::On(shell) => Ok(Arc::clone(shell)),
-            Mode::Off(_) => Err(Error::Disabled),
+            Mode::Off => Err(Error::Disabled),
         }
     }
 
-    /// Has the server forget a device that was switched off. What does not succeed now is tried by a later `flush`.
-    async fn forget(&self, deadline: &Deadline) {
-        let device = match &*self.mode() {
-            Mode::Off(off) => {
-                off.sweep(&self.inner.config);
-                off.device.clone()
-            }
-            Mode::On(_) => None,
-        };
-        let (Some(device), timeout_ms) = (device, deadline.remaining_ms()) else { return };
-        if timeout_ms == 0 {
-            return;
+    fn leaving(&self) -> MutexGuard<'_, Leaving> {
+        self.inner.leaving.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what the machine asks for. A client that was switched off meanwhile leaves what it was given.
+    async fn drive(&self, shell: &Arc<Shell>, step: Step, deadline: &Deadline, goal: Goal) {
+        shell.drive(step, deadline, goal).await;
+        if shell.is_closed() {
+            self.leave(shell);
         }
-        let sending = self.inner.transport.send(exchange::forget(&device), timeout_ms);
-        let Some(Ok(response)) = clock::timeout(timeout_ms, sending).await else { return };
-        // Refused: the server does not know it any more.
-        let gone = matches!(response.status, 200..=299 | 401 | 404 | 410);
-        if let (true, Mode::Off(off)) = (gone, &mut *self.mode())
-            && let Err(error) = off.forgotten(&self.inner.config)
-        {
-            tracing::warn!(%error, "the server forgot the device, which could not be noted; it is asked again");
+    }
+
+    /// Has the server forget devices that were switched off. What does not succeed now is tried by a later `flush`.
+    async fn forget(&self, deadline: &Deadline) {
+        loop {
+            let next = self.leaving().next().cloned();
+            let (Some(device), timeout_ms @ 1..) = (next, deadline.remaining_ms()) else { return };
+            let sending = self.inner.transport.send(exchange::forget(&device), timeout_ms);
+            let Some(Ok(response)) = clock::timeout(timeout_ms, sending).await else { return };
+            if !exchange::is_forgotten(&response) {
+                return;
+            }
+            if let Err(error) = self.leaving().remove(&device.device_id, &self.inner.config) {
+                tracing::warn!(%error, "the server forgot the device, which could not be noted; it is asked again");
+            }
+            if self.on().is_ok() {
+                // It may have taken the token with it.
+                let _ = self.register_again(0).await;
+            }
         }
     }
 
@@ -487,7 +570,7 @@ impl PushClient {
     }
 
     fn flushed_off(&self) -> Flushed {
-        let forgetting = matches!(&*self.mode(), Mode::Off(Off { device: Some(_) }));
+        let forgetting = self.leaving().next().is_some();
         Flushed {
             uploaded: 0,
             pending: 0,
@@ -506,7 +589,7 @@ impl PushClient {
         let shell = self.on()?;
         let before = shell.lock().uploaded;
         let step = shell.give(change)?;
-        shell.drive(step, &deadline, Goal::Idle).await;
+        self.drive(&shell, step, &deadline, Goal::Idle).await;
         Ok(flushed(&shell, before))
     }
 }

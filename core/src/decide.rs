@@ -6,6 +6,10 @@ use crate::event::{Answer, Event};
 use crate::policy::Policy;
 use crate::state::{AckId, Credentials, Customer, Hold, InFlight, PendingAck, Registration, State};
 use backstop_wire::Grade;
+use std::collections::BTreeSet;
+
+/// An ack older than so many times the life of a receipt was recorded, or is judged, by a wrong clock.
+const AGE_FACTOR_MAX: i64 = 4;
 
 /// What follows from an event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,17 +79,17 @@ impl Step<'_> {
     fn recorded(&mut self, ack: PendingAck) {
         self.state.pending.insert(ack.id, ack);
         self.override_backoff();
-        while self.state.pending.len() > self.policy.queue_max.max(1) {
-            let Some(id) = self.least_telling() else { break };
-            self.delete(vec![id], Settled::Overflow);
+        let excess = self.state.pending.len().saturating_sub(self.policy.queue_max.max(1));
+        if excess > 0 {
+            self.delete(self.least_telling(excess), Settled::Overflow);
         }
     }
 
-    /// The oldest `received`, else the oldest `suppressed`, else the oldest; none that is in flight.
-    fn least_telling(&self) -> Option<AckId> {
-        let in_flight = match &self.state.in_flight {
-            InFlight::Acks(ids) => ids.as_slice(),
-            _ => &[],
+    /// So many: the oldest `received`, then the oldest `suppressed`, then the oldest; none that is in flight.
+    fn least_telling(&self, count: usize) -> Vec<AckId> {
+        let in_flight: BTreeSet<AckId> = match &self.state.in_flight {
+            InFlight::Acks(ids) => ids.iter().copied().collect(),
+            _ => BTreeSet::new(),
         };
         let rank = |ack: &PendingAck| match ack.grade {
             Grade::Received | Grade::Unknown => 0,
@@ -93,7 +97,9 @@ impl Step<'_> {
             Grade::Displayed | Grade::Opened => 2,
         };
         let free = self.state.pending.values().filter(|ack| !in_flight.contains(&ack.id));
-        free.min_by_key(|ack| (rank(ack), ack.id)).map(|ack| ack.id)
+        let mut free: Vec<(u8, AckId)> = free.map(|ack| (rank(ack), ack.id)).collect();
+        free.sort_unstable();
+        free.into_iter().take(count).map(|(_, id)| id).collect()
     }
 
     fn details_changed(&mut self, token_known: bool) {
@@ -162,7 +168,9 @@ impl Step<'_> {
             return;
         }
         let keep_ms = i64::try_from(self.policy.ack_keep_ms).unwrap_or(i64::MAX);
-        let too_old = |ack: &&PendingAck| self.now_ms.saturating_sub(ack.recorded_at_ms) >= keep_ms;
+        // An age beyond all reason is a clock that was wrong, then or now: the server judges the receipt.
+        let ages = keep_ms..keep_ms.saturating_mul(AGE_FACTOR_MAX);
+        let too_old = |ack: &&PendingAck| ages.contains(&self.now_ms.saturating_sub(ack.recorded_at_ms));
         let ids: Vec<AckId> = self.state.pending.values().filter(too_old).map(|ack| ack.id).collect();
         self.delete(ids, Settled::Expired);
     }

@@ -82,10 +82,15 @@ pub enum TransportError {
 
 impl From<rusqlite::Error> for Error {
     fn from(error: rusqlite::Error) -> Self {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase};
+        use rusqlite::ErrorCode::{DatabaseCorrupt, DiskFull, NotADatabase, Unknown};
+        // A full disk shows first in the shared memory of the WAL, which has no room to grow.
+        let extended = error.sqlite_error().map(|failure| failure.extended_code);
         match error.sqlite_error_code() {
             Some(DiskFull) => Error::StorageFull,
-            Some(DatabaseCorrupt | NotADatabase) => Error::StorageCorrupt,
+            _ if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => Error::StorageFull,
+            // Also a table that is not there, and a row that does not read. What only cannot be read now is neither: a good
+            // database is not set aside for a busy disk.
+            Some(DatabaseCorrupt | NotADatabase | Unknown) | None => Error::StorageCorrupt,
             // SQLite's own words for the code; never a statement or a value.
             _ => Error::Storage {
                 reason: match error {

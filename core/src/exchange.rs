@@ -125,6 +125,15 @@ pub(crate) fn read_answer(response: &Response) -> Answered {
     Answered { done: answer == Answer::Done, answer, code }
 }
 
+/// Whether the server does not know the device any more. A proxy's 404 says nothing of it.
+pub(crate) fn is_forgotten(response: &Response) -> bool {
+    match response.status {
+        204 => true,
+        401 | 404 | 410 => problem_code(&response.body).is_some(),
+        _ => false,
+    }
+}
+
 /// One result for each of `sent` acks; `None` when that is not what the body says.
 pub(crate) fn read_results(body: &[u8], sent: usize) -> Option<Vec<AckOutcome>> {
     let results = serde_json::from_slice::<AckResults>(body).ok()?.results;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
-use backstop_wire::{AckOutcome, DeviceRegistered, Grade, Platform};
+use backstop_wire::{AckOutcome, AckResult, DeviceRegistered, Grade, Platform};
 
 use crate::client::Acked;
 use crate::clock::{self, Clock, Deadline, SystemClock};
@@ -99,6 +99,10 @@ impl Extension {
     /// Sends a recorded ack within the budget, and deletes it from the disk when the server answered.
     pub async fn send(&self, spooled: &Spooled, budget_ms: u64) -> Acked {
         let Some(outcome) = self.upload(&spooled.ack, budget_ms).await else { return Acked::Stored };
+        if outcome.result == AckResult::Refused {
+            // Maybe not under this key: the app has the device's newest one.
+            return Acked::Stored;
+        }
         match std::fs::remove_file(&spooled.file) {
             // The app may have taken it over meanwhile. One that stays is sent again by the app: a duplicate.
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -1,6 +1,6 @@
 //! The real transport: HTTP over rustls with ring, bundled roots and the app's extra ones.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use backstop_wire::time::from_rfc3339;
@@ -9,6 +9,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 use url::Url;
 
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::error::{Error, TransportError};
 use crate::transport::{MAX_RESPONSE_BYTES, Method, Request, Response, ResponseFuture, Transport};
@@ -16,31 +17,45 @@ use crate::transport::{MAX_RESPONSE_BYTES, Method, Request, Response, ResponseFu
 /// Talks HTTP/1.1 to the server named in the configuration. Needs a tokio runtime.
 #[derive(Debug)]
 pub struct HttpTransport {
-    client: reqwest::Client,
+    connections: Mutex<Connections>,
+    tls: rustls::ClientConfig,
     base: Url,
     config: Config,
 }
+
+/// Connections, and when they were last of use by the clock that counts sleep.
+///
+/// A phone that slept wakes with connections that everyone else has forgotten, and a pool that measures with a clock which
+/// stood still meanwhile takes them for fresh: the ack would wait for a time-out.
+#[derive(Debug)]
+struct Connections {
+    client: reqwest::Client,
+    used_ms: i64,
+}
+
+/// An idle connection older than this is not used again. Acks of one flush share theirs.
+const IDLE_MAX_MS: i64 = 20_000;
 
 impl HttpTransport {
     /// Checks the configuration and prepares the connection; opens none.
     pub fn new(config: &Config) -> Result<Self, Error> {
         let base = config.checked_base_url()?;
-        let mut builder = reqwest::Client::builder()
-            // Always our own TLS set-up: the library's default would ask for a process-wide provider, and on
-            // Android for a Java virtual machine.
-            .tls_backend_preconfigured(tls_config(config, base.scheme() == "https")?)
-            .redirect(reqwest::redirect::Policy::none())
-            .connect_timeout(Duration::from_secs(10))
-            .pool_idle_timeout(Duration::from_secs(30))
-            .user_agent(concat!("backstop-core/", env!("CARGO_PKG_VERSION")));
-        if base.scheme() == "http" {
-            // A proxy of the environment cannot reach this machine's loopback.
-            builder = builder.no_proxy();
+        let tls = tls_config(config, base.scheme() == "https")?;
+        let connections = Mutex::new(Connections { client: client(&tls, &base)?, used_ms: SystemClock.elapsed_ms() });
+        Ok(HttpTransport { connections, tls, base, config: config.clone() })
+    }
+
+    /// Connections that were in use a moment ago, or new ones.
+    fn client(&self) -> reqwest::Client {
+        let now_ms = SystemClock.elapsed_ms();
+        let mut connections = self.connections.lock().unwrap_or_else(PoisonError::into_inner);
+        if now_ms.saturating_sub(connections.used_ms) > IDLE_MAX_MS
+            && let Ok(fresh) = client(&self.tls, &self.base)
+        {
+            connections.client = fresh;
         }
-        let client = builder
-            .build()
-            .map_err(|_| Error::InvalidConfig { key: "base_url", reason: "no HTTP client can be made".to_owned() })?;
-        Ok(HttpTransport { client, base, config: config.clone() })
+        connections.used_ms = now_ms;
+        connections.client.clone()
     }
 
     async fn exchange(&self, request: Request, timeout_ms: u64) -> Result<Response, TransportError> {
@@ -51,7 +66,7 @@ impl HttpTransport {
         };
         let url = self.base.join(request.path.trim_start_matches('/')).map_err(|_| TransportError::Broken)?;
         let headers = request.headers(&self.config);
-        let mut outgoing = self.client.request(method, url).timeout(Duration::from_millis(timeout_ms));
+        let mut outgoing = self.client().request(method, url).timeout(Duration::from_millis(timeout_ms));
         for (name, value) in headers {
             outgoing = outgoing.header(name, value);
         }
@@ -66,6 +81,24 @@ impl HttpTransport {
         }
         Ok(Response { status, retry_after_ms, body })
     }
+}
+
+fn client(tls: &rustls::ClientConfig, base: &Url) -> Result<reqwest::Client, Error> {
+    let mut builder = reqwest::Client::builder()
+        // Always our own TLS set-up: the library's default would ask for a process-wide provider, and on Android for a
+        // Java virtual machine. Its clones share their sessions, so that a new connection resumes.
+        .tls_backend_preconfigured(tls.clone())
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(10))
+        .pool_idle_timeout(Duration::from_secs(30))
+        .user_agent(concat!("backstop-core/", env!("CARGO_PKG_VERSION")));
+    if base.scheme() == "http" {
+        // A proxy of the environment cannot reach this machine's loopback.
+        builder = builder.no_proxy();
+    }
+    builder
+        .build()
+        .map_err(|_| Error::InvalidConfig { key: "base_url", reason: "no HTTP client can be made".to_owned() })
 }
 
 impl Transport for HttpTransport {

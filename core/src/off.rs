@@ -1,8 +1,8 @@
-//! The SDK switched off: nothing is kept but that it is off, and whom the server has to forget until it did.
+//! The SDK switched off: a file says so, everything else is deleted, and the server is asked to forget the device.
 
 use std::fs::{self, File};
-use std::io::Write;
-use std::path::Path;
+use std::io::{ErrorKind, Write};
+use std::path::{Path, PathBuf};
 
 use backstop_wire::DeviceRegistered;
 use serde::{Deserialize, Serialize};
@@ -12,89 +12,46 @@ use crate::error::Error;
 use crate::spool::Spool;
 use crate::store;
 
-const FILE: &str = "backstop.off";
-/// When to try again to have the device forgotten: the app may live for hours, and nothing hangs on it.
-pub(crate) const RETRY_MS: u64 = 900_000;
+/// That the SDK is off: its being there says so, whatever is in it.
+const OFF_FILE: &str = "backstop.off";
+/// Devices that the server has to forget.
+const FORGET_FILE: &str = "backstop.forget";
+/// When to try again to have a device forgotten: the app may live for hours, and nothing hangs on it.
+pub(crate) const RETRY_MS: u64 = 3_600_000;
+/// The most devices that wait to be forgotten; beyond it the oldest go, whose tokens are others' by now.
+const DEVICES_MAX: usize = 4;
 
-/// What is left when the SDK is off.
-pub(crate) struct Off {
-    /// The device that the server still has to forget.
-    pub(crate) device: Option<DeviceRegistered>,
+/// Devices that were switched off and that the server knows all the same. Their ids and keys are all that is kept.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Leaving {
+    #[serde(default)]
+    devices: Vec<DeviceRegistered>,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Content {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    forget: Option<DeviceRegistered>,
+/// Whether the SDK was switched off.
+pub(crate) fn is_off(config: &Config) -> Result<bool, Error> {
+    let Some(path) = path(config, OFF_FILE) else { return Ok(false) };
+    Ok(fs::exists(path)?)
 }
 
-impl Off {
-    /// Whether the SDK was switched off. What a switch that was cut short left behind is deleted now.
-    pub(crate) fn found(config: &Config) -> Result<Option<Off>, Error> {
-        let Home::Directory(directory) = &config.home else { return Ok(None) };
-        let bytes = match fs::read(directory.join(FILE)) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        // A torn file says that the SDK is off all the same.
-        let content = serde_json::from_slice(&bytes).unwrap_or(Content { forget: None });
-        let off = Off { device: content.forget };
-        off.sweep(config);
-        Ok(Some(off))
-    }
+/// From now on, restarts included, the SDK is off.
+pub(crate) fn switch_off(config: &Config) -> Result<(), Error> {
+    path(config, OFF_FILE).map_or(Ok(()), |path| replace(&path, b"{}"))
+}
 
-    /// Switches off: first that it is so, durably, then everything else goes.
-    pub(crate) fn begin(config: &Config, device: Option<DeviceRegistered>) -> Result<Off, Error> {
-        let off = Off { device };
-        match off.save(config) {
-            // A full disk has room once the data is gone, which is what was asked for.
-            Err(Error::StorageFull) => {
-                off.sweep(config);
-                off.save(config)?;
-            }
-            saved => saved?,
-        }
-        off.sweep(config);
-        Ok(off)
-    }
+/// From now on, restarts included, the SDK is on.
+pub(crate) fn switch_on(config: &Config) -> Result<(), Error> {
+    path(config, OFF_FILE).map_or(Ok(()), |path| remove(&path))
+}
 
-    /// The server forgot the device.
-    pub(crate) fn forgotten(&mut self, config: &Config) -> Result<(), Error> {
-        self.device = None;
-        self.save(config)
+/// Deletes what was kept. What cannot be deleted now goes at the next start or flush.
+pub(crate) fn sweep(config: &Config) {
+    let Home::Directory(directory) = &config.home else { return };
+    if let Err(error) = store::delete(directory) {
+        tracing::warn!(%error, "the SDK is off and its data could not all be deleted; it is tried again");
     }
-
-    /// Switches on again.
-    pub(crate) fn end(config: &Config) -> Result<(), Error> {
-        match &config.home {
-            Home::Memory => Ok(()),
-            Home::Directory(directory) => match fs::remove_file(directory.join(FILE)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
-                _ => Ok(()),
-            },
-        }
-    }
-
-    /// Deletes what was kept. What cannot be deleted now goes at the next start.
-    pub(crate) fn sweep(&self, config: &Config) {
-        if let Home::Directory(directory) = &config.home {
-            let swept = store::delete(directory).and_then(|()| spool(config).map_or(Ok(()), |spool| spool.clear()));
-            if let Err(error) = swept {
-                tracing::warn!(%error, "the SDK is off and its data could not all be deleted; it is tried again");
-            }
-        }
-    }
-
-    fn save(&self, config: &Config) -> Result<(), Error> {
-        let Home::Directory(directory) = &config.home else { return Ok(()) };
-        let content = Content { forget: self.device.clone() };
-        let bytes = serde_json::to_vec(&content).map_err(|_| Error::Storage { reason: "unwritable".to_owned() })?;
-        let unfinished = directory.join(format!("{FILE}.tmp"));
-        write_synced(&unfinished, &bytes)?;
-        fs::rename(&unfinished, directory.join(FILE))?;
-        File::open(directory)?.sync_all()?;
-        Ok(())
+    if let Some(Err(error)) = spool(config).map(|spool| spool.clear()) {
+        tracing::warn!(%error, "the SDK is off and its spool could not be emptied; it is tried again");
     }
 }
 
@@ -107,13 +64,83 @@ pub(crate) fn spool(config: &Config) -> Option<Spool> {
     config.spool_directory.clone().or_else(below_home).map(Spool::new)
 }
 
-fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+impl Leaving {
+    /// Those that are left from an earlier start. An unreadable list is an empty one: it only spares the server a token.
+    pub(crate) fn load(config: &Config) -> Leaving {
+        let bytes = path(config, FORGET_FILE).and_then(|path| fs::read(path).ok());
+        bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    pub(crate) fn next(&self) -> Option<&DeviceRegistered> {
+        self.devices.first()
+    }
+
+    /// Adds one. Kept in memory even if it cannot be written.
+    pub(crate) fn add(&mut self, device: DeviceRegistered, config: &Config) -> Result<(), Error> {
+        if self.devices.iter().any(|known| known.device_id == device.device_id) {
+            return Ok(());
+        }
+        self.devices.push(device);
+        let excess = self.devices.len().saturating_sub(DEVICES_MAX);
+        self.devices.drain(..excess);
+        self.save(config)
+    }
+
+    /// Takes one out: the server forgot it, or it was not switched off after all.
+    pub(crate) fn remove(&mut self, device_id: &str, config: &Config) -> Result<(), Error> {
+        let before = self.devices.len();
+        self.devices.retain(|device| device.device_id != device_id);
+        if self.devices.len() == before { Ok(()) } else { self.save(config) }
+    }
+
+    pub(crate) fn save(&self, config: &Config) -> Result<(), Error> {
+        let Some(path) = path(config, FORGET_FILE) else { return Ok(()) };
+        if self.devices.is_empty() {
+            return remove(&path);
+        }
+        let bytes = serde_json::to_vec(self).map_err(|_| Error::Storage { reason: "unwritable".to_owned() })?;
+        replace(&path, &bytes)
+    }
+}
+
+fn path(config: &Config, file: &str) -> Option<PathBuf> {
+    match &config.home {
+        Home::Memory => None,
+        Home::Directory(directory) => Some(directory.join(file)),
+    }
+}
+
+/// Whole or not at all, and durable.
+fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
+    let unfinished = path.with_extension("tmp");
     let mut options = File::options();
     options.write(true).create(true).truncate(true);
-    // It may hold the device's key.
+    // It may hold a device's key.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    Ok(file.sync_all()?)
+    let write = || {
+        let mut file = options.open(&unfinished)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&unfinished, path)
+    };
+    if let Err(error) = write() {
+        // Best effort: the next one overwrites it.
+        let _ = fs::remove_file(&unfinished);
+        return Err(error.into());
+    }
+    sync_directory(path)
+}
+
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Ok(()) => sync_directory(path),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn sync_directory(file: &Path) -> Result<(), Error> {
+    let Some(directory) = file.parent() else { return Ok(()) };
+    Ok(File::open(directory)?.sync_all()?)
 }

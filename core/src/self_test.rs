@@ -4,6 +4,7 @@ use backstop_wire::{Alerts, Environment, TestOutcome, TestPushed};
 
 use crate::client::{Acked, Failure, RegistrationStatus, Status};
 use crate::error::TransportError;
+use crate::machine::Customer;
 
 /// The device's clock may differ by this much before the self-test says so.
 const SKEW_MAX_MS: u64 = 300_000;
@@ -38,7 +39,7 @@ pub enum FindingLevel {
     Ok,
     /// Works, and could be better.
     Warning,
-    /// Pushes will not be acknowledged.
+    /// Has to be mended.
     Failed,
     /// Could not be found out.
     Unknown,
@@ -86,7 +87,18 @@ pub(crate) struct Arrival {
     pub(crate) took_ms: u64,
     /// Whether it came by way of the app's extension, which said so; `None` = not by iOS.
     pub(crate) by_extension: Option<bool>,
-    pub(crate) ack: Option<(Acked, u64)>,
+    /// What became of its ack, and when; inside, `None` = it could not even be kept.
+    pub(crate) ack: Option<(Option<Acked>, u64)>,
+}
+
+impl DeviceFacts {
+    /// What the server has to know of them before it sends a push.
+    pub(crate) fn alerts_to_tell(&self) -> Option<Alerts> {
+        match (self.alerts, self.channel_on) {
+            (Some(Alerts::Allowed | Alerts::Quiet), Some(false)) => Some(Alerts::Denied),
+            (alerts, _) => alerts.filter(|alerts| *alerts != Alerts::Unknown),
+        }
+    }
 }
 
 impl Finding {
@@ -123,12 +135,17 @@ pub(crate) fn judge(
         let finding = Finding::failed("enabled", "the SDK is switched off", "switch it on with setEnabled(true)");
         return SelfTest { findings: vec![finding], ..SelfTest::default() };
     }
-    let mut findings = vec![reachable(status, trial), registration(status, wall_ms)];
+    let mut findings = vec![reachable(status, trial), registration(status, wall_ms), customer(status)];
     findings.extend(permission(facts));
     findings.extend(facts.channel_on.map(channel));
     findings.extend(facts.push_service_problem.as_deref().map(push_service));
     findings.extend(facts.background_allowed.map(background));
-    findings.extend(facts.signed_environment.map(|signed| signing(signed, environment)));
+    let registered = environment.unwrap_or(Environment::Production);
+    let found = match trial {
+        Trial::Pushed { answer, .. } => answer.environment,
+        _ => None,
+    };
+    findings.extend(signing(facts.signed_environment, registered, found));
     findings.extend(facts.app_group_opens.map(app_group));
     findings.extend(facts.extension_present.map(extension));
     findings.extend(facts.keychain_shared.map(keychain));
@@ -148,29 +165,62 @@ pub(crate) fn judge(
 
 fn reachable(status: &Status, trial: &Trial) -> Finding {
     const CHECK: &str = "server";
-    let error = match (trial, &status.last_failure) {
-        (Trial::Unreachable(error), _) | (Trial::NotTried, Some(Failure::Transport(error))) => error,
+    let (transport, answered) = match (trial, &status.last_failure, &status.registration) {
+        (Trial::Unreachable(error), _, _) | (Trial::NotTried, Some(Failure::Transport(error)), _) => {
+            (Some(error), None)
+        }
+        (Trial::Refused { status, code }, _, _) => (None, Some((*status, code.is_empty()))),
+        (Trial::NotTried, Some(Failure::Status { status, code }), _) => (None, Some((*status, code.is_none()))),
+        (Trial::NotTried, None, RegistrationStatus::NoToken | RegistrationStatus::Pending) => {
+            return Finding::unknown(CHECK, "nothing was asked of the server yet", "mend what is said below");
+        }
         _ => return Finding::ok(CHECK, "the server answers"),
     };
-    match error {
-        TransportError::Connect => Finding::failed(
+    match (transport, answered) {
+        (None, Some((500.., false))) => {
+            Finding::unknown(CHECK, "the server cannot answer at the moment", "try again; look at the server's /readyz")
+        }
+        (None, Some((status, true))) => Finding::failed(
+            CHECK,
+            format!("something answered {status} that is not the server"),
+            "check baseUrl, and what stands between device and server",
+        ),
+        (None, _) => Finding::ok(CHECK, "the server answers"),
+        (Some(TransportError::Connect), _) => Finding::failed(
             CHECK,
             "no connection to the server",
             "check the device's network and that baseUrl is the server's public address",
         ),
-        TransportError::Timeout => {
+        (Some(TransportError::Timeout), _) => {
             Finding::failed(CHECK, "the server did not answer in time", "check the device's network and the server")
         }
-        TransportError::Tls { reason } => Finding::failed(
+        (Some(TransportError::Tls { reason }), _) => Finding::failed(
             CHECK,
             format!("the server's certificate is not trusted: {reason}"),
             "use a certificate of a public authority for that name, or give the company's own authority in \
              extraRootCertificates; check the device's date",
         ),
-        TransportError::Broken => Finding::failed(
+        (Some(TransportError::Broken), _) => Finding::failed(
             CHECK,
             "something answered that is not the server",
             "check baseUrl, and what stands between device and server",
+        ),
+    }
+}
+
+fn customer(status: &Status) -> Finding {
+    const CHECK: &str = "customer";
+    match status.customer {
+        Customer::Bound | Customer::BoundByKey => Finding::ok(CHECK, "a customer is logged in"),
+        Customer::Nobody | Customer::LoggedOut => Finding::warning(
+            CHECK,
+            "nobody is logged in: replies go to customers, so none will be pushed to this device",
+            "call logIn with the customer's id and the proof from your backend",
+        ),
+        Customer::Claimed | Customer::Replacing => Finding::failed(
+            CHECK,
+            "the server has not confirmed who is logged in",
+            "look at the other findings, then flush",
         ),
     }
 }
@@ -252,16 +302,24 @@ fn background(allowed: bool) -> Finding {
     Finding::warning("background", "the system restricts the app in the background", mend)
 }
 
-fn signing(signed: Environment, registered: Option<Environment>) -> Finding {
+/// `found` is the environment that the token turned out to be of.
+fn signing(signed: Option<Environment>, registered: Environment, found: Option<Environment>) -> Option<Finding> {
     const CHECK: &str = "environment";
-    if signed == registered.unwrap_or(Environment::Production) {
-        return Finding::ok(CHECK, "the token is registered for the environment that the app is signed for");
+    let mend = "leave the environment out of setPushToken, or give the one of the aps-environment entitlement";
+    match (signed, found) {
+        (_, Some(found)) if found != registered => Some(Finding::warning(
+            CHECK,
+            "the token is registered for the other APNs environment than it belongs to; the server found out",
+            mend,
+        )),
+        (Some(signed), None) if signed != registered => Some(Finding::failed(
+            CHECK,
+            "the token is registered for the other APNs environment than the app is signed for",
+            mend,
+        )),
+        (None, None) => None,
+        _ => Some(Finding::ok(CHECK, "the token is registered for the APNs environment that it belongs to")),
     }
-    Finding::failed(
-        CHECK,
-        "the token is registered for the other APNs environment than the app is signed for",
-        "leave the environment out of setPushToken, or give the one of the aps-environment entitlement",
-    )
 }
 
 fn app_group(opens: bool) -> Finding {
@@ -305,10 +363,13 @@ fn not_pushed(trial: &Trial) -> Option<Finding> {
         Trial::Refused { code, .. } if code == "rate_limited" => {
             Some(Finding::unknown(CHECK, "the server sends one test push a minute", "try again in a minute"))
         }
+        Trial::Refused { status: 500.., .. } => {
+            Some(Finding::unknown(CHECK, "the server cannot send a test push at the moment", "try again"))
+        }
         Trial::Refused { status, code } => Some(Finding::failed(
             CHECK,
             format!("the server refuses to send a test push: {status} {code}"),
-            "update the server, or look the code up in its API document",
+            "look the code up in the server's API document; an older server does not know test pushes",
         )),
         Trial::NotTried | Trial::Unreachable(_) => {
             Some(Finding::unknown(CHECK, "no test push was sent", "mend what is said above, then try again"))
@@ -361,10 +422,13 @@ fn test_push(answer: &TestPushed, arrival: Option<Arrival>) -> Vec<Finding> {
         )
     }));
     findings.push(match arrival.ack {
-        Some((Acked::Confirmed(_), took_ms)) => {
+        Some((Some(Acked::Confirmed(_)), took_ms)) => {
             Finding::ok("ack", format!("its acknowledgement reached the server after {took_ms} ms"))
         }
-        Some((Acked::Stored, _)) | None => Finding::failed(
+        Some((None, _)) => {
+            Finding::failed("ack", "its acknowledgement could neither be kept nor sent", "make room on the device")
+        }
+        Some((Some(Acked::Stored), _)) | None => Finding::failed(
             "ack",
             "its acknowledgement has not reached the server yet",
             "check the device's network; the ack is kept and sent later",

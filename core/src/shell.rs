@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
-use backstop_wire::{AckOutcome, AckResult};
+use backstop_wire::{AckOutcome, AckResult, DeviceRegistered};
 use tokio::sync::watch;
 
 use crate::client::{Acked, Failure};
 use crate::clock::{self, Anchor, Clock, Deadline};
-use crate::config::Config;
+use crate::config::{Config, Home};
 use crate::error::{Error, TransportError};
 use crate::exchange::{self, Answered};
 use crate::machine::{
@@ -55,6 +55,8 @@ pub(crate) struct Shared {
     seen: AckId,
     waiting: HashMap<AckId, Waiting>,
     spool: Option<Spool>,
+    /// The SDK was switched off: nothing is kept or sent any more.
+    closed: bool,
 }
 
 /// Callers that wait for one ack's outcome.
@@ -119,6 +121,7 @@ impl Shell {
             seen: 0,
             waiting: HashMap::new(),
             spool: None,
+            closed: false,
         };
         shared.absorb()?;
         let (policy, anchor) = (Policy::default(), Anchor::new(&*clock));
@@ -145,7 +148,8 @@ impl Shell {
         });
     }
 
-    pub(crate) fn test_acknowledged(&self, ack: Acked) {
+    /// `None` = it could not even be kept.
+    pub(crate) fn test_acknowledged(&self, ack: Option<Acked>) {
         let now_ms = self.since_test_began_ms();
         self.tests.send_modify(|arrival| {
             if let Some(arrival) = arrival {
@@ -160,8 +164,46 @@ impl Shell {
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, Shared> {
-        // Every change is made whole before the lock is let go; a panic elsewhere does not spoil it.
-        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock().unwrap_or_else(|poisoned| {
+            // A panic may have taken the state along: the storage has it, as after a start.
+            let mut shared = poisoned.into_inner();
+            shared.recover();
+            self.shared.clear_poison();
+            shared
+        })
+    }
+
+    /// The SDK is switched off: lets go of the storage, keeps nothing more, and sends nothing more.
+    pub(crate) fn close(&self) {
+        let mut shared = self.lock();
+        shared.closed = true;
+        shared.wake = None;
+        shared.spool = None;
+        match Store::open(&Home::Memory) {
+            Ok((store, ..)) => shared.store = store,
+            Err(error) => tracing::warn!(%error, "the storage stays open until its calls end"),
+        }
+        drop(shared);
+        self.ended.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lock().closed
+    }
+
+    /// The device that a closed shell knows.
+    pub(crate) fn left_device(&self) -> Option<DeviceRegistered> {
+        self.lock().facts.device.clone()
+    }
+
+    /// Waits within the budget until no request is in flight.
+    pub(crate) async fn quiet(&self, deadline: &Deadline) {
+        let mut ended = self.ended.subscribe();
+        while self.lock().state.in_flight != InFlight::Nothing {
+            if clock::timeout(deadline.remaining_ms(), ended.changed()).await.is_none() {
+                return;
+            }
+        }
     }
 
     pub(crate) fn wall_ms(&self) -> i64 {
@@ -211,6 +253,9 @@ impl Shell {
     /// Makes an ack durable. From here on, only the server's answer takes it away.
     pub(crate) fn record(self: &Arc<Self>, ack: &NewAck) -> Result<(Waiter, Step), Error> {
         let mut shared = self.lock();
+        if shared.closed {
+            return Err(Error::Disabled);
+        }
         let recorded = shared.store.insert_acks(std::slice::from_ref(ack))?;
         let recorded: PendingAck = recorded.first().copied().ok_or(Error::StorageCorrupt)?;
         // A failure to read others' rows is no failure of this one, which is committed.
@@ -226,6 +271,9 @@ impl Shell {
     /// Stores what the app gave, together with what follows from it, in one commit; then lets the machine go on.
     pub(crate) fn give(self: &Arc<Self>, change: impl FnOnce(&mut Facts) -> Option<Event>) -> Result<Step, Error> {
         let mut shared = self.lock();
+        if shared.closed {
+            return Err(Error::Disabled);
+        }
         let mut facts = shared.facts.clone();
         let Some(event) = change(&mut facts) else {
             return Ok(self.apply(&mut shared, Event::Flush));
@@ -361,6 +409,12 @@ impl Shell {
     }
 
     fn apply(self: &Arc<Self>, shared: &mut Shared, event: Event) -> Step {
+        if shared.closed {
+            if matches!(event, Event::Answered(_) | Event::Abandoned) {
+                shared.state.in_flight = InFlight::Nothing;
+            }
+            return Step::Nothing;
+        }
         let state = std::mem::take(&mut shared.state);
         let decision = self.decide(state, event);
         self.carry_out(shared, decision)
@@ -424,6 +478,16 @@ impl Shell {
 
 impl Shared {
     /// Lets the machine know of acks that were not recorded through this client.
+    /// Starts over from the storage.
+    fn recover(&mut self) {
+        self.state = self.facts.restored();
+        self.seen = 0;
+        self.wake = None;
+        if let Err(error) = self.absorb() {
+            tracing::warn!(%error, "acks cannot be read from the storage");
+        }
+    }
+
     fn absorb(&mut self) -> Result<(), Error> {
         for ack in self.store.acks_after(self.seen)? {
             self.seen = self.seen.max(ack.id);

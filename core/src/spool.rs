@@ -4,7 +4,7 @@
 //! extension therefore writes files — complete and on disk before they get their name — and the app takes them over.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use backstop_wire::Grade;
@@ -80,10 +80,7 @@ impl Spool {
 
     /// Deletes everything that waits, and what was left unfinished.
     pub(crate) fn clear(&self) -> Result<(), Error> {
-        for path in self.names()? {
-            fs::remove_file(path)?;
-        }
-        Ok(())
+        self.names()?.iter().try_for_each(|path| remove(path))
     }
 
     /// Reads everything that waits, oldest first. Nothing is removed yet.
@@ -92,12 +89,19 @@ impl Spool {
         for path in self.names()? {
             let finished = path.extension().is_some_and(|e| e == "ack");
             if finished {
-                match read_entry(&path)? {
-                    Some(ack) => found.acks.push(ack),
-                    None => tracing::warn!("an unreadable event in the spool is dropped"),
+                match read_entry(&path) {
+                    Ok(Some(ack)) => found.acks.push(ack),
+                    Ok(None) => tracing::warn!("an unreadable event in the spool is dropped"),
+                    // The extension was quicker.
+                    Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                    // The others go on; this one is tried again.
+                    Err(error) => {
+                        tracing::warn!(kind = %error.kind(), "an event in the spool cannot be read now");
+                        continue;
+                    }
                 }
                 found.files.push(path);
-            } else if recorded_at(&path).is_none_or(|at_ms| now_ms.abs_diff(at_ms) > UNFINISHED_KEPT_MS as u64) {
+            } else if recorded_at(&path).is_some_and(|at_ms| now_ms.abs_diff(at_ms) > UNFINISHED_KEPT_MS as u64) {
                 found.files.push(path);
             }
         }
@@ -106,23 +110,21 @@ impl Spool {
 
     fn make_room(&self) -> Result<(), Error> {
         let names = self.names()?;
-        for oldest in names.iter().take((names.len() + 1).saturating_sub(FILES_MAX)) {
-            fs::remove_file(oldest)?;
-        }
-        Ok(())
+        names.iter().take((names.len() + 1).saturating_sub(FILES_MAX)).try_for_each(|oldest| remove(oldest))
     }
 
     /// The spool's own files, in the order of recording.
     fn names(&self) -> Result<Vec<PathBuf>, Error> {
         let entries = match fs::read_dir(&self.directory) {
             Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
             Err(e) => return Err(e.into()),
         };
         let mut paths = Vec::new();
         for entry in entries {
             let path = entry?.path();
-            if path.extension().is_some_and(|e| e == "ack" || e == "tmp") {
+            // What the host app keeps in its directory is not ours to touch.
+            if path.extension().is_some_and(|e| e == "ack" || e == "tmp") && recorded_at(&path).is_some() {
                 paths.push(path);
             }
         }
@@ -136,8 +138,8 @@ impl Found {
     /// which changes nothing.
     pub(crate) fn remove(self) {
         for path in self.files {
-            if let Err(error) = fs::remove_file(&path) {
-                tracing::warn!(kind = %error.kind(), "an event stays in the spool");
+            if let Err(error) = remove(&path) {
+                tracing::warn!(%error, "an event stays in the spool");
             }
         }
     }
@@ -150,7 +152,7 @@ fn write_synced(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 }
 
 /// `None` = torn or foreign.
-fn read_entry(path: &Path) -> Result<Option<NewAck>, Error> {
+fn read_entry(path: &Path) -> std::io::Result<Option<NewAck>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
     let Ok(entry) = serde_json::from_slice::<Entry>(&bytes) else { return Ok(None) };
@@ -165,6 +167,16 @@ fn read_entry(path: &Path) -> Result<Option<NewAck>, Error> {
     }))
 }
 
+/// What the name of a file of ours begins with: at least fifteen digits.
 fn recorded_at(path: &Path) -> Option<i64> {
-    path.file_name()?.to_str()?.split_once('-')?.0.parse().ok()
+    let digits = path.file_name()?.to_str()?.split_once('-')?.0;
+    (digits.len() >= 15 && digits.bytes().all(|b| b.is_ascii_digit())).then(|| digits.parse().ok())?
+}
+
+/// Whoever removed it first: it is gone.
+fn remove(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }

@@ -95,3 +95,23 @@ fn commits_are_durable() {
     let (store, _, _) = crate::store::Store::open(&home).expect("opens");
     assert_eq!(store.durability(), ("wal".to_owned(), 2, 1));
 }
+
+/// A panic under the lock costs nothing: the state is the storage's, as after a start.
+#[tokio::test]
+async fn a_panic_under_the_lock_is_recovered_from() {
+    let (client, net) = registered().await;
+    net.offline.store(true, Ordering::SeqCst);
+    client.acknowledge("receipt", Grade::Displayed, None, 0).await.expect("kept");
+    let shell = client.on().expect("on");
+    let panicking = std::thread::spawn(move || {
+        let mut shared = shell.lock();
+        shared.state = crate::machine::State::default();
+        panic!("as a defect would");
+    });
+    assert!(panicking.join().is_err());
+    let status = client.status();
+    assert_eq!(status.pending, 1);
+    assert!(matches!(status.registration, RegistrationStatus::Confirmed { .. }));
+    net.offline.store(false, Ordering::SeqCst);
+    assert_eq!(client.flush(1_000).await.map(|flushed| flushed.uploaded), Ok(1));
+}

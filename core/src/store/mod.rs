@@ -111,7 +111,7 @@ impl Store {
         };
         let store = Store { connection };
         // A file of the right version without our tables reads as damaged, not as an obscure failure later.
-        store.acks_after(AckId::MAX).map_err(|_| Error::StorageCorrupt)?;
+        store.acks_after(AckId::MAX)?;
         Ok((store, facts, storage))
     }
 
@@ -244,7 +244,7 @@ fn migrate(connection: &mut Connection, found: i64) -> Result<Facts, Error> {
             facts.save(&transaction)?;
             facts
         }
-        Err(_) => return Err(Error::StorageCorrupt),
+        Err(error) => return Err(error),
     };
     transaction.commit()?;
     Ok(facts)

@@ -62,6 +62,8 @@ async fn c4_what_the_extension_cannot_finish_the_app_does() {
         (Some(problem(401, "unauthorized")), true),
         (Some(problem(429, "rate_limited")), true),
         (Some(Instead::Answer(200, None, "<html>a captive portal</html>".to_owned())), true),
+        // Under a key that is not the device's any more.
+        (Some(Instead::Answer(200, None, r#"{"results":[{"result":"refused","counted":false}]}"#.to_owned())), true),
         (None, false),
     ] {
         let spool = tempfile::tempdir().expect("a directory");

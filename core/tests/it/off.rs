@@ -42,8 +42,6 @@ async fn off_deletes_everything_and_stays_off() {
     client.set_enabled(false, AMPLE_MS).await.expect("off");
     assert_eq!(files(directory.path()), ["backstop.off"]);
     assert!(server.log().contains(&"DELETE /v1/devices/dev_1".to_owned()));
-    let left = std::fs::read_to_string(directory.path().join("backstop.off")).expect("readable");
-    assert_eq!(left, "{}", "neither the device's key nor anything else stays");
 
     for client in [client, open(home(), &server, &clock)] {
         let status = client.status();
@@ -73,6 +71,12 @@ async fn p14_a_tap_on_an_old_push_opens_the_chat_when_off() {
 /// Offline, the device's name is kept until the server forgot it, and nothing else; a later flush tells it, once.
 #[tokio::test]
 async fn off_without_a_network_is_told_later() {
+    for restart in [false, true] {
+        told_later(restart).await;
+    }
+}
+
+async fn told_later(restart: bool) {
     let directory = tempfile::tempdir().expect("a directory");
     let home = || Home::Directory(directory.path().to_owned());
     let (server, clock) = (Server::default(), TestClock::at(NOW_MS));
@@ -81,9 +85,17 @@ async fn off_without_a_network_is_told_later() {
     server.always(Some(Instead::Offline));
     client.set_enabled(false, AMPLE_MS).await.expect("off");
     assert!(client.status().next_flush_in_ms.is_some());
+    assert_eq!(files(directory.path()), ["backstop.forget", "backstop.off"]);
+    // A proxy's answer says nothing.
+    server.always(Some(Instead::Answer(404, None, "<html>".to_owned())));
+    client.flush(AMPLE_MS).await.expect("flushed");
     drop(client);
 
     let client = open(home(), &server, &clock);
+    // Nor does switching on settle it.
+    client.set_enabled(true, AMPLE_MS).await.expect("on");
+    client.set_enabled(false, AMPLE_MS).await.expect("off");
+    let client = if restart { open(home(), &server, &clock) } else { client };
     server.always(None);
     let forgets = || server.log().iter().filter(|line| *line == "DELETE /v1/devices/dev_1").count();
     let before = forgets();
@@ -92,6 +104,7 @@ async fn off_without_a_network_is_told_later() {
     }
     assert_eq!(forgets(), before + 1);
     assert_eq!(client.status().next_flush_in_ms, None);
+    assert_eq!(files(directory.path()), ["backstop.off"]);
 }
 
 /// On again: a new installation, that asks the app for token and customer.
@@ -128,5 +141,70 @@ async fn a_switch_cut_short_is_finished_at_the_next_start() {
     // Torn, too: that it is there says that the SDK is off.
     std::fs::write(directory.path().join("backstop.off"), b"{\"forg").expect("written");
     assert!(!open(home(), &server, &clock).status().enabled);
+    assert_eq!(files(directory.path()), ["backstop.off"]);
+}
+
+/// Calls under way end with the switch: none of them registers the device again, and one that was given to a
+/// registration on its way is forgotten, too.
+#[tokio::test]
+async fn calls_under_way_bring_nothing_back() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(0));
+    let server = Server { gate: Some(gate.clone()), ..Server::default() };
+    let client = open(Home::Memory, &server, &TestClock::at(NOW_MS));
+    let registering = {
+        let client = client.clone();
+        tokio::spawn(async move { client.set_token(token("token-1"), Alerts::Allowed, AMPLE_MS).await })
+    };
+    while client.status().registration != RegistrationStatus::Pending {
+        tokio::task::yield_now().await;
+    }
+    let switching = {
+        let client = client.clone();
+        tokio::spawn(async move { client.set_enabled(false, AMPLE_MS).await })
+    };
+    while client.status().enabled {
+        tokio::task::yield_now().await;
+    }
+    gate.add_permits(100);
+    registering.await.expect("ended").expect("stored before");
+    switching.await.expect("ended").expect("off");
+    client.flush(AMPLE_MS).await.expect("flushed");
+    assert_eq!(server.log(), ["POST /v1/devices", "DELETE /v1/devices/dev_1"]);
+    assert!(server.lock().devices.is_empty());
+}
+
+/// An ack on its way when the SDK is switched off is not promised any more, and is not sent.
+#[tokio::test]
+async fn an_ack_under_way_is_not_promised_when_off() {
+    let gate = std::sync::Arc::new(tokio::sync::Semaphore::new(1));
+    let server = Server { gate: Some(gate.clone()), ..Server::default() };
+    let client = registered(&server, &TestClock::at(NOW_MS)).await;
+    let acking = {
+        let client = client.clone();
+        tokio::spawn(async move { client.acknowledge("r-2", Grade::Displayed, None, AMPLE_MS).await })
+    };
+    while client.status().pending == 0 {
+        tokio::task::yield_now().await;
+    }
+    server.always(Some(Instead::Offline));
+    client.set_enabled(false, 0).await.expect("off");
+    gate.add_permits(100);
+    assert_eq!(acking.await.expect("ended"), Err(Error::Disabled));
+}
+
+/// What cannot be remembered is said; the SDK is off and its data gone all the same.
+#[tokio::test]
+async fn off_that_cannot_be_remembered_is_said_and_tried_again() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let home = Home::Directory(directory.path().to_owned());
+    let client = open(home, &Server::default(), &TestClock::at(NOW_MS));
+    client.set_token(token("token-1"), Alerts::Allowed, AMPLE_MS).await.expect("stored");
+    let in_the_way = directory.path().join("backstop.tmp");
+    std::fs::create_dir(&in_the_way).expect("made");
+    assert!(matches!(client.set_enabled(false, AMPLE_MS).await, Err(Error::Storage { .. })));
+    assert!(!client.status().enabled);
+    assert_eq!(files(directory.path()), Vec::<String>::new());
+    std::fs::remove_dir(&in_the_way).expect("removed");
+    client.set_enabled(false, AMPLE_MS).await.expect("off");
     assert_eq!(files(directory.path()), ["backstop.off"]);
 }

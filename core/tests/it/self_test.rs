@@ -1,6 +1,8 @@
 //! The self-test: a real push to this device, and words for whatever is missing.
 
-use backstop_core::{Alerts, DeviceFacts, Environment, Finding, FindingLevel, Home, PushClient, PushToken, Seen};
+use backstop_core::{
+    Alerts, DeviceFacts, Environment, Finding, FindingLevel, Home, Proof, PushClient, PushToken, Seen,
+};
 
 use crate::support::*;
 
@@ -37,13 +39,14 @@ async fn run(
 async fn a_push_that_arrives_and_is_acknowledged_is_fine() {
     let server = Server::default();
     let client = registered(&server, &TestClock::at(NOW_MS)).await;
+    client.identify("lucas", Proof::Hash("hash".to_owned()), AMPLE_MS).await.expect("stored");
     let facts = DeviceFacts { alerts: Some(Alerts::Allowed), channel_on: Some(true), ..DeviceFacts::default() };
     let test = run(&client, &server, facts, Some(test_push())).await;
     for finding in &test.findings {
         assert_eq!((finding.level, &finding.mend), (FindingLevel::Ok, &None), "{finding:?}");
     }
     let checks: Vec<_> = test.findings.iter().map(|finding| finding.check).collect();
-    assert_eq!(checks, ["server", "registration", "permission", "channel", "clock", "test_push", "ack"]);
+    assert_eq!(checks, ["server", "registration", "customer", "permission", "channel", "clock", "test_push", "ack"]);
     assert!(test.push_took_ms.is_some() && test.ack_took_ms.is_some());
     assert_eq!(server.acks(), ["test-receipt displayed"]);
 }
@@ -68,7 +71,10 @@ async fn each_missing_thing_is_said_with_its_mend() {
         let finding = find(&test.findings, check);
         assert!(finding.level == FindingLevel::Failed && finding.mend.is_some(), "{finding:?}");
     }
-    assert_eq!(find(&test.findings, "background").level, FindingLevel::Warning);
+    for check in ["background", "customer"] {
+        assert_eq!(find(&test.findings, check).level, FindingLevel::Warning);
+    }
+    assert_eq!(client.status().alerts, Alerts::Denied, "the server hears of it");
     let push = find(&test.findings, "test_push");
     assert!(push.level == FindingLevel::Failed && push.said.contains("did not arrive"), "{push:?}");
     assert_eq!(test.push_took_ms, None);
@@ -91,6 +97,8 @@ async fn what_the_server_and_the_push_service_say_is_said() {
         (answer("rejected", "2026-11-22T17:00:00.000Z"), "clock", FindingLevel::Warning, "60 minutes ahead of"),
         (problem(429, "rate_limited"), "test_push", FindingLevel::Unknown, "one test push a minute"),
         (problem(404, "not_found"), "test_push", FindingLevel::Failed, "404 not_found"),
+        (problem(503, "store_unavailable"), "server", FindingLevel::Unknown, "cannot answer at the moment"),
+        (Instead::Answer(302, None, "<html>".to_owned()), "server", FindingLevel::Failed, "302 that is not the server"),
         (Instead::Offline, "server", FindingLevel::Failed, "no connection"),
     ] {
         let server = Server::default();
@@ -110,6 +118,7 @@ async fn what_has_to_come_first_is_named() {
     let client = open(Home::Memory, &server, &clock);
     let test = client.self_test(&DeviceFacts::default(), 100).await;
     assert!(find(&test.findings, "registration").said.contains("no push token"));
+    assert_eq!(find(&test.findings, "server").level, FindingLevel::Unknown);
     assert_eq!(find(&test.findings, "test_push").level, FindingLevel::Unknown);
     assert!(server.log().is_empty());
 
@@ -131,5 +140,48 @@ async fn the_extensions_mark_is_read_on_ios_alone() {
         client.set_token(apns, Alerts::Allowed, AMPLE_MS).await.expect("stored");
         let test = run(&client, &server, DeviceFacts::default(), Some(push)).await;
         assert_eq!(find(&test.findings, "extension_ran").level, level);
+    }
+}
+
+/// C3: a token that the server dropped reaches it again, even if the system gives the same one.
+#[tokio::test]
+async fn c3_a_dead_token_is_registered_again() {
+    let server = Server::default();
+    let client = registered(&server, &TestClock::at(NOW_MS)).await;
+    let body = r#"{"provider":"fcm","outcome":"token_gone","at":"2026-11-22T18:00:00.000Z"}"#;
+    server.next(Instead::Answer(202, None, body.to_owned()));
+    client.self_test(&DeviceFacts::default(), AMPLE_MS).await;
+    client.flush(AMPLE_MS).await.expect("flushed");
+    assert_eq!(server.lock().registrations.len(), 2);
+}
+
+/// A server that does not know the device any more is told of it anew, and asked again.
+#[tokio::test]
+async fn a_device_that_the_server_forgot_registers_anew() {
+    let server = Server::default();
+    let client = registered(&server, &TestClock::at(NOW_MS)).await;
+    server.next(problem(401, "unauthorized"));
+    let test = run(&client, &server, DeviceFacts::default(), Some(test_push())).await;
+    assert_eq!(find(&test.findings, "test_push").level, FindingLevel::Ok);
+    assert_eq!(server.lock().registrations.len(), 2);
+}
+
+/// C3: the environment that the token turned out to be of is what counts.
+#[tokio::test]
+async fn c3_the_environment_that_the_server_found_is_said() {
+    for (found, signed, level) in [
+        ("production", Some(Environment::Production), FindingLevel::Ok),
+        ("sandbox", None, FindingLevel::Warning),
+        ("sandbox", Some(Environment::Sandbox), FindingLevel::Warning),
+    ] {
+        let server = Server::default();
+        let client = registered(&server, &TestClock::at(NOW_MS)).await;
+        let body = serde_json::json!({
+            "provider": "apns", "outcome": "rejected", "environment": found, "at": "2026-11-22T18:00:00.000Z",
+        });
+        server.next(Instead::Answer(202, None, body.to_string()));
+        let facts = DeviceFacts { signed_environment: signed, ..DeviceFacts::default() };
+        let test = client.self_test(&facts, AMPLE_MS).await;
+        assert_eq!(find(&test.findings, "environment").level, level, "{found} {signed:?}");
     }
 }

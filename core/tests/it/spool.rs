@@ -102,3 +102,21 @@ fn a_spool_is_bounded() {
     assert_eq!(client.ingest(&spool), Ok(1_000));
     assert_eq!(client.status().pending, 1_000);
 }
+
+/// C4: one event that cannot be read keeps none of the others, and files of the host app's are left alone.
+#[tokio::test]
+async fn c4_one_event_in_the_way_stops_no_other() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let spool = Spool::new(directory.path());
+    spool.record("r1", Grade::Displayed, None, NOW_MS).expect("recorded");
+    let in_the_way = directory.path().join("000000000000001-x.ack");
+    fs::create_dir(&in_the_way).expect("made");
+    let hosts = [directory.path().join("upload.tmp"), directory.path().join("notes.ack")];
+    for path in &hosts {
+        fs::write(path, b"the host app's").expect("written");
+    }
+    let (client, _) = client();
+    assert_eq!(client.ingest(&spool), Ok(1));
+    assert!(hosts.iter().all(|path| path.exists()));
+    assert_eq!(files(&directory).len(), 3);
+}
