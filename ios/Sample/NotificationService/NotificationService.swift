@@ -1,0 +1,5 @@
+// The whole notification service extension.
+
+import BackstopNotificationService
+
+class NotificationService: BackstopNotificationService {}

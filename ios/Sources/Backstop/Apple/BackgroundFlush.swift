@@ -1,0 +1,52 @@
+// Sends what waits while the app is in the background, when the system grants it the time.
+
+#if canImport(BackgroundTasks) && canImport(UIKit)
+import BackgroundTasks
+import BackstopSupport
+import Foundation
+
+enum BackgroundFlush {
+    private static let registered = Locked<Set<String>>([])
+
+    /// Registers with the system and answers how to ask it for time. The system ends an app that registers one
+    /// identifier twice, or one after the app finished launching.
+    static func register(
+        _ identifier: String,
+        log: @Sendable (Backstop.LogLevel, String) -> Void
+    ) -> @Sendable (TimeInterval) -> Void {
+        let permitted = Bundle.main.object(forInfoDictionaryKey: "BGTaskSchedulerPermittedIdentifiers") as? [String]
+        guard permitted?.contains(identifier) == true else {
+            log(.error, "`backgroundTaskIdentifier` is not among BGTaskSchedulerPermittedIdentifiers of Info.plist")
+            return { _ in }
+        }
+        if registered.with({ $0.insert(identifier).inserted }) {
+            BGTaskScheduler.shared.register(forTaskWithIdentifier: identifier, using: nil) { task in
+                run(task, identifier)
+            }
+        }
+        return { seconds in plan(identifier, seconds) }
+    }
+
+    private static func plan(_ identifier: String, _ seconds: TimeInterval) {
+        let request = BGAppRefreshTaskRequest(identifier: identifier)
+        request.earliestBeginDate = Date(timeIntervalSinceNow: seconds)
+        // Refused (background refresh is off, or too many wait): what waits goes at the next foreground.
+        try? BGTaskScheduler.shared.submit(request)
+    }
+
+    private static func run(_ task: BGTask, _ identifier: String) {
+        let completed = Once<Bool> { task.setTaskCompleted(success: $0) }
+        let work = Task {
+            let flushed = try? await Backstop.flush(timeout: 20)
+            if let next = flushed?.nextFlushIn {
+                plan(identifier, next)
+            }
+            completed(flushed?.pending == 0)
+        }
+        task.expirationHandler = {
+            work.cancel()
+            completed(false)
+        }
+    }
+}
+#endif

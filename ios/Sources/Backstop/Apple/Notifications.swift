@@ -1,0 +1,95 @@
+// The system's notification callbacks: forwarded to the host app's delegate, and looked at on the way.
+
+#if canImport(UserNotifications) && canImport(UIKit)
+import BackstopSupport
+import Foundation
+import UserNotifications
+
+extension Backstop {
+    /// Puts the SDK between the system and the notification centre's delegate, to which everything is forwarded. Call
+    /// it before the app finished launching, after setting a delegate of the app's own, if it has one. Nothing is
+    /// swizzled. `onLink` gets the link of a tapped push once.
+    @MainActor
+    public static func installNotificationDelegate(onLink: @escaping @MainActor @Sendable (URL) -> Void) {
+        let center = UNUserNotificationCenter.current()
+        // Installed again: only where links go is new.
+        let host = (center.delegate as? NotificationDelegate)?.host ?? center.delegate
+        let delegate = NotificationDelegate(host: host, onLink: onLink)
+        center.delegate = delegate
+        // The centre holds its delegate weakly.
+        NotificationDelegate.installed.with { $0 = delegate }
+    }
+
+    /// For an app with a delegate of its own: the customer answered a notification. Dismissing it is no tap.
+    @discardableResult
+    public static func didReceive(_ response: UNNotificationResponse) async throws -> TapResult {
+        guard response.actionIdentifier != UNNotificationDismissActionIdentifier else { return .notOurs }
+        return try await handleTap(Payload(response.notification.request.content.userInfo))
+    }
+
+    /// For an app with a delegate of its own: a notification arrives while the app is in front. `shown`: whether the
+    /// delegate lets the system show it. Returns at once.
+    public static func willPresent(_ notification: UNNotification, shown: Bool) {
+        let payload = Payload(notification.request.content.userInfo)
+        guard payload.push != nil else { return }
+        inBackground("a push while the app is in front") {
+            try await handlePush(payload, seen: shown ? .bySettings : .received)
+        }
+    }
+}
+
+/// Forwards everything to the host app's delegate and calls each completion handler exactly once.
+final class NotificationDelegate: NSObject, UNUserNotificationCenterDelegate, @unchecked Sendable {
+    static let installed = Locked<NotificationDelegate?>(nil)
+
+    fileprivate weak var host: UNUserNotificationCenterDelegate?
+    private let onLink: @MainActor @Sendable (URL) -> Void
+
+    init(host: UNUserNotificationCenterDelegate?, onLink: @escaping @MainActor @Sendable (URL) -> Void) {
+        self.host = host
+        self.onLink = onLink
+    }
+
+    func userNotificationCenter(
+        _ center: UNUserNotificationCenter,
+        willPresent notification: UNNotification,
+        withCompletionHandler completionHandler: @escaping (UNNotificationPresentationOptions) -> Void
+    ) {
+        let decided = Once<UNNotificationPresentationOptions> { options in
+            Backstop.willPresent(notification, shown: !options.isEmpty)
+            completionHandler(options)
+        }
+        let forwarded: Void? = host?.userNotificationCenter?(
+            center, willPresent: notification, withCompletionHandler: { decided($0) })
+        guard forwarded == nil else { return }
+        // Without a word of the host's, only our own pushes are shown over the app.
+        let isOurs = Backstop.handles(notification.request.content.userInfo)
+        decided(isOurs ? [.banner, .list, .sound] : [])
+    }
+
+    func userNotificationCenter(
+        _ center: UNUserNotificationCenter,
+        didReceive response: UNNotificationResponse,
+        withCompletionHandler completionHandler: @escaping () -> Void
+    ) {
+        let onLink = onLink
+        Backstop.inBackground("a tap") {
+            guard case .ours(_, let link?, _) = try await Backstop.didReceive(response) else { return }
+            await onLink(link)
+        }
+        let completed = Once<Void> { _ in completionHandler() }
+        let forwarded: Void? = host?.userNotificationCenter?(
+            center, didReceive: response, withCompletionHandler: { completed(()) })
+        if forwarded == nil {
+            completed(())
+        }
+    }
+
+    func userNotificationCenter(
+        _ center: UNUserNotificationCenter,
+        openSettingsFor notification: UNNotification?
+    ) {
+        _ = host?.userNotificationCenter?(center, openSettingsFor: notification)
+    }
+}
+#endif

@@ -1,0 +1,193 @@
+// Pushes and taps against the real server: what each becomes, and what the customer gets instead.
+
+import BackstopSupport
+import BackstopTesting
+import Foundation
+import XCTest
+
+@testable import Backstop
+
+final class PushTests: BackstopCase {
+    /// P2, P8: acknowledged in time, so that no text goes out.
+    func testPushAccepted() async throws {
+        let sandbox = try await makeSandbox()
+        try await startPhone(on: sandbox)
+        let (followup, userInfo) = try await sandbox.push("m-1")
+        guard case .ours(let push, let ack) = try await Backstop.handlePush(userInfo) else {
+            return XCTFail("not ours")
+        }
+        XCTAssertEqual(push.followupId, followup)
+        XCTAssertEqual(push.body, "a secret text")
+        XCTAssertEqual(ack, .confirmed(.accepted, counted: true))
+        try await sandbox.advance(by: 60)
+        let found = try await sandbox.followup(followup)
+        XCTAssertEqual(found.state, "acked")
+        let channels = try await sandbox.outbox().map(\.channel)
+        XCTAssertEqual(channels, ["push"])
+    }
+
+    func testPushDuplicate() async throws {
+        let sandbox = try await makeSandbox()
+        try await startPhone(on: sandbox)
+        let (_, userInfo) = try await sandbox.push("m-1")
+        try await Backstop.handlePush(userInfo)
+        let again = try await Backstop.handlePush(userInfo).ack
+        XCTAssertEqual(again, .confirmed(.duplicate, counted: true))
+    }
+
+    /// P8: after the decision an ack is late, and the outcome stays.
+    func testPushLate() async throws {
+        let sandbox = try await makeSandbox()
+        try await startPhone(on: sandbox)
+        let (followup, userInfo) = try await sandbox.push("m-1")
+        try await sandbox.advance(by: 30)
+        let ack = try await Backstop.handlePush(userInfo).ack
+        XCTAssertEqual(ack, .confirmed(.late, counted: false))
+        let found = try await sandbox.followup(followup)
+        XCTAssertEqual(found.state, "fell_back")
+        XCTAssertNotNil(found.lateAckAt)
+    }
+
+    /// P5, P7: a push that nobody sees falls back at once.
+    func testPushSuppressed() async throws {
+        for (alerts, why) in [(Backstop.Alerts.denied, "alerts_denied"), (.notAsked, "alerts_not_asked")] {
+            let sandbox = try await makeSandbox()
+            try await startPhone(on: sandbox)
+            let (followup, userInfo) = try await sandbox.push("m-1")
+            let expected = AlertPermission(alerts).suppressedBecause
+            XCTAssertEqual(expected, why)
+            let ack = try await Backstop.handlePush(userInfo, seen: .suppressed(why: why)).ack
+            XCTAssertEqual(ack, .confirmed(.accepted, counted: false))
+            try await sandbox.advance(by: 0)
+            let found = try await sandbox.followup(followup)
+            XCTAssertEqual(found.state, "fell_back")
+            let texts = try await sandbox.outbox("sms").count
+            XCTAssertEqual(texts, 1)
+            await Backstop.close()
+        }
+    }
+
+    /// P7: without a word of the app's, the system's settings at that moment decide.
+    func testSettingsDecideWhatIsSeen() async throws {
+        for (alerts, grade) in [
+            (Backstop.Alerts.allowed, "displayed"), (.quiet, "displayed"), (.denied, "suppressed"),
+            (.notAsked, "suppressed"),
+        ] {
+            let network = try FakeNetwork()
+            await BackstopTesting.start(on: network, alerts: alerts)
+            try await Backstop.setPushToken(Data([1]))
+            try await Backstop.handlePush(try BackstopTesting.simulatePush())
+            XCTAssertEqual(try network.acks.map(\.grade), [grade])
+            XCTAssertEqual(try network.acks.map(\.detail), [AlertPermission(alerts).suppressedBecause])
+            await Backstop.close()
+        }
+    }
+
+    /// P11: a receipt that no push contained proves nothing.
+    func testPushRefused() async throws {
+        let sandbox = try await makeSandbox()
+        try await startPhone(on: sandbox)
+        let (followup, userInfo) = try await sandbox.push("m-1")
+        var ours = try XCTUnwrap(userInfo["backstop"] as? [String: Any])
+        let receipt = try XCTUnwrap(ours["receipt"] as? String)
+        ours["receipt"] = String(receipt.reversed())
+        let ack = try await Backstop.handlePush(["backstop": ours]).ack
+        XCTAssertEqual(ack, .confirmed(.refused, counted: false))
+        let found = try await sandbox.followup(followup)
+        XCTAssertEqual(found.state, "awaiting_ack")
+    }
+
+    /// P3: 29.999 s after the reply nothing has left but the push; at 30 s text and email have.
+    func testNoAckFallsBackAt30s() async throws {
+        let sandbox = try await makeSandbox()
+        try await startPhone(on: sandbox)
+        let (followup, _) = try await sandbox.push("m-1")
+        try await sandbox.advance(by: 29.999)
+        var channels = try await sandbox.outbox().map(\.channel)
+        XCTAssertEqual(channels, ["push"])
+        try await sandbox.advance(by: 0.001)
+        channels = try await sandbox.outbox().map(\.channel).sorted()
+        XCTAssertEqual(channels, ["email", "push", "sms"])
+        let found = try await sandbox.followup(followup)
+        XCTAssertEqual(found.state, "fell_back")
+        XCTAssertEqual(found.reason, "no_ack")
+    }
+
+    /// As ios/README.md shows it to a host app's developer.
+    func testNoAckBecomesATextInTenLines() async throws {
+        let sandbox = try await Sandbox.create(try environment("BACKSTOP_SANDBOX_URL"))
+        try await BackstopTesting.start(on: sandbox)
+        try await sandbox.putCustomer("ann", phone: "+821012345678", email: "ann@example.com")
+        try await Backstop.logIn(customerId: "ann", proof: .hash(try sandbox.customerHash("ann")))
+        try await Backstop.setPushToken(Data([1, 2, 3]))
+        _ = try await sandbox.reply(to: "ann", messageId: "m-1", "Your order is on its way")
+        try await sandbox.advance(by: 30)
+        let texts = try await sandbox.outbox("sms")
+        XCTAssertEqual(texts.count, 1)
+    }
+
+    /// P14: once, of an allowed scheme, also before the library is open, and the tap counts as opened.
+    func testTapHandsOutTheLinkOnce() async throws {
+        let sandbox = try await makeSandbox()
+        let directory = try makeDirectory()
+        try await startPhone(on: sandbox, directory: directory)
+        let (followup, userInfo) = try await sandbox.push("m-1", link: "https://acme.example/chat/1")
+        await Backstop.close()
+        // A cold start: the tap comes while the library opens.
+        let config = BackstopConfig(baseUrl: try sandbox.baseUrl, appKey: try sandbox.appKey)
+        Backstop.start(config, in: BackstopTesting.surroundings(alerts: .allowed, directory: directory))
+        let first = try await Backstop.handleTap(userInfo)
+        XCTAssertEqual(first.link, URL(string: "https://acme.example/chat/1"))
+        let second = try await Backstop.handleTap(userInfo)
+        XCTAssertNil(second.link)
+        try await Backstop.flush()
+        let found = try await sandbox.followup(followup)
+        XCTAssertEqual(found.state, "acked")
+        for link in ["javascript:alert(1)", "acme://chat", "chat/1"] {
+            let push = try BackstopTesting.simulatePush(receipt: "receipt-\(link.count)", link: link)
+            let tapped = try await Backstop.handleTap(push)
+            XCTAssertNil(tapped.link, link)
+        }
+    }
+
+    /// Others' pushes are never touched, whatever is in them.
+    func testPayloadsNotOurs() async throws {
+        let network = try FakeNetwork()
+        await BackstopTesting.start(on: network)
+        try await Backstop.setPushToken(Data([1]))
+        let before = try network.requests.count
+        var nested: Any = "end"
+        for _ in 0..<400 {
+            nested = ["backstop": nested]
+        }
+        let receipt = ["receipt": "r"]
+        let others: [[AnyHashable: Any]] = [
+            [:], ["aps": ["alert": "hello"]], receipt, ["backstop": 1], ["backstop": "not json"], ["backstop": [1, 2]],
+            ["backstop": ["receipt": ""]], ["backstop": ["receipt": 1]], ["backstop": Date()],
+            ["backstop": ["receipt": "r", "body": String(repeating: "x", count: 100_000)]], ["backstop": nested],
+            ["backstop": Double.nan], [1: 2, "backstop_extension": true],
+        ]
+        for other in others {
+            XCTAssertFalse(Backstop.handles(other))
+            let pushed = try await Backstop.handlePush(other)
+            XCTAssertEqual(pushed, .notOurs)
+            let tapped = try await Backstop.handleTap(other)
+            XCTAssertEqual(tapped, .notOurs)
+        }
+        XCTAssertEqual(try network.requests.count, before)
+    }
+
+    /// W5: a push of a version that nobody knows yet is acknowledged.
+    func testPayloadOfAnotherVersion() async throws {
+        let network = try FakeNetwork()
+        await BackstopTesting.start(on: network)
+        try await Backstop.setPushToken(Data([1]))
+        let newer: [AnyHashable: Any] = [
+            "backstop": ["v": 9, "receipt": "receipt-9", "title": ["rich": true], "more": [1]] as [String: Any]
+        ]
+        XCTAssert(Backstop.handles(newer))
+        let ack = try await Backstop.handlePush(newer).ack
+        XCTAssertEqual(ack, .confirmed(.accepted, counted: true))
+        XCTAssertEqual(try network.acks.map(\.receipt), ["receipt-9"])
+    }
+}
