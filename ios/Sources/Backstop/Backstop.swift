@@ -136,10 +136,13 @@ extension Backstop {
 
     /// `initialize` in surroundings of the caller's, which tests make.
     package static func start(_ config: BackstopConfig, in surroundings: @autoclosure () -> Surroundings) {
-        process.with { session in
-            if let session, !session.isReplaced(by: config) { return }
+        let first = process.with { session -> Session? in
+            if let session, !session.isReplaced(by: config) { return session }
             session = Session(config, in: surroundings())
+            return nil
         }
+        // Outside the lock: a host's sink may call us.
+        first?.initializedAgain(with: config)
     }
 
     /// Waits until what `initialize` set off is done.
@@ -158,7 +161,9 @@ extension Backstop {
             do {
                 try await work()
             } catch {
-                (try? current())?.log(.warn, "\(what): \(BackstopError(error).message)")
+                let line = "\(what): \(BackstopError(error).message)"
+                guard let session = process.with({ $0 }) else { return SystemLog.write(.error, line) }
+                session.log(.warn, line)
             }
         }
     }

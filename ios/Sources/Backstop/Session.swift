@@ -13,6 +13,8 @@ package final class Session: Sendable {
     private let planned = Locked<Task<Void, Never>?>(nil)
     private let lifecycle = Locked<AnyObject?>(nil)
     private let starting = Locked<Task<Void, Never>?>(nil)
+    /// What the keychain said last, which is logged once.
+    private let keychainProblem = Locked<String?>(nil)
     /// Whether the set-up cannot work.
     private let isRefused = Locked(false)
 
@@ -22,15 +24,22 @@ package final class Session: Sendable {
         opening = Opening { try Self.open(config, in: surroundings) }
         LogPump.shared.start(level: config.logLevel, sink: config.logSink ?? surroundings.log)
         lifecycle.with { $0 = surroundings.watchLifecycle(self) }
-        starting.with { $0 = Task { await self.settle() } }
+        starting.with {
+            $0 = Task {
+                surroundings.problems.forEach { self.log(.error, $0) }
+                await self.settle()
+            }
+        }
     }
 
     /// Whether another set-up takes the place of this one: only if this one cannot work.
     func isReplaced(by other: BackstopConfig) -> Bool {
-        guard !config.isSame(as: other) else { return false }
-        if isRefused.with({ $0 }) { return true }
+        !config.isSame(as: other) && isRefused.with { $0 }
+    }
+
+    func initializedAgain(with other: BackstopConfig) {
+        guard !config.isSame(as: other) else { return }
         log(.error, "`Backstop.initialize` was called again with another set-up: the first one stays")
-        return false
     }
 
     func started() async {
@@ -219,8 +228,11 @@ extension Session {
         } catch let error as BackstopError {
             switch error {
             case .cancelled, .disabled: break
-            case .invalid: isRefused.with { $0 = true }; log(.error, "`Backstop.initialize`: \(error.message)")
-            default: log(.warn, "at start: \(error.message)")
+            case .invalid:
+                isRefused.with { $0 = true }
+                log(.error, "`Backstop.initialize`: \(error.message)")
+            default:
+                log(.warn, "what waits could not be sent: \(error.message)")
             }
         } catch {}
     }
@@ -305,7 +317,12 @@ extension Session {
                 try surroundings.credentials.remove()
             }
         } catch {
-            log(.error, "\(error): the extension's acks will wait for the app")
+            let problem = "\(error): the extension's acks will wait for the app"
+            let isNew = keychainProblem.with { known in
+                defer { known = problem }
+                return known != problem
+            }
+            if isNew { log(.error, problem) }
         }
     }
 }

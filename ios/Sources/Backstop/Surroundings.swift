@@ -25,6 +25,8 @@ package struct Surroundings: Sendable {
     package var watchLifecycle: @Sendable (Session) -> AnyObject?
     /// Asks the system for time in the background after that many seconds.
     package var planBackground: @Sendable (TimeInterval) -> Void
+    /// What is wrong with how the app was built, each in a sentence.
+    package var problems: [String] = []
     /// The system's log.
     package var log: @Sendable (Backstop.LogLevel, String) -> Void
 

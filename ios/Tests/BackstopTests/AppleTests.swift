@@ -213,14 +213,39 @@ final class AppleTests: BackstopCase {
 
     /// Without the identifier in Info.plist nothing is registered, since the system would end the app.
     func testBackgroundNeedsItsIdentifier() {
-        let said = Locked<[String]>([])
-        let plan = BackgroundFlush.register("dev.backstop.flush") { _, line in said.with { $0.append(line) } }
+        XCTAssertNil(BackgroundFlush.register("dev.backstop.other", info: [:]))
+        XCTAssertNil(BGTaskScheduler.shared.handlers["dev.backstop.other"])
+    }
+
+    /// C4: what waits goes when the system grants time, the task is completed once, and asks for more if need be.
+    func testBackgroundTaskSendsWhatWaits() async throws {
+        let network = try FakeNetwork(), id = "dev.backstop.flush", scheduler = BGTaskScheduler.shared
+        try await start(network)
+        let info: [String: Any] = ["BGTaskSchedulerPermittedIdentifiers": [id]]
+        let plan = try XCTUnwrap(BackgroundFlush.register(id, info: info))
+        _ = BackgroundFlush.register(id, info: info)
+        let run = try XCTUnwrap(scheduler.handlers[id])
         plan(60)
-        XCTAssertEqual(BGTaskScheduler.shared.handlers.count, 0)
-        XCTAssertEqual(BGTaskScheduler.shared.submitted.count, 0)
-        XCTAssertEqual(
-            said.with { $0 },
-            ["`backgroundTaskIdentifier` is not among BGTaskSchedulerPermittedIdentifiers of Info.plist"])
+        let request = try XCTUnwrap(scheduler.submitted.last)
+        XCTAssertEqual(request.identifier, id)
+        XCTAssertGreaterThan(try XCTUnwrap(request.earliestBeginDate).timeIntervalSinceNow, 50)
+        try network.behave(.offline)
+        try await Backstop.handlePush(try BackstopTesting.simulatePush(), timeout: 0)
+        try network.behave(.work)
+        let task = BGTask()
+        run(task)
+        try await until { !task.completed.isEmpty }
+        XCTAssertEqual(task.completed, [true])
+        XCTAssertEqual(try network.acks.map(\.receipt), ["receipt-1"])
+        XCTAssertEqual(scheduler.submitted.count, 2, "the registration is to be confirmed again in some days")
+
+        try network.behave(.hang)
+        try await Backstop.handlePush(try BackstopTesting.simulatePush(receipt: "receipt-2"), timeout: 0)
+        let expired = BGTask()
+        run(expired)
+        expired.expirationHandler?()
+        try await until { !expired.completed.isEmpty }
+        XCTAssertEqual(expired.completed, [false])
     }
 }
 #endif

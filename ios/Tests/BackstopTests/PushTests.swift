@@ -150,6 +150,25 @@ final class PushTests: BackstopCase {
         }
     }
 
+    /// P14: a storage that cannot be used does not keep the customer from the chat, nor open what is not allowed.
+    func testTapLeadsToTheChatWithoutStorage() async throws {
+        let file = try makeDirectory().appendingPathComponent("file")
+        try Data().write(to: file)
+        await BackstopTesting.start(on: try FakeNetwork(), directory: file.appendingPathComponent("below"))
+        for link in ["https://acme.example/1", "HTTPS://acme.example/1"] {
+            let tapped = try await Backstop.handleTap(try BackstopTesting.simulatePush(link: link))
+            guard case .ours(_, let found, ack: .failed(.storageUnusable)) = tapped else {
+                return XCTFail("\(tapped)")
+            }
+            XCTAssertEqual(found, URL(string: link))
+        }
+        let long = "https://acme.example/" + String(repeating: "x", count: 2_100)
+        for link in ["http://acme.example", "javascript:alert(1)", "https://a\nb", "https://a b", "//a", "", long] {
+            let tapped = try await Backstop.handleTap(try BackstopTesting.simulatePush(link: link))
+            XCTAssertNil(tapped.link, link)
+        }
+    }
+
     /// Others' pushes are never touched, whatever is in them.
     func testPayloadsNotOurs() async throws {
         let network = try FakeNetwork()

@@ -22,12 +22,15 @@ extension Surroundings {
         surroundings.permission = { await AlertPermission.current() }
         surroundings.watchLifecycle = { LifecycleWatcher($0) }
         if let identifier = config.backgroundTaskIdentifier {
-            surroundings.planBackground = BackgroundFlush.register(identifier, log: surroundings.log)
+            if let plan = BackgroundFlush.register(identifier) {
+                surroundings.planBackground = plan
+            } else {
+                surroundings.problems.append(
+                    "`backgroundTaskIdentifier` is not among BGTaskSchedulerPermittedIdentifiers of Info.plist")
+            }
         }
         if surroundings.appGroup == nil {
-            let sink = config.logSink ?? surroundings.log
-            sink(
-                .error,
+            surroundings.problems.append(
                 "the app group `\(groupId)` does not open: add it to the entitlements of the app and of the extension,"
                     + " or name yours as `appGroup`")
         }

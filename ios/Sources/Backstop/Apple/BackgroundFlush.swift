@@ -8,17 +8,14 @@ import Foundation
 enum BackgroundFlush {
     private static let registered = Locked<Set<String>>([])
 
-    /// Registers with the system and answers how to ask it for time. The system ends an app that registers one
-    /// identifier twice, or one after the app finished launching.
+    /// Registers with the system and answers how to ask it for time; `nil` = Info.plist does not permit the identifier.
+    /// The system ends an app that registers one identifier twice, or one after the app finished launching.
     static func register(
         _ identifier: String,
-        log: @Sendable (Backstop.LogLevel, String) -> Void
-    ) -> @Sendable (TimeInterval) -> Void {
-        let permitted = Bundle.main.object(forInfoDictionaryKey: "BGTaskSchedulerPermittedIdentifiers") as? [String]
-        guard permitted?.contains(identifier) == true else {
-            log(.error, "`backgroundTaskIdentifier` is not among BGTaskSchedulerPermittedIdentifiers of Info.plist")
-            return { _ in }
-        }
+        info: [String: Any] = Bundle.main.infoDictionary ?? [:]
+    ) -> (@Sendable (TimeInterval) -> Void)? {
+        let permitted = info["BGTaskSchedulerPermittedIdentifiers"] as? [String]
+        guard permitted?.contains(identifier) == true else { return nil }
         if registered.with({ $0.insert(identifier).inserted }) {
             BGTaskScheduler.shared.register(forTaskWithIdentifier: identifier, using: nil) { task in
                 run(task, identifier)
