@@ -187,6 +187,33 @@ async fn newer_devices_are_understood() {
     }
 }
 
+/// W5, C3: a device's language is kept as BCP 47, however a phone spells it; one that is none costs nothing, and one
+/// that is left out is forgotten. It is the device's own: the customer's, which texts and mails go by, stays.
+#[tokio::test]
+async fn w5_a_device_s_language_is_kept_as_bcp_47() {
+    let rig = Rig::new();
+    let shop = rig.shop("shop").await;
+    rig.put(&shop, "/v1/customers/lucas", json!({"name": "Lucas", "locale": "ja"})).await.expect(200);
+    for (given, kept) in [
+        (json!("ko-KR"), json!("ko-KR")),
+        (json!("ko_KR"), json!("ko-KR")),
+        (json!("zh-Hans-CN"), json!("zh-Hans-CN")),
+        (json!("sl-rozaj-biske-1994"), json!("sl-rozaj-biske-1994")),
+        (json!("zh_CN_#Hans"), Value::Null),
+        (json!(""), Value::Null),
+        (json!("x".repeat(10_000)), Value::Null),
+        (json!("en"), json!("en")),
+        (Value::Null, Value::Null),
+    ] {
+        let mut body = registration("install-1", Some("lucas"));
+        body["locale"] = given.clone();
+        register(&rig, &shop, None, body).await.expect(200);
+        let devices = rig.get(&shop, "/v1/customers/lucas/devices").await.expect(200);
+        assert_eq!(devices["data"][0]["locale"], kept, "{given}");
+    }
+    assert_eq!(rig.get(&shop, "/v1/customers/lucas").await.expect(200)["locale"], "ja");
+}
+
 /// D3, D4, C1: the backend says it of anyone, a device of its own customer, a page of whom it proves.
 #[tokio::test]
 async fn presence_comes_three_ways() {
