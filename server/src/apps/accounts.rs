@@ -5,7 +5,9 @@ use super::stored::{AccountInfo, KeyInfo};
 use crate::clock::Clock;
 use crate::providers::apns::{Apns, ApnsCredential, ApnsCredentialError, ApnsNet};
 use crate::providers::fcm::{self, Fcm, FcmConfig, FcmConfigError};
-use crate::providers::{CheckError, Checked, Checking, Fault, Guarded, PushProvider, PushSend, Sending};
+use crate::providers::{
+    CheckError, Checked, Checking, Fault, Guarded, PushProvider, PushSend, Sending, may_go_by_others,
+};
 use crate::vault::sha256;
 use backstop_domain::Ms;
 use backstop_domain::followup::Outcome;
@@ -209,13 +211,13 @@ impl Route {
         let mut left_alone = Vec::new();
         for (at, account) in accounts.iter().enumerate() {
             refused = match account.provider.offer(push).await {
-                Ok(outcome) if refuses_credentials(&outcome) => {
+                Ok(outcome) if may_go_by_others(&outcome) => {
                     if at + 1 < accounts.len() {
                         account.refuse(outcome.error().unwrap_or_default());
                     }
                     outcome
                 }
-                Err(outcome) if refuses_credentials(&outcome) => {
+                Err(outcome) if may_go_by_others(&outcome) => {
                     left_alone.push(account);
                     outcome
                 }
@@ -258,32 +260,6 @@ impl PushProvider for Route {
     fn check(&self) -> Checking<'_> {
         Box::pin(self.probe())
     }
-}
-
-/// Whether the vendor refuses who sends, not what is sent.
-fn refuses_credentials(outcome: &Outcome) -> bool {
-    let Outcome::Rejected { error } = outcome else { return false };
-    let code = error.split(':').next().unwrap_or_default();
-    matches!(
-        code,
-        "InvalidProviderToken"
-            | "ExpiredProviderToken"
-            | "MissingProviderToken"
-            | "BadEnvironmentKeyIdInToken"
-            | "UnrelatedKeyIdInToken"
-            | "Forbidden"
-            | "UNAUTHENTICATED"
-            | "PERMISSION_DENIED"
-            | "SENDER_ID_MISMATCH"
-            | "oauth_key"
-            | "oauth_invalid_grant"
-            // Said for a deleted key, too, while our clock is off.
-            | "oauth_clock_is_off"
-            | "oauth_invalid_client"
-            | "oauth_unauthorized_client"
-            | "oauth_access_denied"
-            | "oauth_refused"
-    )
 }
 
 /// What is wrong with an APNs key, and in which field. A key that is left out may be stored already.

@@ -44,7 +44,7 @@ pub(super) fn word(outcome: &Outcome) -> Word {
         Outcome::Accepted { .. } | Outcome::TokenGone { .. } | Outcome::WrongEnvironment { .. } => Word::Fine,
         Outcome::Unknown { .. } => Word::Failed,
         Outcome::Rejected { error } if is_own(error) => Word::Nothing,
-        Outcome::Rejected { error } if refuses_account(error) => Word::Misconfigured,
+        Outcome::Rejected { error } if is_of_account(error) => Word::Misconfigured,
         Outcome::Rejected { .. } => Word::Fine,
         Outcome::RetryAfter { error, after_ms } => later(error, after_ms.unwrap_or(0).max(0)),
     }
@@ -59,7 +59,7 @@ fn later(error: &str, after_ms: i64) -> Word {
         // Twilio: of 20000 to 20999 the account itself; others are about the number that a workspace sends from.
         "account" if error.starts_with("account 20") => Word::Misconfigured,
         "account" => Word::Fine,
-        _ if refuses_account(error) => Word::Misconfigured,
+        _ if is_of_account(error) => Word::Misconfigured,
         code if is_smtp(code) => match code {
             // The server goes down, or its log-in does; any other such word is about one mail.
             "421" | "454" => Word::Failed,
@@ -84,32 +84,51 @@ fn is_own(error: &str) -> bool {
     )
 }
 
-fn refuses_account(error: &str) -> bool {
-    let word = first_word(error);
-    // SMTP: no log-in, or a wrong one.
-    let is_login = is_smtp(word) && ("530"..="538").contains(&word);
-    is_login
-        || matches!(
-            word,
-            "InvalidProviderToken"
-                | "ExpiredProviderToken"
-                | "MissingProviderToken"
-                | "Forbidden"
-                | "UNAUTHENTICATED"
-                | "PERMISSION_DENIED"
-                | "oauth_key"
-                | "oauth_invalid_grant"
-                | "oauth_clock_is_off"
-                | "oauth_invalid_client"
-                | "oauth_unauthorized_client"
-                | "oauth_access_denied"
-                | "oauth_refused"
-                | "http_401"
-                | "http_403"
-                | "tls"
-                | "no_common_authentication"
-                | "starttls_not_offered"
-        )
+/// Who is refused, where it is not the message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refused {
+    /// These credentials, whatever they send.
+    Credentials,
+    /// These credentials for this one app or environment: others may carry it, and they may carry others.
+    CredentialsHere,
+    /// Whoever comes from here: another credential would be refused alike.
+    Everybody,
+}
+
+/// The one table of codes that refuse who sends.
+fn refused(error: &str) -> Option<Refused> {
+    Some(match first_word(error) {
+        "InvalidProviderToken"
+        | "ExpiredProviderToken"
+        | "MissingProviderToken"
+        | "Forbidden"
+        | "UNAUTHENTICATED"
+        | "PERMISSION_DENIED"
+        | "oauth_key"
+        | "oauth_invalid_grant"
+        | "oauth_invalid_client"
+        | "oauth_unauthorized_client"
+        | "oauth_access_denied"
+        | "oauth_refused" => Refused::Credentials,
+        // Said for a deleted key, too, while our clock is off.
+        "oauth_clock_is_off" => Refused::Credentials,
+        "BadEnvironmentKeyIdInToken" | "UnrelatedKeyIdInToken" | "SENDER_ID_MISMATCH" => Refused::CredentialsHere,
+        "http_401" | "http_403" | "tls" | "no_common_authentication" | "starttls_not_offered" => Refused::Everybody,
+        // SMTP: no log-in, or a wrong one.
+        code if is_smtp(code) && ("530"..="538").contains(&code) => Refused::Everybody,
+        _ => return None,
+    })
+}
+
+/// Whether the next message by this account would be refused, too.
+fn is_of_account(error: &str) -> bool {
+    matches!(refused(error), Some(Refused::Credentials | Refused::Everybody))
+}
+
+/// Whether other credentials may carry what these did not: the vendor refuses who sends, and nothing left.
+pub(crate) fn may_go_by_others(outcome: &Outcome) -> bool {
+    let Outcome::Rejected { error } = outcome else { return false };
+    matches!(refused(error), Some(Refused::Credentials | Refused::CredentialsHere))
 }
 
 fn first_word(error: &str) -> &str {
@@ -123,6 +142,25 @@ fn is_smtp(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// P5: what other credentials may carry is what these were refused for, and nothing that may have left.
+    #[test]
+    fn what_is_refused_to_one_key_may_go_by_another() {
+        let rejected = |error: &str| may_go_by_others(&Outcome::Rejected { error: error.into() });
+        for error in [
+            "InvalidProviderToken: our clock is 3600 s behind",
+            "oauth_clock_is_off",
+            "SENDER_ID_MISMATCH",
+            "Forbidden",
+        ] {
+            assert!(rejected(error), "{error}");
+        }
+        for error in ["http_403", "tls", "BadTopic", "535 5.7.8", "payload_too_large", ""] {
+            assert!(!rejected(error), "{error}");
+        }
+        assert!(!may_go_by_others(&Outcome::Unknown { error: "Forbidden".into() }));
+        assert!(!may_go_by_others(&Outcome::RetryAfter { after_ms: None, error: "Forbidden".into() }));
+    }
 
     /// P5: what is about the account, and what is about one message.
     #[test]

@@ -12,6 +12,7 @@ pub mod smtp;
 mod transport;
 pub mod twilio;
 
+pub(crate) use account::may_go_by_others;
 pub use account::{About, Rate};
 pub use check::{CheckError, Checked, Checking, Fault};
 pub use guarded::{Guarded, Standing};
