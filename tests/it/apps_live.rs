@@ -9,7 +9,7 @@ use backstop_domain::followup::Outcome;
 use backstop_server::apps::accounts::{Accounts, Live, Vendors};
 use backstop_server::clock::{Clock as _, Clocks, SystemClock};
 use backstop_server::providers::apns::{ApnsConfig, ApnsCredential, ApnsNet};
-use backstop_server::providers::{Checked, Checking, PushProvider, PushSend, Sending};
+use backstop_server::providers::{Checked, Checking, Provider, PushProvider, PushSend, Sending};
 use backstop_server::registry::Registry;
 use backstop_wire::Environment;
 use serde_json::{Value, json};
@@ -80,11 +80,17 @@ impl Vendors for Fake {
     }
 }
 
-impl PushProvider for Sender {
+impl Provider for Sender {
     fn name(&self) -> &'static str {
         "apns"
     }
 
+    fn check(&self) -> Checking<'_> {
+        Box::pin(async { Ok(Checked { message: "taken".into(), vendor_ahead_ms: None }) })
+    }
+}
+
+impl PushProvider for Sender {
     fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {
         Box::pin(async move {
             tokio::task::yield_now().await;
@@ -101,10 +107,6 @@ impl PushProvider for Sender {
             });
             Outcome::Accepted { provider_id: Some("apns-1".into()) }
         })
-    }
-
-    fn check(&self) -> Checking<'_> {
-        Box::pin(async { Ok(Checked { message: "taken".into(), vendor_ahead_ms: None }) })
     }
 }
 

@@ -9,7 +9,7 @@ use backstop_server::app::{App, Mode, Time, open_store};
 use backstop_server::config::Config;
 use backstop_server::http::TestPushes;
 use backstop_server::providers::capture::{Behaviour, Capture, Channel};
-use backstop_server::providers::{Checked, Checking, Providers, PushProvider, PushSend, Sending};
+use backstop_server::providers::{Checked, Checking, Provider, Providers, PushProvider, PushSend, Sending};
 use backstop_server::store::{Key, Row, Store as _};
 use backstop_server::testing::Sandbox;
 use backstop_wire::{Environment, Push};
@@ -252,11 +252,17 @@ impl Apple {
     }
 }
 
-impl PushProvider for Apple {
+impl Provider for Apple {
     fn name(&self) -> &'static str {
         "apns"
     }
 
+    fn check(&self) -> Checking<'_> {
+        Box::pin(async { Ok(Checked { message: "taken".into(), vendor_ahead_ms: None }) })
+    }
+}
+
+impl PushProvider for Apple {
     fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {
         self.asked.lock().unwrap().push((push.environment, push.token.clone()));
         Box::pin(async move {
@@ -268,10 +274,6 @@ impl PushProvider for Apple {
                 }
             }
         })
-    }
-
-    fn check(&self) -> Checking<'_> {
-        Box::pin(async { Ok(Checked { message: "taken".into(), vendor_ahead_ms: None }) })
     }
 }
 

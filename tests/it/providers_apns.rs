@@ -5,7 +5,7 @@ use crate::providers_fcm_double::{Scripted, TestClock, pem};
 use crate::providers_support::{AT_MS, push_send};
 use backstop_domain::followup::Outcome;
 use backstop_server::providers::apns::{self, Apns, ApnsConfig, ApnsConfigError, ApnsCredential};
-use backstop_server::providers::{CheckError, Checked, Fault, PushProvider, PushSend};
+use backstop_server::providers::{CheckError, Checked, Fault, Provider, PushProvider, PushSend};
 use backstop_wire::Environment;
 use serde::Deserialize;
 use serde_json::{Value, json};

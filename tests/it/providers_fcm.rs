@@ -5,7 +5,7 @@ use crate::providers_fcm_double::{Google, Scripted, TestClock};
 use crate::providers_support::{AT_MS, push_send};
 use backstop_domain::followup::Outcome;
 use backstop_server::providers::fcm::{self, Fcm, FcmConfig};
-use backstop_server::providers::{CheckError, Fault, PushProvider};
+use backstop_server::providers::{CheckError, Fault, Provider, PushProvider};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};

@@ -7,7 +7,7 @@ use axum::http::Method;
 use backstop_domain::followup::Outcome;
 use backstop_server::providers::apns::{Apns, ApnsConfig};
 use backstop_server::providers::fcm::{Fcm, FcmConfig};
-use backstop_server::providers::{Checking, EmailProvider, EmailSend, Sending};
+use backstop_server::providers::{Checking, EmailProvider, EmailSend, Provider, Sending};
 use backstop_wire::Environment;
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -19,18 +19,20 @@ const TIMEOUT_MS: u64 = 500;
 /// Counts what it takes, by address, and tells whoever waits.
 struct Mailbox(watch::Sender<HashMap<String, usize>>);
 
-impl EmailProvider for Mailbox {
+impl Provider for Mailbox {
     fn name(&self) -> &'static str {
         "mailbox"
     }
 
+    fn check(&self) -> Checking<'_> {
+        unreachable!("nobody asks")
+    }
+}
+
+impl EmailProvider for Mailbox {
     fn send<'a>(&'a self, email: &'a EmailSend) -> Sending<'a> {
         self.0.send_modify(|taken| *taken.entry(email.to.clone()).or_default() += 1);
         Box::pin(std::future::ready(Outcome::Accepted { provider_id: None }))
-    }
-
-    fn check(&self) -> Checking<'_> {
-        unreachable!("nobody asks")
     }
 }
 

@@ -6,7 +6,7 @@ use crate::clock::Clock;
 use crate::providers::apns::{Apns, ApnsCredential, ApnsCredentialError, ApnsNet};
 use crate::providers::fcm::{self, Fcm, FcmConfig, FcmConfigError};
 use crate::providers::{
-    CheckError, Checked, Checking, Fault, Guarded, PushProvider, PushSend, Sending, may_go_by_others,
+    CheckError, Checked, Checking, Fault, Guarded, Provider, PushProvider, PushSend, Sending, may_go_by_others,
 };
 use crate::vault::sha256;
 use backstop_domain::Ms;
@@ -248,17 +248,19 @@ impl Route {
     }
 }
 
-impl PushProvider for Route {
+impl Provider for Route {
     fn name(&self) -> &'static str {
         self.0.first().map_or("none", |account| account.provider.name())
     }
 
-    fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {
-        Box::pin(self.deliver(push))
-    }
-
     fn check(&self) -> Checking<'_> {
         Box::pin(self.probe())
+    }
+}
+
+impl PushProvider for Route {
+    fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {
+        Box::pin(self.deliver(push))
     }
 }
 

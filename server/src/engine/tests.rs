@@ -5,7 +5,7 @@ use super::work::Work;
 use super::*;
 use crate::clock::Clock;
 use crate::engine::api::MessageBody;
-use crate::providers::{Checking, PushProvider, PushSend, Sending};
+use crate::providers::{Checking, Provider, PushProvider, PushSend, Sending};
 use crate::registry::{Created, Deployment};
 use crate::store::{Key, OpenOptions, Row, SqliteStore};
 use crate::vault::Carrier;
@@ -208,21 +208,23 @@ struct Slow {
     answer: tokio::sync::Notify,
 }
 
-impl PushProvider for Slow {
+impl Provider for Slow {
     fn name(&self) -> &'static str {
         "slow"
     }
 
+    fn check(&self) -> Checking<'_> {
+        unreachable!("nobody asks")
+    }
+}
+
+impl PushProvider for Slow {
     fn send<'a>(&'a self, _: &'a PushSend) -> Sending<'a> {
         Box::pin(async {
             self.asked.notify_one();
             self.answer.notified().await;
             Outcome::TokenGone { since_ms: None, error: "UNREGISTERED".into() }
         })
-    }
-
-    fn check(&self) -> Checking<'_> {
-        unreachable!("nobody asks")
     }
 }
 

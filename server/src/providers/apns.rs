@@ -7,7 +7,7 @@ mod reply;
 mod token;
 
 use super::transport::{self, Lanes};
-use super::{About, Checking, PushProvider, PushSend, Rate, Sending, fit};
+use super::{About, Checking, Provider, PushProvider, PushSend, Rate, Sending, fit};
 use crate::clock::Clock;
 use a2::{CollapseId, DefaultNotificationBuilder, NotificationBuilder, NotificationOptions, Priority, PushType};
 pub use account::{ApnsConfig, ApnsConfigError, ApnsCredential, ApnsCredentialError, ApnsNet};
@@ -208,7 +208,7 @@ impl Apns {
     }
 }
 
-impl PushProvider for Apns {
+impl Provider for Apns {
     fn name(&self) -> &'static str {
         "apns"
     }
@@ -224,6 +224,12 @@ impl PushProvider for Apns {
         }
     }
 
+    fn check(&self) -> Checking<'_> {
+        Box::pin(self.probe())
+    }
+}
+
+impl PushProvider for Apns {
     fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {
         Box::pin(async move {
             let request = match self.request(push) {
@@ -242,10 +248,6 @@ impl PushProvider for Apns {
                 }
             }
         })
-    }
-
-    fn check(&self) -> Checking<'_> {
-        Box::pin(self.probe())
     }
 }
 

@@ -1,8 +1,10 @@
 //! Providers that keep what they are given instead of sending it: for the sandbox, the demo, tests and the benchmark.
 
 use super::mail::{Mail, Sender};
-use super::{Checked, Checking, EmailProvider, EmailSend, Envelope, PushProvider, PushSend, Sending, TextProvider};
-use super::{TextSend, apns, fcm};
+use super::{
+    Checked, Checking, EmailProvider, EmailSend, Envelope, Provider, PushProvider, PushSend, Sending, TextProvider,
+    TextSend, apns, fcm,
+};
 use crate::failpoint::{Point, hit, taken};
 use backstop_domain::followup::Outcome;
 use backstop_domain::text::Senders;
@@ -383,11 +385,17 @@ struct CapturePush {
     capture: Arc<Capture>,
 }
 
-impl PushProvider for CapturePush {
+impl Provider for CapturePush {
     fn name(&self) -> &'static str {
         "capture"
     }
 
+    fn check(&self) -> Checking<'_> {
+        captured("pushes")
+    }
+}
+
+impl PushProvider for CapturePush {
     fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {
         let send = Attempt {
             channel: Channel::Push,
@@ -408,10 +416,6 @@ impl PushProvider for CapturePush {
         }
         Box::pin(std::future::ready(outcome))
     }
-
-    fn check(&self) -> Checking<'_> {
-        captured("pushes")
-    }
 }
 
 fn captured(what: &str) -> Checking<'static> {
@@ -419,11 +423,17 @@ fn captured(what: &str) -> Checking<'static> {
     Box::pin(std::future::ready(Ok(Checked { message, vendor_ahead_ms: None })))
 }
 
-impl TextProvider for Capture {
+impl Provider for Capture {
     fn name(&self) -> &'static str {
         "capture"
     }
 
+    fn check(&self) -> Checking<'_> {
+        captured("texts and mails")
+    }
+}
+
+impl TextProvider for Capture {
     /// Like most vendors of texts, so that what a sandbox shows is what an ambiguous text really does.
     fn idempotent(&self) -> bool {
         false
@@ -439,24 +449,12 @@ impl TextProvider for Capture {
         let (outcome, _) = self.take(send, || Ok(json!({ "text": text.text, "from": text.from })));
         Box::pin(std::future::ready(outcome))
     }
-
-    fn check(&self) -> Checking<'_> {
-        captured("texts")
-    }
 }
 
 impl EmailProvider for Capture {
-    fn name(&self) -> &'static str {
-        "capture"
-    }
-
     fn send<'a>(&'a self, email: &'a EmailSend) -> Sending<'a> {
         let send = Attempt { channel: Channel::Email, envelope: &email.envelope, to: &email.to, device_id: None };
         let (outcome, _) = self.take(send, || Mail::compose(email, &self.sender).map(|mail| mail.payload()));
         Box::pin(std::future::ready(outcome))
-    }
-
-    fn check(&self) -> Checking<'_> {
-        captured("mails")
     }
 }

@@ -4,7 +4,7 @@ mod account;
 mod reply;
 
 use super::transport::{self, Lanes, read_bounded};
-use super::{About, CheckError, Checked, Checking, PushProvider, PushSend, Rate, Sending, fit};
+use super::{About, CheckError, Checked, Checking, Provider, PushProvider, PushSend, Rate, Sending, fit};
 use crate::clock::Clock;
 use crate::failpoint::{Point, hit};
 use account::{AccessTokens, ServiceAccount, TokenError};
@@ -200,7 +200,7 @@ impl Fcm {
     }
 }
 
-impl PushProvider for Fcm {
+impl Provider for Fcm {
     fn name(&self) -> &'static str {
         "fcm"
     }
@@ -216,6 +216,12 @@ impl PushProvider for Fcm {
         }
     }
 
+    fn check(&self) -> Checking<'_> {
+        Box::pin(self.probe())
+    }
+}
+
+impl PushProvider for Fcm {
     fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {
         Box::pin(async move {
             let Some(body) = body(push) else { return Outcome::Rejected { error: "payload_too_large".into() } };
@@ -226,10 +232,6 @@ impl PushProvider for Fcm {
             }
             self.sent(&body.to_string().into_bytes()).await
         })
-    }
-
-    fn check(&self) -> Checking<'_> {
-        Box::pin(self.probe())
     }
 }
 

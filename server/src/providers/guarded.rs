@@ -5,8 +5,8 @@
 
 use super::account::{About, Rate, word};
 use super::{
-    Checking, EmailProvider, EmailSend, Finding, Providers, PushProvider, PushSend, Sending, TextProvider, TextQuery,
-    TextSend,
+    Checking, EmailProvider, EmailSend, Finding, Provider, Providers, PushProvider, PushSend, Sending, TextProvider,
+    TextQuery, TextSend,
 };
 use crate::clock::Clock;
 use crate::telemetry::{BREAKER_HELD, BREAKER_OPENED, BREAKER_STATE};
@@ -63,8 +63,9 @@ struct Told {
     is_refused: bool,
 }
 
-impl<P: ?Sized> Guarded<P> {
-    fn around(provider: Arc<P>, about: About, is_push: bool, clock: Arc<dyn Clock>) -> Arc<Guarded<P>> {
+impl<P: Provider + ?Sized> Guarded<P> {
+    fn around(provider: Arc<P>, is_push: bool, clock: &Arc<dyn Clock>) -> Arc<Guarded<P>> {
+        let about = provider.about();
         let budget = match about.rate {
             Some(Rate::PerSecond(per_second)) => Some(Mutex::new(Budget::new(per_second))),
             Some(Rate::PerMinute(_)) | None => None,
@@ -73,7 +74,7 @@ impl<P: ?Sized> Guarded<P> {
         let gate = Gate {
             about,
             is_push,
-            clock,
+            clock: Arc::clone(clock),
             is_closed: true.into(),
             fine: 0.into(),
             last_success_at: NEVER.into(),
@@ -93,8 +94,7 @@ impl<P: ?Sized> Guarded<P> {
 impl Guarded<dyn PushProvider> {
     /// Stands before a push account.
     pub fn push(provider: Arc<dyn PushProvider>, clock: &Arc<dyn Clock>) -> Arc<Guarded<dyn PushProvider>> {
-        let about = provider.about();
-        Guarded::around(provider, about, true, Arc::clone(clock))
+        Guarded::around(provider, true, clock)
     }
 
     /// Sends, if the account may be asked; `Err` = it was left alone, and what stands in for its answer.
@@ -114,14 +114,8 @@ impl Providers {
     #[must_use]
     pub fn guarded(self, clock: &Arc<dyn Clock>) -> Providers {
         let push = |provider: Arc<dyn PushProvider>| Guarded::push(provider, clock) as Arc<dyn PushProvider>;
-        let text = |provider: Arc<dyn TextProvider>| {
-            let about = provider.about();
-            Guarded::around(provider, about, false, Arc::clone(clock)) as Arc<dyn TextProvider>
-        };
-        let email = |provider: Arc<dyn EmailProvider>| {
-            let about = provider.about();
-            Guarded::around(provider, about, false, Arc::clone(clock)) as Arc<dyn EmailProvider>
-        };
+        let text = |provider| Guarded::around(provider, false, clock) as Arc<dyn TextProvider>;
+        let email = |provider| Guarded::around(provider, false, clock) as Arc<dyn EmailProvider>;
         Providers {
             fcm: self.fcm.map(push),
             apns: self.apns.map(push),
@@ -266,7 +260,7 @@ fn later(wait_ms: Ms, error: String) -> Outcome {
     Outcome::RetryAfter { after_ms: Some(wait_ms), error }
 }
 
-impl PushProvider for Guarded<dyn PushProvider> {
+impl<P: Provider + ?Sized> Provider for Guarded<P> {
     fn name(&self) -> &'static str {
         self.gate.about.name
     }
@@ -277,13 +271,6 @@ impl PushProvider for Guarded<dyn PushProvider> {
 
     fn standing(&self) -> Standing {
         self.gate.standing()
-    }
-
-    fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {
-        if let Err(held) = self.gate.admit() {
-            return Box::pin(std::future::ready(held));
-        }
-        Box::pin(self.send_along(push))
     }
 
     fn check(&self) -> Checking<'_> {
@@ -291,19 +278,16 @@ impl PushProvider for Guarded<dyn PushProvider> {
     }
 }
 
+impl PushProvider for Guarded<dyn PushProvider> {
+    fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a> {
+        if let Err(held) = self.gate.admit() {
+            return Box::pin(std::future::ready(held));
+        }
+        Box::pin(self.send_along(push))
+    }
+}
+
 impl TextProvider for Guarded<dyn TextProvider> {
-    fn name(&self) -> &'static str {
-        self.gate.about.name
-    }
-
-    fn about(&self) -> About {
-        self.gate.about.clone()
-    }
-
-    fn standing(&self) -> Standing {
-        self.gate.standing()
-    }
-
     fn idempotent(&self) -> bool {
         self.provider.idempotent()
     }
@@ -323,36 +307,16 @@ impl TextProvider for Guarded<dyn TextProvider> {
         self.provider.find(query)
     }
 
-    fn check(&self) -> Checking<'_> {
-        self.provider.check()
-    }
-
     fn can_find(&self) -> bool {
         self.provider.can_find()
     }
 }
 
 impl EmailProvider for Guarded<dyn EmailProvider> {
-    fn name(&self) -> &'static str {
-        self.gate.about.name
-    }
-
-    fn about(&self) -> About {
-        self.gate.about.clone()
-    }
-
-    fn standing(&self) -> Standing {
-        self.gate.standing()
-    }
-
     fn send<'a>(&'a self, email: &'a EmailSend) -> Sending<'a> {
         if let Err(held) = self.gate.admit() {
             return Box::pin(std::future::ready(held));
         }
         Box::pin(async move { self.gate.heard(self.provider.send(email).await) })
-    }
-
-    fn check(&self) -> Checking<'_> {
-        self.provider.check()
     }
 }

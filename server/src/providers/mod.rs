@@ -114,8 +114,8 @@ pub type Finding<'a> = Pin<Box<dyn Future<Output = Found> + Send + 'a>>;
 /// The answer of [`PushProvider::send`] and its kin.
 pub type Sending<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
 
-/// Carries pushes.
-pub trait PushProvider: Send + Sync + 'static {
+/// What each of them says of itself and its account, whatever it carries.
+pub trait Provider: Send + Sync + 'static {
     /// Name in deliveries and metrics (`fcm`, `apns`, `capture`).
     fn name(&self) -> &'static str;
     /// What an operator knows of its account.
@@ -126,24 +126,18 @@ pub trait PushProvider: Send + Sync + 'static {
     fn standing(&self) -> Standing {
         Standing::free(self.about())
     }
-    /// Sends once; never retries by itself.
-    fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a>;
-    /// Asks the vendor whether it takes the credentials, without a push to anybody.
+    /// Asks the vendor whether it takes the account, without a message to anybody.
     fn check(&self) -> Checking<'_>;
 }
 
+/// Carries pushes.
+pub trait PushProvider: Provider {
+    /// Sends once; never retries by itself.
+    fn send<'a>(&'a self, push: &'a PushSend) -> Sending<'a>;
+}
+
 /// Carries texts.
-pub trait TextProvider: Send + Sync + 'static {
-    /// Name in deliveries and metrics.
-    fn name(&self) -> &'static str;
-    /// What an operator knows of its account.
-    fn about(&self) -> About {
-        About::named(self.name())
-    }
-    /// How its account stands.
-    fn standing(&self) -> Standing {
-        Standing::free(self.about())
-    }
+pub trait TextProvider: Provider {
     /// Whether a repeat under the same effect key is one effect at the vendor.
     fn idempotent(&self) -> bool;
     /// The account's default number, and those it may send from (T6).
@@ -156,11 +150,6 @@ pub trait TextProvider: Send + Sync + 'static {
     fn find<'a>(&'a self, _: &'a TextQuery<'a>) -> Option<Finding<'a>> {
         None
     }
-    /// Asks the vendor whether it takes the account, without a text to anybody.
-    fn check(&self) -> Checking<'_> {
-        let (message, mend) = (format!("{} cannot be asked without a text", self.name()), "send a test");
-        Box::pin(std::future::ready(Err(CheckError::unreachable(message, mend))))
-    }
     /// Whether [`TextProvider::find`] answers.
     fn can_find(&self) -> bool {
         false
@@ -168,21 +157,9 @@ pub trait TextProvider: Send + Sync + 'static {
 }
 
 /// Carries emails.
-pub trait EmailProvider: Send + Sync + 'static {
-    /// Name in deliveries and metrics.
-    fn name(&self) -> &'static str;
-    /// What an operator knows of its account.
-    fn about(&self) -> About {
-        About::named(self.name())
-    }
-    /// How its account stands.
-    fn standing(&self) -> Standing {
-        Standing::free(self.about())
-    }
+pub trait EmailProvider: Provider {
     /// Sends once, under the Message-ID that the effect key fixes.
     fn send<'a>(&'a self, email: &'a EmailSend) -> Sending<'a>;
-    /// Asks the server whether it takes the account, without a mail to anybody.
-    fn check(&self) -> Checking<'_>;
 }
 
 /// A vendor's call, as it came in.

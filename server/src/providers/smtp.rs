@@ -1,7 +1,7 @@
 //! Email by SMTP, to whatever server the deployment submits its mail to.
 
 use super::mail::{Mail, Sender};
-use super::{About, CheckError, Checked, Checking, EmailProvider, EmailSend, Rate, Sending};
+use super::{About, CheckError, Checked, Checking, EmailProvider, EmailSend, Provider, Rate, Sending};
 use crate::clock::Clock;
 use crate::failpoint::{Point, hit};
 use backstop_domain::followup::Outcome;
@@ -316,7 +316,7 @@ impl Smtp {
     }
 }
 
-impl EmailProvider for Smtp {
+impl Provider for Smtp {
     fn name(&self) -> &'static str {
         "smtp"
     }
@@ -332,6 +332,12 @@ impl EmailProvider for Smtp {
         }
     }
 
+    fn check(&self) -> Checking<'_> {
+        Box::pin(self.probe())
+    }
+}
+
+impl EmailProvider for Smtp {
     fn send<'a>(&'a self, email: &'a EmailSend) -> Sending<'a> {
         Box::pin(async move {
             let mail = match Mail::compose(email, &self.sender) {
@@ -347,10 +353,6 @@ impl EmailProvider for Smtp {
                 Err(_) => Outcome::RetryAfter { after_ms: None, error: "timeout".into() },
             }
         })
-    }
-
-    fn check(&self) -> Checking<'_> {
-        Box::pin(self.probe())
     }
 }
 

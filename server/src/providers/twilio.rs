@@ -9,8 +9,8 @@ mod reply;
 pub use config::{TwilioConfig, TwilioConfigError};
 
 use super::{
-    About, Call, Callbacks, Checking, Finding, Rate, Refused, Sending, TextProvider, TextQuery, TextSend, Word,
-    transport,
+    About, Call, Callbacks, Checking, Finding, Provider, Rate, Refused, Sending, TextProvider, TextQuery, TextSend,
+    Word, transport,
 };
 use backstop_domain::followup::{Found, Outcome};
 use backstop_domain::text::Senders;
@@ -140,7 +140,7 @@ impl Twilio {
     }
 }
 
-impl TextProvider for Twilio {
+impl Provider for Twilio {
     fn name(&self) -> &'static str {
         "twilio"
     }
@@ -156,6 +156,12 @@ impl TextProvider for Twilio {
         }
     }
 
+    fn check(&self) -> Checking<'_> {
+        Box::pin(self.probe())
+    }
+}
+
+impl TextProvider for Twilio {
     fn senders(&self) -> Senders {
         let shared = match &self.sender {
             Sender::Number(number) => Some(number.clone()),
@@ -188,10 +194,6 @@ impl TextProvider for Twilio {
 
     fn can_find(&self) -> bool {
         true
-    }
-
-    fn check(&self) -> Checking<'_> {
-        Box::pin(self.probe())
     }
 }
 
