@@ -3,7 +3,8 @@
 use super::decide::{Draft, split, stop_pushes};
 use super::fallback;
 use super::push;
-use super::state::{Ended, Push, PushStatus, Reason, Stage};
+use super::reason::Reason;
+use super::state::{Ended, Push, PushStatus, Stage};
 use crate::Ms;
 use crate::ids::DeviceId;
 use backstop_wire::Grade;

@@ -6,7 +6,8 @@ use super::event::{Event, Facts};
 use super::fallback;
 use super::policy::Policy;
 use super::push;
-use super::state::{Ended, Followup, LegStatus, PushStatus, Reason, Stage};
+use super::reason::Reason;
+use super::state::{Ended, Followup, LegStatus, PushStatus, Stage};
 use crate::Ms;
 use crate::limits::Counters;
 

@@ -1,7 +1,8 @@
 //! What must be done, and when to look again.
 
 use super::ack::Acked;
-use super::state::{Channel, Followup, Mark, Reason};
+use super::reason::Reason;
+use super::state::{Channel, Followup, Mark};
 use crate::Ms;
 use crate::ids::{DeviceId, FollowupId};
 use crate::limits::{Counters, Filled};

@@ -1,7 +1,8 @@
 //! What can happen to a follow-up, and what is known when it does.
 
 use super::outcome::{Found, Outcome};
-use super::state::{AuthorKind, Channel, Kind, Mark, Reason, Reply};
+use super::reason::Reason;
+use super::state::{AuthorKind, Channel, Kind, Mark, Reply};
 use crate::Ms;
 use crate::customer::ContactSource;
 use crate::device::DeviceFacts;

@@ -4,7 +4,8 @@ use super::decide::{Draft, stop_pushes};
 use super::effect::{Alarm, Effect};
 use super::event::NewReply;
 use super::outcome::{Found, OPTED_OUT, Outcome};
-use super::state::{AuthorKind, Channel, Ended, Inquiry, Kind, LegStatus, Mark, Reason, Skip, Stage};
+use super::reason::{Reason, Skip};
+use super::state::{AuthorKind, Channel, Ended, Inquiry, Kind, LegStatus, Mark, Stage};
 use crate::Ms;
 use crate::customer::ContactSource;
 

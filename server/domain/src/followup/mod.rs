@@ -23,6 +23,7 @@ mod open;
 mod outcome;
 mod policy;
 mod push;
+mod reason;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -34,7 +35,8 @@ pub use event::{Event, Facts, NewReply};
 pub use open::{Opened, Warning, join, kind_of, open, refusal, wake};
 pub use outcome::{Found, OPTED_OUT, Outcome};
 pub use policy::{Channels, Policy, Services, TextService};
+pub use reason::{Reason, Skip};
 pub use state::{
     AuthorKind, Channel, Ended, Followup, Inquiry, Kind, Leg, LegStatus, MAX_REPLIES, Mark, PublicState, Push,
-    PushStatus, Reason, Reply, Skip, Stage,
+    PushStatus, Reply, Stage,
 };

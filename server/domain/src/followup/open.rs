@@ -6,7 +6,8 @@ use super::event::{Facts, NewReply};
 use super::fallback;
 use super::policy::Policy;
 use super::push;
-use super::state::{Channel, Followup, Kind, Leg, LegStatus, MAX_REPLIES, Reason, Stage};
+use super::reason::Reason;
+use super::state::{Channel, Followup, Kind, Leg, LegStatus, MAX_REPLIES, Stage};
 use crate::Ms;
 
 /// Something the caller should know although the reply was accepted.
