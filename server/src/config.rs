@@ -3,24 +3,26 @@
 //! `config.default.toml` is the one list of keys: it is the lowest layer, the documentation, and what an unknown key is
 //! measured against. Each problem says where it comes from, which key, and what to do.
 
+mod error;
+mod layer;
+
 use crate::http::{ForwardedHeader, Serves};
 use crate::providers::apns::ApnsConfig;
 use crate::providers::fcm::FcmConfig;
 use crate::providers::smtp::SmtpConfig;
 use crate::providers::twilio::TwilioConfig;
 use backstop_domain::text::Country;
-use figment::providers::{Format, Toml};
-use figment::value::{Dict, Map, Value};
-use figment::{Figment, Metadata, Profile, Provider};
+use error::Found;
+pub use error::{ConfigError, Problem};
+use figment::Figment;
+use layer::{ENV_PREFIX, Layer, known_keys, unknown_keys};
 use serde::Deserialize;
-use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// Every key with its default and its reason.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
 
-const ENV_PREFIX: &str = "BACKSTOP__";
 /// A provider that answers later than the engine waits would be asked again.
 const MAX_SEND_MS: u64 = 11_000;
 const MAX_TEST_NUMBERS: usize = 20;
@@ -260,21 +262,6 @@ pub struct Network {
 pub enum StoreUrl {
     /// An SQLite file.
     Sqlite(PathBuf),
-}
-
-/// Why the configuration cannot be used: every problem found, each with its place and its mend.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub struct ConfigError(pub Vec<Problem>);
-
-/// One thing that is wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Problem {
-    /// The file or environment variable it comes from.
-    pub place: String,
-    /// `section.key`, where one is at fault.
-    pub key: Option<String>,
-    /// What is wrong, and what to do.
-    pub mend: String,
 }
 
 impl Config {
@@ -542,178 +529,10 @@ impl TryFrom<String> for Network {
     }
 }
 
-impl ConfigError {
-    fn one(problem: Problem) -> ConfigError {
-        ConfigError(vec![problem])
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (i, problem) in self.0.iter().enumerate() {
-            let separator = if i == 0 { "" } else { "\n" };
-            write!(f, "{separator}{problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl Problem {
-    fn new(place: &str, key: Option<&str>, mend: impl Into<String>) -> Problem {
-        Problem { place: place.to_owned(), key: key.map(str::to_owned), mend: mend.into() }
-    }
-
-    fn from_figment(error: figment::Error) -> Problem {
-        let place = error.metadata.as_ref().map_or("the configuration", |metadata| &metadata.name).to_owned();
-        let key = (!error.path.is_empty()).then(|| error.path.join("."));
-        Problem { place, key, mend: error.kind.to_string() }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.key.as_deref().map(|key| key.rsplit_once('.')) {
-            Some(Some((section, key))) => write!(f, "{}: [{section}] {key} {}", self.place, self.mend),
-            Some(None) => write!(f, "{}: {} {}", self.place, self.key.as_deref().unwrap_or_default(), self.mend),
-            None => write!(f, "{}: {}", self.place, self.mend),
-        }
-    }
-}
-
-/// A value that is wrong, before it is known which layer set it.
-struct Found {
-    key: &'static str,
-    mend: String,
-}
-
-impl Found {
-    fn placed(self, figment: &Figment) -> Problem {
-        let place = figment.find_metadata(self.key).map_or("the configuration", |metadata| &metadata.name);
-        Problem::new(place, Some(self.key), self.mend)
-    }
-}
-
-/// One source of values, under the name that problems show.
-struct Layer {
-    place: String,
-    values: Dict,
-}
-
-impl Layer {
-    fn toml(place: &str, text: &str) -> Result<Layer, Problem> {
-        let data = Toml::string(text).data().map_err(|error| {
-            let reason = error.to_string();
-            let first = reason.lines().find(|line| !line.trim().is_empty()).unwrap_or("unreadable");
-            Problem::new(place, None, format!("is not TOML: {first}"))
-        })?;
-        let values = data.into_iter().next().map(|(_, values)| values).unwrap_or_default();
-        Ok(Layer { place: place.to_owned(), values })
-    }
-
-    fn has(&self, section: &[&str]) -> bool {
-        let (last, path) = section.split_last().expect("a section has a name");
-        descend(&self.values, path).is_some_and(|dict| dict.contains_key(*last))
-    }
-
-    fn remove(&mut self, section: &[&str]) {
-        match section {
-            [name] => drop(self.values.remove(*name)),
-            [outer, name] => {
-                if let Some(Value::Dict(_, inner)) = self.values.get_mut(*outer) {
-                    inner.remove(*name);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// `BACKSTOP__A__B=value` as `a.b`, read as the kind of value that key holds: a password of digits stays text.
-    fn variable(name: &str, value: &str, known: &[(String, Value)]) -> Result<Layer, Problem> {
-        let place = format!("environment variable {name}");
-        let key = name[ENV_PREFIX.len()..].to_lowercase().replace("__", ".");
-        let Some((_, kind)) = known.iter().find(|(known, _)| *known == key) else {
-            return Err(Problem::new(&place, None, unknown(&key, known)));
-        };
-        let wrong = |what: &str| Problem::new(&place, Some(&key), format!("must be {what}"));
-        let value = match kind {
-            Value::Num(..) => Value::from(value.trim().parse::<i64>().map_err(|_| wrong("a whole number"))?),
-            Value::Bool(..) => Value::from(value.trim().parse::<bool>().map_err(|_| wrong("true or false"))?),
-            Value::Array(..) => {
-                let items = value.split(',').map(str::trim).filter(|item| !item.is_empty());
-                Value::from(items.map(str::to_owned).collect::<Vec<String>>())
-            }
-            _ => Value::from(value),
-        };
-        let nested = figment::util::nest(&key, value).into_dict().unwrap_or_default();
-        Ok(Layer { place, values: nested })
-    }
-}
-
-impl Provider for Layer {
-    fn metadata(&self) -> Metadata {
-        Metadata::named(self.place.clone())
-    }
-
-    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
-        Ok(Profile::Default.collect(self.values.clone()))
-    }
-}
-
-/// `section.key` of every line of the default file, commented out or not, with its value there.
-fn known_keys() -> Vec<(String, Value)> {
-    let mut section = "";
-    let mut known = Vec::new();
-    for line in DEFAULTS.lines() {
-        if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            section = name;
-        }
-        let Some((key, value)) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ") else { continue };
-        let is_key = !key.is_empty() && key.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
-        let parsed = is_key.then(|| Toml::string(&format!("v = {value}")).data().ok()).flatten();
-        let value = parsed.and_then(|data| data.into_values().next()).and_then(|mut dict| dict.remove("v"));
-        known.extend(value.map(|value| (format!("{section}.{key}"), value)));
-    }
-    known
-}
-
-fn unknown_keys(layer: &Layer, known: &[(String, Value)]) -> Vec<Problem> {
-    let mut keys = Vec::new();
-    flatten("", &layer.values, &mut keys);
-    let strange = keys.into_iter().filter(|key| !known.iter().any(|(known, _)| known == key));
-    strange.map(|key| Problem::new(&layer.place, None, unknown(&key, known))).collect()
-}
-
-fn descend<'a>(dict: &'a Dict, path: &[&str]) -> Option<&'a Dict> {
-    path.iter().try_fold(dict, |dict, name| dict.get(*name)?.as_dict())
-}
-
-fn flatten(prefix: &str, dict: &Dict, keys: &mut Vec<String>) {
-    for (name, value) in dict {
-        let key = if prefix.is_empty() { name.clone() } else { format!("{prefix}.{name}") };
-        match value {
-            Value::Dict(_, inner) if !inner.is_empty() => flatten(&key, inner, keys),
-            Value::Dict(..) => {}
-            _ => keys.push(key),
-        }
-    }
-}
-
-/// What to say of a key that does not exist: the nearest one that does.
-fn unknown(key: &str, known: &[(String, Value)]) -> String {
-    let nearest = known
-        .iter()
-        .map(|(candidate, _)| (strsim::damerau_levenshtein(key, candidate), candidate))
-        .min()
-        .filter(|(distance, candidate)| *distance <= candidate.len() / 3);
-    match nearest {
-        Some((_, candidate)) => format!("there is no key `{key}`: did you mean `{candidate}`?"),
-        None => format!("there is no key `{key}`: `backstop check-config --defaults` prints all that are"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use figment::value::{Dict, Value};
 
     fn load(file: &str, env: &[(&str, &str)]) -> Result<Config, String> {
         let dir = tempfile::tempdir().unwrap();
