@@ -29,6 +29,10 @@ extension Surroundings {
                     "`backgroundTaskIdentifier` is not among BGTaskSchedulerPermittedIdentifiers of Info.plist")
             }
         }
+        if surroundings.environment == nil {
+            surroundings.problems.append(
+                "the app is signed without `aps-environment`: add the capability Push Notifications to its target")
+        }
         if surroundings.appGroup == nil {
             surroundings.problems.append(
                 "the app group `\(groupId)` does not open: add it to the entitlements of the app and of the extension,"
@@ -84,9 +88,10 @@ private final class LifecycleWatcher {
             })
     }
 
+    /// The system may suspend the app as soon as the callback returns: the time is asked for within it.
     private static func left(_ window: ObjectIdentifier, _ session: Session?) {
-        guard let farewell = session?.leftFront(window) else { return }
-        Task { @MainActor in
+        MainActor.assumeIsolated {
+            guard let farewell = session?.leftFront(window) else { return }
             let application = UIApplication.shared
             let time = Locked(UIBackgroundTaskIdentifier.invalid)
             let end = Once<Void> { _ in application.endBackgroundTask(time.with { $0 }) }
@@ -95,8 +100,10 @@ private final class LifecycleWatcher {
                 end(())
             }
             time.with { $0 = begun }
-            await farewell.value
-            end(())
+            Task { @MainActor in
+                await farewell.value
+                end(())
+            }
         }
     }
 }
