@@ -338,7 +338,8 @@ extension Session {
             self.shareCredentials(of: client)
             return flushed
         }
-        plan(flushed.nextFlushIn)
+        // What this call could not send does not go by calling again at once.
+        plan(flushed.nextFlushIn.map { max(1, $0) })
         return flushed
     }
 

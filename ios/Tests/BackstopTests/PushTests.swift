@@ -116,6 +116,7 @@ final class PushTests: BackstopCase {
     /// As ios/README.md shows it to a host app's developer.
     func testNoAckBecomesATextInTenLines() async throws {
         let sandbox = try await Sandbox.create(try environment("BACKSTOP_SANDBOX_URL"))
+        // ten lines: begin
         try await BackstopTesting.start(on: sandbox)
         try await sandbox.putCustomer("ann", phone: "+821012345678", email: "ann@example.com")
         try await Backstop.logIn(customerId: "ann", proof: .hash(try sandbox.customerHash("ann")))
@@ -124,6 +125,7 @@ final class PushTests: BackstopCase {
         try await sandbox.advance(by: 30)
         let texts = try await sandbox.outbox("sms")
         XCTAssertEqual(texts.count, 1)
+        // ten lines: end
     }
 
     /// P14: once, of an allowed scheme, also before the library is open, and the tap counts as opened.

@@ -219,17 +219,20 @@ final class WordsTests: BackstopCase {
         XCTAssertEqual(status.customer, .bound)
         await Backstop.close()
         try FileManager.default.removeItem(at: storage)
-        let here = URL(fileURLWithPath: #filePath)
-        let readme = here.deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
-            .appendingPathComponent("README.md")
+        try assertReadmeShows("quick start", of: "WordsTests.swift")
+        try assertReadmeShows("ten lines", of: "PushTests.swift")
+    }
+
+    /// The lines between the marks are in the README, together and as they are here.
+    private func assertReadmeShows(_ mark: String, of file: String) throws {
+        let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        let readme = tests.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("README.md")
         let shown = try String(contentsOf: readme, encoding: .utf8)
-        let source = try String(contentsOf: here, encoding: .utf8)
+        let source = try String(contentsOf: tests.appendingPathComponent(file), encoding: .utf8)
         let lines = source.components(separatedBy: "\n")
-        let begin = try XCTUnwrap(lines.firstIndex { $0.hasSuffix("// quick start: begin") })
-        let end = try XCTUnwrap(lines.firstIndex { $0.hasSuffix("// quick start: end") })
-        for line in lines[(begin + 1)..<end] {
-            let line = line.trimmingCharacters(in: .whitespaces)
-            XCTAssert(shown.contains(line), "the README lacks: \(line)")
-        }
+        let begin = try XCTUnwrap(lines.firstIndex { $0.hasSuffix("  // \(mark): begin") })
+        let end = try XCTUnwrap(lines.firstIndex { $0.hasSuffix("  // \(mark): end") })
+        let wanted = lines[(begin + 1)..<end].map { $0.trimmingCharacters(in: .whitespaces) }
+        XCTAssert(wanted.count > 2 && shown.contains(wanted.joined(separator: "\n")), "\(wanted)")
     }
 }
