@@ -22,11 +22,8 @@ static PROGRAM: LazyLock<PathBuf> = LazyLock::new(|| {
         "--offline",
         "--locked",
         "--quiet",
-        "-p",
-        "backstop-server",
-        // As the tests' own dependency on it has them: one build for both.
-        "--features",
-        "failpoints",
+        // With the features that the whole workspace gives its dependencies: one build for both.
+        "--workspace",
         "--bin",
         "backstop",
         "--target-dir",

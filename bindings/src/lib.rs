@@ -4,8 +4,8 @@
 //! rules keep the boundary safe:
 //!
 //! - every exported function returns a `Result`, so that a panic becomes an error of the caller and never a crash;
-//! - nothing is called back: callers pull, within a budget of time, and cancel by a [`Cancel`] handle, since a cancelled
-//!   Swift task does not reach Rust;
+//! - nothing is called back: callers pull, within a budget of time, and cancel by a [`Cancel`] handle, since a
+//!   cancelled Swift task does not reach Rust;
 //! - configuration crosses as one record, errors as at most eight cases, each something that the caller can do.
 
 uniffi::setup_scaffolding!();

@@ -202,8 +202,8 @@ pub struct Tapped {
     pub push: Push,
     /// The link: once for each push, and only if its scheme is allowed.
     pub link: Option<String>,
-    /// What became of the `opened` acknowledgement; `None` = it could not be kept, which does not keep the customer from
-    /// the chat.
+    /// What became of the `opened` acknowledgement; `None` = it could not be kept, which does not keep the customer
+    /// from the chat.
     pub ack: Option<Acked>,
 }
 

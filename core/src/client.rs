@@ -14,9 +14,9 @@ use crate::exchange::{self, Answered};
 use crate::http::HttpTransport;
 use crate::machine::{Customer, Event, Registration};
 use crate::off::{self, Leaving};
-use crate::push::{allowed_link, check_ack, is_test, parse_push, through_extension};
+use crate::push::{allowed_link, check_ack, detail_word, is_test, parse_push, through_extension};
 use crate::self_test::{self, Arrival, DeviceFacts, SelfTest, Trial};
-use crate::shell::{Goal, Shell, Step};
+use crate::shell::{Goal, REQUEST_TIMEOUT_MS, Shell, Step};
 use crate::spool::Spool;
 use crate::store::{NewAck, Storage};
 use crate::transport::{Method, Request, Transport};
@@ -24,8 +24,8 @@ use crate::transport::{Method, Request, Transport};
 /// The device side of Backstop. Cheap to clone; every clone is the same client, and calls may run at once.
 ///
 /// Every call that takes a `budget_ms` returns about then at the latest, whatever the network does; the disk takes the
-/// time it takes. What a call could not finish is kept and goes with a later call; dropping a call's future loses nothing either. Calls need a tokio
-/// runtime with its timer enabled.
+/// time it takes. What a call could not finish is kept and goes with a later call; dropping a call's future loses
+/// nothing either. Calls need a tokio runtime with its timer enabled.
 #[derive(Clone)]
 pub struct PushClient {
     inner: Arc<Inner>,
@@ -276,6 +276,8 @@ impl PushClient {
     /// Acknowledges a push. The ack is durable before anything is sent: once this has returned `Ok`, or was dropped
     /// after its first poll, nothing but the server's answer takes it away.
     ///
+    /// `detail` says why in one short word (`channel_off`); what is no such word is left out.
+    ///
     /// When the device's disk is full the ack is uploaded without having been stored; only if that fails too is the
     /// error returned.
     pub async fn acknowledge(
@@ -286,14 +288,10 @@ impl PushClient {
         budget_ms: u64,
     ) -> Result<Acked, Error> {
         let deadline = Deadline::after(budget_ms);
-        check_ack(receipt, grade, detail)?;
+        check_ack(receipt, grade)?;
         let shell = self.on()?;
-        let ack = NewAck {
-            receipt: receipt.to_owned(),
-            grade,
-            detail: detail.map(str::to_owned),
-            recorded_at_ms: shell.wall_ms(),
-        };
+        let ack =
+            NewAck { receipt: receipt.to_owned(), grade, detail: detail_word(detail), recorded_at_ms: shell.wall_ms() };
         let (waiter, step) = match shell.record(&ack) {
             Ok(recorded) => recorded,
             Err(Error::Disabled) => return Err(Error::Disabled),
@@ -467,12 +465,13 @@ impl PushClient {
             let _ = self.register_again(deadline.remaining_ms() / 2).await;
             trial = self.try_push(&shell, &deadline).await;
         }
+        let status = self.status();
         if let Trial::Pushed { answer: TestPushed { outcome: TestOutcome::TokenGone, .. }, .. } = trial {
             // The server dropped the token: the same one given again must reach it again.
             let _ = self.register_again(0).await;
         }
         let environment = shell.lock().facts.token.as_ref().and_then(|token| token.environment);
-        self_test::judge(facts, &self.status(), environment, &trial, shell.wall_ms())
+        self_test::judge(facts, &status, environment, &trial, shell.wall_ms())
     }
 
     async fn try_push(&self, shell: &Shell, deadline: &Deadline) -> Trial {
@@ -537,7 +536,8 @@ impl PushClient {
     async fn forget(&self, deadline: &Deadline) {
         loop {
             let next = self.leaving().next().cloned();
-            let (Some(device), timeout_ms @ 1..) = (next, deadline.remaining_ms()) else { return };
+            let timeout_ms = deadline.remaining_ms().min(REQUEST_TIMEOUT_MS);
+            let (Some(device), 1..) = (next, timeout_ms) else { return };
             let sending = self.inner.transport.send(exchange::forget(&device), timeout_ms);
             let Some(Ok(response)) = clock::timeout(timeout_ms, sending).await else { return };
             if !exchange::is_forgotten(&response) {

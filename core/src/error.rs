@@ -88,8 +88,8 @@ impl From<rusqlite::Error> for Error {
         match error.sqlite_error_code() {
             Some(DiskFull) => Error::StorageFull,
             _ if extended == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => Error::StorageFull,
-            // Also a table that is not there, and a row that does not read. What only cannot be read now is neither: a good
-            // database is not set aside for a busy disk.
+            // Also a table that is not there, and a row that does not read. What only cannot be read now is neither: a
+            // good database is not set aside for a busy disk.
             Some(DatabaseCorrupt | NotADatabase | Unknown) | None => Error::StorageCorrupt,
             // SQLite's own words for the code; never a statement or a value.
             _ => Error::Storage {

@@ -125,11 +125,11 @@ pub(crate) fn read_answer(response: &Response) -> Answered {
     Answered { done: answer == Answer::Done, answer, code }
 }
 
-/// Whether the server does not know the device any more. A proxy's 404 says nothing of it.
+/// Whether the server does not know the device any more. A proxy's 404 says nothing of it; a 401 is about a key.
 pub(crate) fn is_forgotten(response: &Response) -> bool {
     match response.status {
         204 => true,
-        401 | 404 | 410 => problem_code(&response.body).is_some(),
+        404 | 410 => problem_code(&response.body).is_some(),
         _ => false,
     }
 }

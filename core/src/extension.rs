@@ -11,7 +11,8 @@ use crate::config::{Config, Home};
 use crate::error::Error;
 use crate::exchange;
 use crate::http::HttpTransport;
-use crate::push::check_ack;
+use crate::push::{check_ack, detail_word};
+use crate::shell::REQUEST_TIMEOUT_MS;
 use crate::spool::Spool;
 use crate::store::NewAck;
 use crate::transport::Transport;
@@ -27,7 +28,8 @@ pub struct ExtensionConfig {
     pub sdk: String,
     /// Where acks lie until the app takes them over: in the container that both share.
     pub spool_directory: PathBuf,
-    /// The device's id and key, which the app keeps where the extension can read it; without them acks wait for the app.
+    /// The device's id and key, which the app keeps where the extension can read it; without them acks wait for the
+    /// app.
     pub device: Option<DeviceRegistered>,
     /// As in [`Config`].
     pub extra_root_certificates: Vec<Vec<u8>>,
@@ -126,8 +128,8 @@ impl Extension {
     }
 
     fn ack(&self, receipt: &str, grade: Grade, detail: Option<&str>) -> Result<NewAck, Error> {
-        check_ack(receipt, grade, detail)?;
-        let (detail, recorded_at_ms) = (detail.map(str::to_owned), self.clock.wall_ms());
+        check_ack(receipt, grade)?;
+        let (detail, recorded_at_ms) = (detail_word(detail), self.clock.wall_ms());
         Ok(NewAck { receipt: receipt.to_owned(), grade, detail, recorded_at_ms })
     }
 
@@ -135,7 +137,7 @@ impl Extension {
         let deadline = Deadline::after(budget_ms);
         let request = exchange::acks(self.device.as_ref()?, vec![ack.to_wire()]);
         let transport = self.transport()?;
-        let timeout_ms = deadline.remaining_ms();
+        let timeout_ms = deadline.remaining_ms().min(REQUEST_TIMEOUT_MS);
         let response = clock::timeout(timeout_ms, transport.send(request, timeout_ms)).await?;
         let response = match response {
             Ok(response) => response,

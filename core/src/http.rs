@@ -25,8 +25,8 @@ pub struct HttpTransport {
 
 /// Connections, and when they were last of use by the clock that counts sleep.
 ///
-/// A phone that slept wakes with connections that everyone else has forgotten, and a pool that measures with a clock which
-/// stood still meanwhile takes them for fresh: the ack would wait for a time-out.
+/// A phone that slept wakes with connections that everyone else has forgotten, and a pool that measures with a clock
+/// which stood still meanwhile takes them for fresh: the ack would wait for a time-out.
 #[derive(Debug)]
 struct Connections {
     client: reqwest::Client,

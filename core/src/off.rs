@@ -16,8 +16,8 @@ use crate::store;
 const OFF_FILE: &str = "backstop.off";
 /// Devices that the server has to forget.
 const FORGET_FILE: &str = "backstop.forget";
-/// When to try again to have a device forgotten: the app may live for hours, and nothing hangs on it.
-pub(crate) const RETRY_MS: u64 = 3_600_000;
+/// When to try again to have a device forgotten: nothing hangs on it.
+pub(crate) const RETRY_MS: u64 = 21_600_000;
 /// The most devices that wait to be forgotten; beyond it the oldest go, whose tokens are others' by now.
 const DEVICES_MAX: usize = 4;
 
@@ -65,7 +65,8 @@ pub(crate) fn spool(config: &Config) -> Option<Spool> {
 }
 
 impl Leaving {
-    /// Those that are left from an earlier start. An unreadable list is an empty one: it only spares the server a token.
+    /// Those that are left from an earlier start. An unreadable list is an empty one: it only spares the server a
+    /// token.
     pub(crate) fn load(config: &Config) -> Leaving {
         let bytes = path(config, FORGET_FILE).and_then(|path| fs::read(path).ok());
         bytes.and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
@@ -112,7 +113,9 @@ fn path(config: &Config, file: &str) -> Option<PathBuf> {
 
 /// Whole or not at all, and durable.
 fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let unfinished = path.with_extension("tmp");
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".tmp");
+    let unfinished = PathBuf::from(unfinished);
     let mut options = File::options();
     options.write(true).create(true).truncate(true);
     // It may hold a device's key.

@@ -3,7 +3,6 @@
 use backstop_wire::{Grade, PUSH_KEY, Push};
 use serde_json::{Map, Value};
 
-use crate::config::check_text;
 use crate::error::Error;
 
 /// The longest payload that is looked at. Real ones have at most 4 KiB.
@@ -15,8 +14,8 @@ pub(crate) const MAX_RECEIPT_BYTES: usize = 2 * 1024;
 
 /// Reads the JSON of the reserved key, a whole FCM data map, or APNs `userInfo`.
 ///
-/// The reserved key's content is taken by itself only where it cannot be a push of the host app's own: an FCM map has no
-/// numbers, and APNs' always has `aps`.
+/// The reserved key's content is taken by itself only where it cannot be a push of the host app's own: an FCM map has
+/// no numbers, and APNs' always has `aps`.
 ///
 /// A push of any version that carries a receipt is ours (W5): what is missing or of another type in a newer version
 /// reads as empty. `None` = not ours; leave it to the host app.
@@ -74,14 +73,25 @@ pub(crate) fn is_receipt(text: &str) -> bool {
 }
 
 /// Checks what a caller wants to acknowledge.
-pub(crate) fn check_ack(receipt: &str, grade: Grade, detail: Option<&str>) -> Result<(), Error> {
+pub(crate) fn check_ack(receipt: &str, grade: Grade) -> Result<(), Error> {
     if !is_receipt(receipt) {
         return Err(Error::InvalidArgument { name: "receipt", reason: "is not one" });
     }
     if grade == Grade::Unknown {
         return Err(Error::InvalidArgument { name: "grade", reason: "must be a grade this SDK knows" });
     }
-    detail.map_or(Ok(()), |detail| check_text("detail", detail, 64))
+    Ok(())
+}
+
+/// Why, in one word for the server's why-log; an ack is worth more than its reason, so a bad one is left out.
+pub(crate) fn detail_word(detail: Option<&str>) -> Option<String> {
+    let detail = detail?;
+    let fits = (1..=64).contains(&detail.len())
+        && detail.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    if !fits {
+        tracing::warn!("the reason of an ack is left out: give one word of lower-case letters, digits and `_`");
+    }
+    fits.then(|| detail.to_owned())
 }
 
 /// The link of a push if its scheme is one the host app allows; schemes are given without a colon (`https`, `acme`).
@@ -93,7 +103,9 @@ pub(crate) fn allowed_link(push: &Push, schemes: &[&str]) -> Option<String> {
     }
     let (scheme, rest) = link.split_once(':')?;
     let allowed = schemes.iter().any(|allowed| allowed.eq_ignore_ascii_case(scheme));
-    (allowed && !rest.is_empty() && url::Url::parse(link).is_ok()).then(|| link.to_owned())
+    let url = url::Url::parse(link).ok().filter(|_| allowed && !rest.is_empty())?;
+    // Not every system's own URL type takes more than ASCII.
+    Some(if link.is_ascii() { link.to_owned() } else { url.into() })
 }
 
 #[cfg(test)]

@@ -142,7 +142,8 @@ pub(crate) fn judge(
     findings.extend(facts.background_allowed.map(background));
     let registered = environment.unwrap_or(Environment::Production);
     let found = match trial {
-        Trial::Pushed { answer, .. } => answer.environment,
+        // Of a push that was refused it is only the one that was asked last.
+        Trial::Pushed { answer, .. } if answer.outcome == TestOutcome::Accepted => answer.environment,
         _ => None,
     };
     findings.extend(signing(facts.signed_environment, registered, found));
@@ -397,7 +398,14 @@ fn test_push(answer: &TestPushed, arrival: Option<Arrival>) -> Vec<Finding> {
         (TestOutcome::Rejected, None) => Finding::failed(
             CHECK,
             format!("the push service refuses the push{reason}"),
-            "check the app's credentials with `backstop check-config --live` or GET /v1/golive",
+            match answer.reason.as_deref() {
+                Some("no_push_credentials") => "give the app's push credentials with PUT /v1/apps",
+                Some("topic_not_configured") => "list the app's bundle id or package in PUT /v1/apps",
+                Some("BadDeviceToken" | "bad_device_token") => {
+                    "pass the token of this very app to setPushToken, unchanged, and check the APNs environment"
+                }
+                _ => "check the app's credentials with `backstop check-config --live` or GET /v1/golive",
+            },
         ),
         (TestOutcome::RetryAfter, None) => Finding::unknown(
             CHECK,

@@ -22,7 +22,7 @@ use crate::store::{Facts, NewAck, Storage, Store};
 use crate::transport::{Request, Response, Transport};
 
 /// No request waits longer, whatever the budget: a broken connection shows, and the next try gets its turn.
-const REQUEST_TIMEOUT_MS: u64 = 15_000;
+pub(crate) const REQUEST_TIMEOUT_MS: u64 = 15_000;
 
 /// Everything behind a client.
 pub(crate) struct Shell {
@@ -263,9 +263,10 @@ impl Shell {
             tracing::warn!(%error, "acks of another process cannot be read");
         }
         shared.waiting.entry(recorded.id).or_default().callers += 1;
-        let waiter = Waiter { shell: Arc::clone(self), id: recorded.id };
         let step = self.apply(&mut shared, Event::Recorded(recorded));
-        Ok((waiter, step))
+        drop(shared);
+        // After the lock is let go: it takes the lock when it is dropped, and a panic would drop it first.
+        Ok((Waiter { shell: Arc::clone(self), id: recorded.id }, step))
     }
 
     /// Stores what the app gave, together with what follows from it, in one commit; then lets the machine go on.

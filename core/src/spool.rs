@@ -11,7 +11,7 @@ use backstop_wire::Grade;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::push::check_ack;
+use crate::push::{check_ack, detail_word};
 use crate::store::NewAck;
 
 /// The most events that wait; beyond it the oldest go.
@@ -51,14 +51,14 @@ impl Spool {
 
     /// Records an ack. When this returns, it is on disk and survives the death of the process.
     pub fn record(&self, receipt: &str, grade: Grade, detail: Option<&str>, recorded_at_ms: i64) -> Result<(), Error> {
-        let detail = detail.map(str::to_owned);
+        let detail = detail_word(detail);
         self.keep(&NewAck { receipt: receipt.to_owned(), grade, detail, recorded_at_ms }).map(drop)
     }
 
     /// As [`Spool::record`]; answers the file that the ack lies in.
     pub(crate) fn keep(&self, ack: &NewAck) -> Result<PathBuf, Error> {
         let NewAck { receipt, grade, detail, recorded_at_ms } = ack.clone();
-        check_ack(&receipt, grade, detail.as_deref())?;
+        check_ack(&receipt, grade)?;
         fs::create_dir_all(&self.directory)?;
         self.make_room()?;
         let entry = Entry { receipt, grade, detail, recorded_at_ms };
@@ -156,13 +156,13 @@ fn read_entry(path: &Path) -> std::io::Result<Option<NewAck>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
     let Ok(entry) = serde_json::from_slice::<Entry>(&bytes) else { return Ok(None) };
-    if check_ack(&entry.receipt, entry.grade, entry.detail.as_deref()).is_err() {
+    if check_ack(&entry.receipt, entry.grade).is_err() {
         return Ok(None);
     }
     Ok(Some(NewAck {
         receipt: entry.receipt,
         grade: entry.grade,
-        detail: entry.detail,
+        detail: detail_word(entry.detail.as_deref()),
         recorded_at_ms: entry.recorded_at_ms,
     }))
 }

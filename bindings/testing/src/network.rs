@@ -177,8 +177,8 @@ impl Inner {
                 Err(_) => return problem(400, "invalid_request", None),
             },
             ("POST", path) if path.ends_with("/test-push") => json!({
-                "provider": "fcm", "outcome": "accepted", "reason": null, "environment": null,
-                "at": "2026-11-22T18:00:00.000Z",
+                // A server without a clock: nothing is said of the device's.
+                "provider": "fcm", "outcome": "accepted", "reason": null, "environment": null, "at": "",
             }),
             // Presence, a log-out, a device to forget.
             _ => return Response { status: 204, retry_after_ms: None, body: Vec::new() },

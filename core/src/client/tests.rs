@@ -115,3 +115,34 @@ async fn a_panic_under_the_lock_is_recovered_from() {
     net.offline.store(false, Ordering::SeqCst);
     assert_eq!(client.flush(1_000).await.map(|flushed| flushed.uploaded), Ok(1));
 }
+
+/// A clock that panics when it is told to, under the client's lock.
+struct Panicking(AtomicBool);
+
+impl Clock for Panicking {
+    fn wall_ms(&self) -> i64 {
+        0
+    }
+
+    fn elapsed_ms(&self) -> i64 {
+        assert!(!self.0.load(Ordering::SeqCst), "as a defect would");
+        0
+    }
+}
+
+/// A panic inside a call ends that call, and no other: what was recorded is there, and nobody waits for ever.
+#[tokio::test]
+async fn a_panic_inside_a_call_ends_that_call_alone() {
+    let clock = Arc::new(Panicking(AtomicBool::new(false)));
+    let config = Config { base_url: "http://127.0.0.1:9".to_owned(), ..registered().await.0.inner.config.clone() };
+    let client = PushClient::open_with(config, Arc::new(Net::default()), clock.clone()).expect("opens");
+    client.set_token(token("t"), Alerts::Allowed, 1_000).await.expect("stored");
+    clock.0.store(true, Ordering::SeqCst);
+    let acking = {
+        let client = client.clone();
+        tokio::spawn(async move { client.acknowledge("receipt", Grade::Displayed, None, 1_000).await })
+    };
+    assert!(acking.await.is_err_and(|error| error.is_panic()));
+    clock.0.store(false, Ordering::SeqCst);
+    assert_eq!(client.flush(1_000).await.map(|flushed| flushed.uploaded), Ok(1));
+}

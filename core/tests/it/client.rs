@@ -381,7 +381,6 @@ async fn bad_arguments_are_refused_before_anything_is_stored() {
         assert_eq!(named(client.acknowledge(receipt, Grade::Displayed, None, 0).await), "receipt");
     }
     assert_eq!(named(client.acknowledge("r", Grade::Unknown, None, 0).await), "grade");
-    assert_eq!(named(client.acknowledge("r", Grade::Displayed, Some(&long), 0).await), "detail");
     for id in ["", "a\0", long.as_str(), "x".repeat(129).as_str()] {
         assert_eq!(named(client.identify(id, hash("h"), 0).await.map(|_| Acked::Stored)), "customer_id");
     }
@@ -424,4 +423,16 @@ async fn an_odd_language_is_left_out() {
         client.expect("opens").set_token(token("t"), Alerts::Allowed, AMPLE_MS).await.expect("stored");
         assert_eq!(server.lock().registrations[0].0.locale.as_deref(), told, "{locale:?}");
     }
+}
+
+/// P7: an ack is worth more than its reason: a bad one is left out.
+#[tokio::test]
+async fn p7_a_bad_reason_costs_no_ack() {
+    let server = Server::default();
+    let client = registered(&server, &TestClock::at(NOW_MS)).await;
+    for (n, detail) in ["", "two words", "Ann's phone", "x".repeat(65).as_str()].into_iter().enumerate() {
+        let acked = client.acknowledge(&format!("r-{n}"), Grade::Suppressed, Some(detail), AMPLE_MS).await;
+        assert_eq!(confirmed(acked.expect("kept")), AckResult::Accepted, "{detail}");
+    }
+    assert_eq!(server.acks().len(), 4);
 }

@@ -100,9 +100,9 @@ async fn c4_an_ack_that_cannot_be_recorded_is_sent_or_said() {
 async fn bad_input_is_refused_before_anything_is_written() {
     let spool = tempfile::tempdir().expect("a directory");
     let extension = extension(spool.path(), &Server::default(), None);
-    for (receipt, detail, name) in [("", None, "receipt"), ("a b", None, "receipt"), ("r", Some(""), "detail")] {
-        let refused = extension.record(receipt, Grade::Suppressed, detail).map(drop);
-        assert!(matches!(refused, Err(Error::InvalidArgument { name: found, .. }) if found == name), "{refused:?}");
+    for receipt in ["", "a b"] {
+        let refused = extension.record(receipt, Grade::Suppressed, None).map(drop);
+        assert!(matches!(refused, Err(Error::InvalidArgument { name: "receipt", .. })), "{refused:?}");
     }
     assert_eq!(waiting(spool.path()), 0);
 }

@@ -86,9 +86,11 @@ async fn told_later(restart: bool) {
     client.set_enabled(false, AMPLE_MS).await.expect("off");
     assert!(client.status().next_flush_in_ms.is_some());
     assert_eq!(files(directory.path()), ["backstop.forget", "backstop.off"]);
-    // A proxy's answer says nothing.
-    server.always(Some(Instead::Answer(404, None, "<html>".to_owned())));
-    client.flush(AMPLE_MS).await.expect("flushed");
+    // A proxy's answer says nothing, and one about a key is not about the device.
+    for instead in [Instead::Answer(404, None, "<html>".to_owned()), problem(401, "unauthorized")] {
+        server.always(Some(instead));
+        client.flush(AMPLE_MS).await.expect("flushed");
+    }
     drop(client);
 
     let client = open(home(), &server, &clock);
@@ -199,7 +201,7 @@ async fn off_that_cannot_be_remembered_is_said_and_tried_again() {
     let home = Home::Directory(directory.path().to_owned());
     let client = open(home, &Server::default(), &TestClock::at(NOW_MS));
     client.set_token(token("token-1"), Alerts::Allowed, AMPLE_MS).await.expect("stored");
-    let in_the_way = directory.path().join("backstop.tmp");
+    let in_the_way = directory.path().join("backstop.off.tmp");
     std::fs::create_dir(&in_the_way).expect("made");
     assert!(matches!(client.set_enabled(false, AMPLE_MS).await, Err(Error::Storage { .. })));
     assert!(!client.status().enabled);

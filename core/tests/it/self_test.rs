@@ -150,7 +150,8 @@ async fn c3_a_dead_token_is_registered_again() {
     let client = registered(&server, &TestClock::at(NOW_MS)).await;
     let body = r#"{"provider":"fcm","outcome":"token_gone","at":"2026-11-22T18:00:00.000Z"}"#;
     server.next(Instead::Answer(202, None, body.to_owned()));
-    client.self_test(&DeviceFacts::default(), AMPLE_MS).await;
+    let test = client.self_test(&DeviceFacts::default(), AMPLE_MS).await;
+    assert_eq!(find(&test.findings, "registration").level, FindingLevel::Ok);
     client.flush(AMPLE_MS).await.expect("flushed");
     assert_eq!(server.lock().registrations.len(), 2);
 }
@@ -177,11 +178,11 @@ async fn c3_the_environment_that_the_server_found_is_said() {
         let server = Server::default();
         let client = registered(&server, &TestClock::at(NOW_MS)).await;
         let body = serde_json::json!({
-            "provider": "apns", "outcome": "rejected", "environment": found, "at": "2026-11-22T18:00:00.000Z",
+            "provider": "apns", "outcome": "accepted", "environment": found, "at": "2026-11-22T18:00:00.000Z",
         });
         server.next(Instead::Answer(202, None, body.to_string()));
         let facts = DeviceFacts { signed_environment: signed, ..DeviceFacts::default() };
-        let test = client.self_test(&facts, AMPLE_MS).await;
+        let test = client.self_test(&facts, 100).await;
         assert_eq!(find(&test.findings, "environment").level, level, "{found} {signed:?}");
     }
 }
