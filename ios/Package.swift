@@ -39,12 +39,9 @@ let package = Package(
                 .linkedFramework("Security", .when(platforms: [.iOS, .macOS])),
             ]
         ),
-        .target(name: "BackstopSupport"),
-        .target(
-            name: "Backstop",
-            dependencies: ["BackstopBindings", "BackstopSupport"],
-            resources: [.copy("Resources/PrivacyInfo.xcprivacy")]
-        ),
+        // The privacy manifest goes into every executable: the app's and the extension's.
+        .target(name: "BackstopSupport", resources: [.copy("Resources/PrivacyInfo.xcprivacy")]),
+        .target(name: "Backstop", dependencies: ["BackstopBindings", "BackstopSupport"]),
         .target(name: "BackstopNotificationService", dependencies: ["BackstopBindings", "BackstopSupport"]),
         .target(name: "BackstopTesting", dependencies: ["Backstop", "BackstopBindings", "BackstopSupport"]),
         // Records acks until a test kills it.

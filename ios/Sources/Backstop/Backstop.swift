@@ -104,8 +104,8 @@ public enum Backstop {
         try await current().status()
     }
 
-    /// The customer did something in the app: it counts as used from now on. Cheap; call it from a touch or a scroll.
-    /// Without it an app in front counts as left alone some minutes after it came to the front.
+    /// The customer did something in the app. Cheap; call it from every touch or scroll, or never: an app that calls it
+    /// counts as left alone some minutes after the last call, one that does not counts as used while it is in front.
     public static func noteActivity() {
         process.with { $0 }?.noteActivity()
     }
@@ -161,10 +161,14 @@ extension Backstop {
             do {
                 try await work()
             } catch {
-                let line = "\(what): \(BackstopError(error).message)"
-                guard let session = process.with({ $0 }) else { return SystemLog.write(.error, line) }
-                session.log(.warn, line)
+                logFailure(what, error)
             }
         }
+    }
+
+    static func logFailure(_ what: String, _ error: any Error) {
+        let line = "\(what): \(BackstopError(error).message)"
+        guard let session = process.with({ $0 }) else { return SystemLog.write(.error, line) }
+        session.log(.warn, line)
     }
 }

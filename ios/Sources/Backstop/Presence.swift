@@ -22,16 +22,17 @@ package struct Windows {
 }
 
 final class PresenceReporter: Sendable {
-    /// Well within the 60 s after which the server takes a silent app for gone.
-    static let heartbeat: TimeInterval = 45
+    /// Two may be lost within the 60 s after which the server takes a silent app for gone.
+    static let heartbeat: TimeInterval = 20
 
-    /// When the customer did something, by the clock of `uptime`.
-    private let activity = Locked(PresenceReporter.uptime)
+    /// When the customer did something, by the clock of `uptime`; `nil` = the app does not say.
+    private let activity = Locked<TimeInterval?>(nil)
 
     private static var uptime: TimeInterval { ProcessInfo.processInfo.systemUptime }
 
-    /// Since when the customer did nothing.
-    var idleMs: Int64 { activity.with { Int64(max(0, Self.uptime - $0) * 1_000) } }
+    /// Since when the customer did nothing. An app in front that does not say is one that is looked at: a screen that
+    /// is left alone goes dark by itself.
+    var idleMs: Int64 { activity.with { $0.map { Int64(max(0, Self.uptime - $0) * 1_000) } ?? 0 } }
 
     func noteActivity() {
         activity.with { $0 = Self.uptime }
@@ -39,25 +40,27 @@ final class PresenceReporter: Sendable {
 
     private let state = Locked<(windows: Windows, task: Task<Void, Never>?)>((Windows(), nil))
 
+    /// Whether the app came to the front by it.
     func came(
         _ window: AnyHashable,
-        every seconds: TimeInterval,
         sleep: @escaping @Sendable (TimeInterval) async throws -> Void,
         tell: @escaping @Sendable (PresenceState) async -> Void,
         atFirst: @escaping @Sendable () async -> Void
-    ) {
+    ) -> Bool {
         state.with { state in
-            guard state.windows.came(window) else { return }
-            noteActivity()
+            guard state.windows.came(window) else { return false }
+            activity.with { $0 = $0.map { _ in Self.uptime } }
             let before = state.task
+            before?.cancel()
             state.task = Task {
                 await before?.value
                 async let first: Void = atFirst()
                 repeat {
                     await tell(.active)
-                } while (try? await sleep(seconds)) != nil
+                } while (try? await sleep(Self.heartbeat)) != nil
                 await first
             }
+            return true
         }
     }
 

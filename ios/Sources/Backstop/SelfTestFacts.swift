@@ -20,6 +20,7 @@ extension Session {
     /// Whether the keychain answers what the library knows; `nil` = there is nothing to share yet.
     private func keychainShared(_ known: DeviceCredentials?) -> Bool? {
         guard let known else { return nil }
+        guard surroundings.credentialsAreShared else { return false }
         let expected = SharedCredentials(deviceId: known.deviceId, deviceKey: known.deviceKey)
         return (try? surroundings.credentials.read()) == expected
     }

@@ -13,6 +13,7 @@ package final class Session: Sendable {
     private let planned = Locked<Task<Void, Never>?>(nil)
     private let lifecycle = Locked<AnyObject?>(nil)
     private let starting = Locked<Task<Void, Never>?>(nil)
+    private let isClosed = Locked(false)
     /// What the keychain said last, which is logged once.
     private let keychainProblem = Locked<String?>(nil)
     /// Whether the set-up cannot work.
@@ -48,6 +49,7 @@ package final class Session: Sendable {
 
     func close() async {
         lifecycle.with { $0 = nil }
+        isClosed.with { $0 = true }
         let tasks = [starting, planned].compactMap { $0.with { $0 } }
         tasks.forEach { $0.cancel() }
         for task in tasks {
@@ -101,24 +103,29 @@ extension Session {
         guard let json = payload.json, let push = payload.push else { return .notOurs }
         // Answers at once or not at all: the ack must not wait for it.
         let permission = await surroundings.permission()
-        return .ours(push, ack: await ack {
+        let ack = await ack {
             try await self.call { client, cancel in
                 try await client.handlePush(
                     payload: json, seen: BackstopBindings.Seen(seen, permission: permission),
                     budgetMs: timeout.milliseconds, cancel: cancel)
             }?.ack
-        })
+        }
+        Task { [weak self] in await self?.refreshAlerts(permission) }
+        return .ours(push, ack: ack)
     }
 
     func handleTap(_ payload: Backstop.Payload) async throws -> Backstop.TapResult {
         guard let json = payload.json, let push = payload.push else { return .notOurs }
         do {
-            let tapped = try await call { client, cancel in
-                try await client.handleTap(
-                    payload: json, schemes: self.config.linkSchemes, budgetMs: 0, cancel: cancel)
-            }
+            // A task of its own: one that is cancelled must not use up the link, which comes once.
+            let tapped = try await Task {
+                try await self.call { client, cancel in
+                    try await client.handleTap(
+                        payload: json, schemes: self.config.linkSchemes, budgetMs: 0, cancel: cancel)
+                }
+            }.value
             plan(0)
-            let link = tapped?.link.flatMap { URL(string: $0) }
+            let link = tapped?.link.flatMap(Link.url)
             return .ours(push, link: link, ack: tapped?.ack.map(Backstop.Ack.init) ?? .failed(Self.unkept))
         } catch {
             // Nothing that goes wrong with the ack keeps the customer from the chat.
@@ -158,7 +165,7 @@ extension Session {
     private func allowedLink(of push: Backstop.Push) -> URL? {
         guard let link = push.link, link.utf8.count <= 2_048,
             !link.unicodeScalars.contains(where: { $0.properties.isWhitespace || $0.value < 0x20 }),
-            let url = URL(string: link), let scheme = url.scheme,
+            let url = Link.url(link), let scheme = url.scheme,
             config.linkSchemes.contains(where: { $0.caseInsensitiveCompare(scheme) == .orderedSame })
         else { return nil }
         return url
@@ -200,11 +207,14 @@ extension Session {
 extension Session {
     /// The app came to the front, or a window of it.
     package func cameToFront(_ window: AnyHashable) {
-        presence.came(window, every: PresenceReporter.heartbeat, sleep: surroundings.sleep) { [weak self] state in
+        let isFirst = presence.came(window, sleep: surroundings.sleep) { [weak self] state in
             await self?.tell(state)
         } atFirst: { [weak self] in
             await self?.settle()
         }
+        guard !isFirst else { return }
+        // Back from the system's question, perhaps.
+        Task { [weak self] in await self?.refreshAlerts() }
     }
 
     /// A window left the front. The task ends when the server was told, or could not be.
@@ -239,7 +249,11 @@ extension Session {
 
     /// Tells the server when the customer changed whether notifications are shown.
     private func refreshAlerts() async {
-        guard let permission = await surroundings.permission() else { return }
+        await refreshAlerts(await surroundings.permission())
+    }
+
+    private func refreshAlerts(_ permission: AlertPermission?) async {
+        guard let permission else { return }
         let alerts = BackstopBindings.Alerts(permission)
         // What cannot be told now is told with the next registration.
         _ = try? await call { client, cancel in
@@ -258,16 +272,23 @@ extension Session {
     }
 
     private func planBackground() async {
-        guard let next = try? await status().nextFlushIn else { return }
-        surroundings.planBackground(next)
+        let next = try? await status().nextFlushIn
+        // The extension may leave acks that the app knows nothing of.
+        let soon = surroundings.appGroup == nil ? next : min(next ?? Self.background, Self.background)
+        guard let soon else { return }
+        surroundings.planBackground(soon)
     }
+
+    /// How long acks may lie in the app group before the app looks, if the system lets it.
+    static let background: TimeInterval = 900
 
     /// Comes back when the backoff is over. A later plan replaces an earlier one.
     private func plan(_ seconds: TimeInterval?) {
         let sleep = surroundings.sleep
         planned.with { planned in
             planned?.cancel()
-            guard let seconds else { return planned = nil }
+            planned = nil
+            guard let seconds, !isClosed.with({ $0 }) else { return }
             planned = Task { [weak self] in
                 if seconds > 0 {
                     guard (try? await sleep(seconds)) != nil else { return }
@@ -284,7 +305,7 @@ extension Session {
             if enabled {
                 try shareSettings()
             } else {
-                try surroundings.appGroup?.clear()
+                try surroundings.appGroup?.switchOff()
             }
         } catch {
             log(.error, "the app group cannot be written: the extension's acks will wait for the app")
@@ -305,24 +326,30 @@ extension Session {
         try settings.write(to: group)
     }
 
+    /// One at a time, each with what the library knows then: a slow one must not put an older key over a newer.
     private func shareCredentials(of client: Client) {
-        do {
-            let known = try client.credentials().map {
-                SharedCredentials(deviceId: $0.deviceId, deviceKey: $0.deviceKey)
+        let problem: String? = keychainProblem.with { known in
+            do {
+                try writeCredentials(of: client)
+                known = nil
+            } catch {
+                let problem = "\(error): the extension's acks will wait for the app"
+                guard problem != known else { return nil }
+                known = problem
+                return problem
             }
-            guard try surroundings.credentials.read() != known else { return }
-            if let known {
-                try surroundings.credentials.write(known)
-            } else {
-                try surroundings.credentials.remove()
-            }
-        } catch {
-            let problem = "\(error): the extension's acks will wait for the app"
-            let isNew = keychainProblem.with { known in
-                defer { known = problem }
-                return known != problem
-            }
-            if isNew { log(.error, problem) }
+            return nil
+        }
+        if let problem { log(.error, problem) }
+    }
+
+    private func writeCredentials(of client: Client) throws {
+        let known = try client.credentials().map { SharedCredentials(deviceId: $0.deviceId, deviceKey: $0.deviceKey) }
+        guard try surroundings.credentials.read() != known else { return }
+        if let known {
+            try surroundings.credentials.write(known)
+        } else {
+            try surroundings.credentials.remove()
         }
     }
 }
@@ -347,8 +374,10 @@ extension Session {
     private func call<Answer>(
         _ body: @escaping @Sendable (Client, Cancel) async throws -> Answer
     ) async throws -> Answer {
+        var used: Client?
         do {
             let client = try await opening.client()
+            used = client
             let cancel = try Cancel()
             return try await withTaskCancellationHandler {
                 try await body(client, cancel)
@@ -357,9 +386,15 @@ extension Session {
             }
         } catch {
             let error = BackstopError(error)
-            if case .storageUnusable = error {
+            switch error {
+            case .storageUnusable:
                 // Opening again sets a damaged storage aside.
-                await opening.again()
+                await opening.again(insteadOf: used)
+            case .cancelled, .defect:
+                // What was stored before goes all the same.
+                plan(1)
+            default:
+                break
             }
             throw error
         }
@@ -401,7 +436,9 @@ private actor Opening {
         return client
     }
 
-    func again() {
+    /// Unless another call did so already.
+    func again(insteadOf client: Client?) {
+        guard opened === client else { return }
         opened = nil
     }
 }

@@ -12,6 +12,8 @@ package struct Surroundings: Sendable {
     /// The container shared with the extension; `nil` = it does not open.
     package var appGroup: AppGroup?
     package var credentials: any CredentialStore
+    /// Whether the extension can read them there.
+    package var credentialsAreShared = true
     package var bundleId: String?
     /// The push environment that the app was signed for.
     package var environment: ProvisioningProfile.APSEnvironment?

@@ -39,7 +39,7 @@ open class BackstopNotificationService: UNNotificationServiceExtension {
     }
 
     /// Your own work on one of Backstop's pushes, such as attachments. It runs beside the acknowledgement.
-    open func prepare(_ content: UNMutableNotificationContent) async -> UNMutableNotificationContent {
+    open func prepare(_ content: UNMutableNotificationContent) async -> UNNotificationContent {
         content
     }
 }
@@ -48,9 +48,9 @@ open class BackstopNotificationService: UNNotificationServiceExtension {
 public enum BackstopExtension {
     /// A push in the making. Keep it until the content handler was called.
     public final class Handling: Sendable {
-        private let run: ExtensionRun<UNMutableNotificationContent>
+        private let run: ExtensionRun<UNNotificationContent>
 
-        init(_ run: ExtensionRun<UNMutableNotificationContent>) {
+        init(_ run: ExtensionRun<UNNotificationContent>) {
             self.run = run
         }
 
@@ -64,21 +64,28 @@ public enum BackstopExtension {
     /// not ours: the content handler is yours to call.
     public static func didReceive(
         _ request: UNNotificationRequest,
-        prepare: @escaping (UNMutableNotificationContent) async -> UNMutableNotificationContent = { $0 },
+        prepare: @escaping (UNMutableNotificationContent) async -> UNNotificationContent = { $0 },
         withContentHandler contentHandler: @escaping (UNNotificationContent) -> Void
     ) -> Handling? {
         guard let receipt = receipt(in: request.content.userInfo),
             let content = request.content.mutableCopy() as? UNMutableNotificationContent
         else { return nil }
-        // What the app's self-test looks for.
-        content.userInfo[PayloadReader.extensionMark] = true
-        let run = ExtensionRun(content: content) { contentHandler($0) }
+        let acknowledger = acknowledger()
+        if acknowledger?.hasCredentials == true {
+            // What the app's self-test looks for: an extension that cannot acknowledge by itself has not done its work.
+            content.userInfo[PayloadReader.extensionMark] = true
+        }
+        let run = ExtensionRun<UNNotificationContent>(content: content, show: contentHandler)
         run.start(
             receipt: receipt,
             .init(
                 permission: { await AlertPermission.current() },
-                acknowledger: acknowledger(),
-                prepare: prepare
+                acknowledger: acknowledger,
+                // A copy: what is there may be shown while the host still works.
+                prepare: { shown in
+                    guard let copy = shown.mutableCopy() as? UNMutableNotificationContent else { return shown }
+                    return await prepare(copy)
+                }
             ))
         return Handling(run)
     }

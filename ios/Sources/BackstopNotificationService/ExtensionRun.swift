@@ -68,6 +68,8 @@ package struct Acknowledger: Sendable {
     /// A push is shown this late at most because of its ack.
     package static let budget: TimeInterval = 5
 
+    /// Whether it can send by itself; else acks wait for the app.
+    package let hasCredentials: Bool
     private let library: Extension
     private let log: @Sendable (String) -> Void
 
@@ -84,7 +86,9 @@ package struct Acknowledger: Sendable {
         let allowHttp = false
         #endif
         self.log = log
-        try group.prepare()
+        hasCredentials = credentials != nil
+        // What cannot be made shows when an ack is recorded, which then goes out at once or never.
+        try? group.prepare()
         library = try Extension.open(
             config: ExtensionConfig(
                 baseUrl: settings.baseUrl,

@@ -23,10 +23,17 @@ package struct SetUp {
                 description: "the app group `\(groupId)` does not open: add it to the entitlements of the extension,"
                     + " or name yours as `\(ExtensionSettings.InfoKey.appGroup)` in its Info.plist")
         }
+        guard !group.isSwitchedOff else {
+            throw Missing(description: "the app switched Backstop off: no push is acknowledged")
+        }
+        let left = ExtensionSettings.read(from: group)
+        guard left != nil || !group.hasSettings else {
+            throw Missing(description: "what the app left cannot be read before the first unlock after a restart")
+        }
         // What the app says is newer than what the extension was built with.
-        guard let settings = ExtensionSettings.read(from: group) ?? ExtensionSettings(info: info) else {
+        guard let settings = left ?? ExtensionSettings(info: info) else {
             throw Missing(
-                description: "the app was never started, or is switched off: no push is acknowledged until then."
+                description: "the app was never started: no push is acknowledged until then."
                     + " `\(ExtensionSettings.InfoKey.baseUrl)` and `\(ExtensionSettings.InfoKey.appKey)` in the"
                     + " extension's Info.plist would do before the first start")
         }

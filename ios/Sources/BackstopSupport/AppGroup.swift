@@ -34,6 +34,7 @@ package struct AppGroup: Equatable, Sendable {
     /// Where the extension's events lie, each a file, until the app takes them over.
     package var spool: URL { directory.appendingPathComponent("spool", isDirectory: true) }
     package var settingsFile: URL { directory.appendingPathComponent("extension.json") }
+    fileprivate var offFile: URL { directory.appendingPathComponent("switched-off") }
     private var directory: URL { container.appendingPathComponent("backstop", isDirectory: true) }
 
     /// Makes the directory, which backups leave out.
@@ -41,16 +42,27 @@ package struct AppGroup: Equatable, Sendable {
         try Self.makeDirectory(directory)
     }
 
-    /// Everything that the app left there goes.
-    package func clear() throws {
-        guard FileManager.default.fileExists(atPath: directory.path) else { return }
-        try FileManager.default.removeItem(at: directory)
+    /// Everything that the app left there goes; what stays tells the extension to keep nothing either.
+    package func switchOff() throws {
+        if FileManager.default.fileExists(atPath: directory.path) {
+            try FileManager.default.removeItem(at: directory)
+        }
+        try prepare()
+        try Data().write(to: offFile)
     }
 
-    /// A directory that backups leave out: what lies there belongs to this device alone.
+    package var isSwitchedOff: Bool { FileManager.default.fileExists(atPath: offFile.path) }
+    package var hasSettings: Bool { FileManager.default.fileExists(atPath: settingsFile.path) }
+
+    /// A directory that backups leave out, since what lies there belongs to this device alone, and that is readable
+    /// after the first unlock, also in apps that protect their files more.
     package static func makeDirectory(_ directory: URL) throws {
         try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
         #if canImport(Darwin)
+        #if os(iOS)
+        let protection = [FileAttributeKey.protectionKey: FileProtectionType.completeUntilFirstUserAuthentication]
+        try FileManager.default.setAttributes(protection, ofItemAtPath: directory.path)
+        #endif
         var directory = directory
         var values = URLResourceValues()
         values.isExcludedFromBackup = true
@@ -112,5 +124,8 @@ package struct ExtensionSettings: Codable, Equatable, Sendable {
         let options: Data.WritingOptions = [.atomic]
         #endif
         try JSONEncoder().encode(self).write(to: group.settingsFile, options: options)
+        if group.isSwitchedOff {
+            try FileManager.default.removeItem(at: group.offFile)
+        }
     }
 }

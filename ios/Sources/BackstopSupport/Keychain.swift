@@ -40,6 +40,10 @@ package struct Keychain: CredentialStore {
         if status == errSecItemNotFound {
             let new = item.merging(change) { _, new in new }
             status = SecItemAdd(new as CFDictionary, nil)
+            if status == errSecDuplicateItem {
+                // Another process was first.
+                status = SecItemUpdate(item as CFDictionary, change as CFDictionary)
+            }
         }
         guard status == errSecSuccess else { throw KeychainError(status: status) }
     }

@@ -15,7 +15,9 @@ final class ExtensionTests: BackstopCase {
         let credentials = MemoryCredentials()
 
         var spooled: [String] {
-            (try? FileManager.default.contentsOfDirectory(atPath: group.spool.path)) ?? []
+            let files = (try? FileManager.default.contentsOfDirectory(atPath: group.spool.path)) ?? []
+            // Others are not finished yet.
+            return files.filter { $0.hasSuffix(".ack") }
         }
 
         func acknowledger(baseUrl: String? = nil) throws -> Acknowledger {
@@ -98,6 +100,9 @@ final class ExtensionTests: BackstopCase {
         let phone = try await makePhone()
         let (_, userInfo) = try await phone.sandbox.push("m-1")
         let receipt = try XCTUnwrap(receipt(in: userInfo))
+        // Takes connections and never answers.
+        let silent = try SilentServer()
+        let acknowledger = try phone.acknowledger(baseUrl: silent.url)
         let shown = Locked<[String]>([])
         let preparing = expectation(description: "preparing"), ended = expectation(description: "ended")
         let run = ExtensionRun(content: "content") { content in shown.with { $0.append(content) } }
@@ -105,8 +110,9 @@ final class ExtensionTests: BackstopCase {
             receipt: receipt,
             .init(
                 permission: { .allowed },
-                acknowledger: nil,
+                acknowledger: acknowledger,
                 prepare: { content in
+                    while phone.spooled.isEmpty { await Task.yield() }
                     preparing.fulfill()
                     // A download that hangs until it is cancelled.
                     try? await Task.sleep(nanoseconds: 1 << 60)
@@ -120,6 +126,31 @@ final class ExtensionTests: BackstopCase {
         await fulfillment(of: [ended], timeout: 10)
         run.timeWillExpire()
         XCTAssertEqual(shown.with { $0 }, ["content"])
+        XCTAssertEqual(phone.spooled.count, 1)
+    }
+
+    /// A socket that listens, and that nobody looks at.
+    private final class SilentServer {
+        let url: String
+        private let descriptor: Int32
+
+        init() throws {
+            let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+            self.descriptor = descriptor
+            var address = sockaddr_in()
+            address.sin_family = sa_family_t(AF_INET)
+            address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
+            var size = socklen_t(MemoryLayout<sockaddr_in>.size)
+            let bound = withUnsafeMutablePointer(to: &address) { pointer in
+                pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                    bind(descriptor, $0, size) + listen(descriptor, 8) + getsockname(descriptor, $0, &size)
+                }
+            }
+            XCTAssertEqual(bound, 0)
+            url = "http://127.0.0.1:\(UInt16(bigEndian: address.sin_port))"
+        }
+
+        deinit { close(descriptor) }
     }
 
     /// An extension that is not set up shows the push as it is.
@@ -138,7 +169,7 @@ final class ExtensionTests: BackstopCase {
             }
         }
         XCTAssertThrowsError(try setUp([:])) {
-            XCTAssert("\($0)".hasPrefix("the app was never started, or is switched off"), "\($0)")
+            XCTAssert("\($0)".hasPrefix("the app was never started"), "\($0)")
         }
         XCTAssertThrowsError(try setUp(["BackstopAppGroup": "group.other"])) {
             XCTAssert("\($0)".hasPrefix("the app group `group.other` does not open"), "\($0)")
@@ -149,5 +180,16 @@ final class ExtensionTests: BackstopCase {
         try ExtensionSettings(baseUrl: "https://b", appKey: "app_2", keychainGroup: "TEAM.keys").write(to: group)
         found = try setUp(info)
         XCTAssertEqual([found.settings.baseUrl, found.keychainGroup], ["https://b", "TEAM.keys"])
+        // C2: off is off for the extension, too, whatever it was built with.
+        try group.switchOff()
+        XCTAssertThrowsError(try setUp(info)) {
+            XCTAssertEqual("\($0)", "the app switched Backstop off: no push is acknowledged")
+        }
+        try ExtensionSettings(baseUrl: "https://b", appKey: "app_2", keychainGroup: nil).write(to: group)
+        XCTAssertEqual(try setUp(info).settings.baseUrl, "https://b")
+        try Data("unreadable".utf8).write(to: group.settingsFile)
+        XCTAssertThrowsError(try setUp(info)) {
+            XCTAssert("\($0)".contains("before the first unlock"), "\($0)")
+        }
     }
 }

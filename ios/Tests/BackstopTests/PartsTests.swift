@@ -100,11 +100,21 @@ final class PartsTests: XCTestCase {
     /// What an app that holds the SDK declares: no tracking, and each kind of data with its use.
     func testPrivacyManifest() throws {
         let sources = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-            .deletingLastPathComponent().appendingPathComponent("Sources/Backstop/Resources")
+            .deletingLastPathComponent().appendingPathComponent("Sources/BackstopSupport/Resources")
         let data = try Data(contentsOf: sources.appendingPathComponent("PrivacyInfo.xcprivacy"))
         let manifest = try XCTUnwrap(
             PropertyListSerialization.propertyList(from: data, format: nil) as? [String: Any])
         XCTAssertEqual(manifest["NSPrivacyTracking"] as? Bool, false)
+        let used = try XCTUnwrap(manifest["NSPrivacyAccessedAPITypes"] as? [[String: Any]])
+        let reasons = Dictionary(uniqueKeysWithValues: used.map {
+            ($0["NSPrivacyAccessedAPIType"] as? String ?? "", $0["NSPrivacyAccessedAPITypeReasons"] as? [String] ?? [])
+        })
+        // The library's stat and SQLite's statfs, and the clock of the heartbeats.
+        XCTAssertEqual(reasons, [
+            "NSPrivacyAccessedAPICategoryFileTimestamp": ["C617.1"],
+            "NSPrivacyAccessedAPICategoryDiskSpace": ["E174.1"],
+            "NSPrivacyAccessedAPICategorySystemBootTime": ["35F9.1"],
+        ])
         let collected = try XCTUnwrap(manifest["NSPrivacyCollectedDataTypes"] as? [[String: Any]])
         XCTAssertEqual(collected.count, 3)
         for kind in collected {
@@ -113,6 +123,12 @@ final class PartsTests: XCTestCase {
                 kind["NSPrivacyCollectedDataTypePurposes"] as? [String],
                 ["NSPrivacyCollectedDataTypePurposeAppFunctionality"])
         }
+    }
+
+    /// Foundation refuses other characters than ASCII before iOS 17.
+    func testLinksBeyondASCII() {
+        XCTAssertEqual(Link.encoded("https://acme.kr/a%20b/\u{C0C1}?x=1#y"), "https://acme.kr/a%20b/%EC%83%81?x=1#y")
+        XCTAssertNotNil(Link.url("https://acme.kr/\u{C0C1}\u{B2F4}"))
     }
 
     func testTimesAreBounded() {

@@ -152,6 +152,40 @@ final class PushTests: BackstopCase {
         }
     }
 
+    /// P14: a task that is cancelled has not used up the link.
+    func testCancelledTapStillHandsOutTheLink() async throws {
+        await BackstopTesting.start(on: try FakeNetwork())
+        let push = Backstop.Payload(try BackstopTesting.simulatePush(link: "https://acme.example/1"))
+        let tap = Task { try await Backstop.handleTap(push) }
+        tap.cancel()
+        let link = try await tap.value.link
+        XCTAssertEqual(link, URL(string: "https://acme.example/1"))
+    }
+
+    /// P1: a customer who says yes to the system's question counts as reachable at once.
+    func testPermissionIsReadAgain() async throws {
+        let network = try FakeNetwork()
+        let permission = Locked(AlertPermission.notAsked)
+        var surroundings = surroundings(network)
+        surroundings.permission = { permission.with { $0 } }
+        await BackstopTesting.start(
+            BackstopConfig(baseUrl: "https://backstop.invalid", appKey: "app_1"), in: surroundings)
+        try await Backstop.setPushToken(Data([1]))
+        let session = try Backstop.current()
+        session.cameToFront("window")
+        func told(_ word: String) throws -> Bool {
+            try network.requests.contains { $0.path == "/v1/devices" && $0.body.contains("\"alerts\":\"\(word)\"") }
+        }
+        XCTAssert(try told("not_asked"))
+        // The question was in front of the window, which never left.
+        permission.with { $0 = .allowed }
+        session.cameToFront("window")
+        while try !told("allowed") { await Task.yield() }
+        permission.with { $0 = .denied }
+        try await Backstop.handlePush(try BackstopTesting.simulatePush())
+        while try !told("denied") { await Task.yield() }
+    }
+
     /// P14: a storage that cannot be used does not keep the customer from the chat, nor open what is not allowed.
     func testTapLeadsToTheChatWithoutStorage() async throws {
         let file = try makeDirectory().appendingPathComponent("file")

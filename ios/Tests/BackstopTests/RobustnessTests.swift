@@ -221,6 +221,31 @@ final class RobustnessTests: BackstopCase {
         XCTAssertEqual(try network.acks.map(\.receipt), ["receipt-1"])
     }
 
+    /// C4: what a cancelled call recorded goes by itself, without another call.
+    func testWhatACancelledCallStoredGoesByItself() async throws {
+        let network = try FakeNetwork()
+        var surroundings = surroundings(network)
+        surroundings.sleep = { seconds in
+            // The second after a cancelled call is over at once; nothing else comes.
+            guard seconds == 1 else { return try await Task.sleep(nanoseconds: 1 << 60) }
+        }
+        await BackstopTesting.start(
+            BackstopConfig(baseUrl: "https://backstop.invalid", appKey: "app_1"), in: surroundings)
+        try await Backstop.setPushToken(Data([1]))
+        try network.behaveOnce(.hang)
+        let push = Backstop.Payload(try BackstopTesting.simulatePush())
+        let call = Task { try await Backstop.handlePush(push, timeout: 3_600) }
+        while try !network.requests.contains(where: { $0.path == "/v1/acks" }) {
+            await Task.yield()
+        }
+        call.cancel()
+        _ = try await call.value
+        while try network.acks.isEmpty {
+            await Task.yield()
+        }
+        XCTAssertEqual(try network.acks.map(\.receipt), ["receipt-1"])
+    }
+
     /// C4: a long queue goes up in the background of other calls, each ack once.
     func testTenThousandQueuedAcksFlushWithoutBlocking() async throws {
         let network = try FakeNetwork()
@@ -235,7 +260,9 @@ final class RobustnessTests: BackstopCase {
         try network.behave(.work)
         let flush = Task { try await Backstop.flush(timeout: 120) }
         var slowest: TimeInterval = 0
+        var looks = 0
         while try await Backstop.status().pending > 0 {
+            looks += 1
             let began = Date()
             _ = try await Backstop.status()
             slowest = max(slowest, Date().timeIntervalSince(began))
@@ -243,6 +270,7 @@ final class RobustnessTests: BackstopCase {
         _ = try await flush.value
         XCTAssertEqual(Set(try network.acks.map(\.receipt)).count, 10_000)
         XCTAssertEqual(try network.acks.count, 10_000)
+        XCTAssertGreaterThan(looks, 0, "the flush was done before anybody looked")
         XCTAssertLessThan(slowest, 1, "a call waited for the flush")
     }
 }

@@ -149,7 +149,8 @@ final class SetUpTests: BackstopCase {
 
         try await Backstop.setEnabled(false)
         XCTAssertNil(credentials.read())
-        XCTAssertEqual(try FileManager.default.contentsOfDirectory(atPath: group.container.path), [])
+        let left = try FileManager.default.subpathsOfDirectory(atPath: group.container.path)
+        XCTAssertEqual(left.sorted(), ["backstop", "backstop/switched-off"])
         XCTAssert(try network.requests.contains { $0.method == "DELETE" && $0.path.hasPrefix("/v1/devices/") })
         await Backstop.close()
         await start()

@@ -16,6 +16,7 @@ extension Surroundings {
         // Without the group's entitlement the keychain would refuse it, too: then the app keeps the key to itself.
         let keychainGroup = config.keychainGroup ?? surroundings.appGroup.map { _ in groupId }
         surroundings.credentials = Keychain(group: keychainGroup)
+        surroundings.credentialsAreShared = keychainGroup != nil
         surroundings.bundleId = bundle.bundleIdentifier
         surroundings.environment = environment(of: bundle)
         surroundings.extensionPresent = NotificationExtensions.isPresent(in: bundle.builtInPlugInsURL)

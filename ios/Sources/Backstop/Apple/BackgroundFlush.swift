@@ -33,9 +33,11 @@ enum BackgroundFlush {
 
     private static func run(_ task: BGTask, _ identifier: String) {
         let completed = Once<Bool> { task.setTaskCompleted(success: $0) }
+        // First of all: the system may take the time away before there is another chance.
+        plan(identifier, Session.background)
         let work = Task {
             let flushed = try? await Backstop.flush(timeout: 20)
-            if let next = flushed?.nextFlushIn {
+            if let next = flushed?.nextFlushIn, next < Session.background {
                 plan(identifier, next)
             }
             completed(flushed?.pending == 0)

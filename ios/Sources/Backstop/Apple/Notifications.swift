@@ -20,15 +20,24 @@ extension Backstop {
         NotificationDelegate.installed.with { $0 = delegate }
     }
 
-    /// For an app with a delegate of its own: the customer answered a notification. Dismissing it is no tap.
+    /// For an app with a delegate of its own: the customer answered a notification. Dismissing it is no answer; a button
+    /// of the app's own counts as opened, and the link stays for a tap.
     @discardableResult
     public static func didReceive(_ response: UNNotificationResponse) async throws -> TapResult {
-        guard response.actionIdentifier != UNNotificationDismissActionIdentifier else { return .notOurs }
-        return try await handleTap(Payload(response.notification.request.content.userInfo))
+        let payload = Payload(response.notification.request.content.userInfo)
+        switch response.actionIdentifier {
+        case UNNotificationDismissActionIdentifier:
+            return .notOurs
+        case UNNotificationDefaultActionIdentifier:
+            return try await handleTap(payload)
+        default:
+            guard let push = payload.push else { return .notOurs }
+            return .ours(push, link: nil, ack: try await acknowledge(push, grade: .opened))
+        }
     }
 
     /// For an app with a delegate of its own: a notification arrives while the app is in front. `shown`: whether the
-    /// delegate lets the system show it. Returns at once.
+    /// delegate lets the system show it, as banner or in the list; a sound alone shows nothing. Returns at once.
     public static func willPresent(_ notification: UNNotification, shown: Bool) {
         let payload = Payload(notification.request.content.userInfo)
         guard payload.push != nil else { return }
@@ -41,6 +50,11 @@ extension Backstop {
 /// Forwards everything to the host app's delegate and calls each completion handler exactly once.
 final class NotificationDelegate: NSObject, UNUserNotificationCenterDelegate, @unchecked Sendable {
     static let installed = Locked<NotificationDelegate?>(nil)
+
+    /// What the customer sees; the third is `.alert`, which older apps still answer.
+    private static let visible: UNNotificationPresentationOptions = [
+        .banner, .list, UNNotificationPresentationOptions(rawValue: 1 << 2),
+    ]
 
     fileprivate weak var host: UNUserNotificationCenterDelegate?
     private let onLink: @MainActor @Sendable (URL) -> Void
@@ -56,7 +70,7 @@ final class NotificationDelegate: NSObject, UNUserNotificationCenterDelegate, @u
         withCompletionHandler completionHandler: @escaping (UNNotificationPresentationOptions) -> Void
     ) {
         let decided = Once<UNNotificationPresentationOptions> { options in
-            Backstop.willPresent(notification, shown: !options.isEmpty)
+            Backstop.willPresent(notification, shown: !options.isDisjoint(with: Self.visible))
             completionHandler(options)
         }
         let forwarded: Void? = host?.userNotificationCenter?(
@@ -73,15 +87,17 @@ final class NotificationDelegate: NSObject, UNUserNotificationCenterDelegate, @u
         withCompletionHandler completionHandler: @escaping () -> Void
     ) {
         let onLink = onLink
-        Backstop.inBackground("a tap") {
-            guard case .ours(_, let link?, _) = try await Backstop.didReceive(response) else { return }
-            await onLink(link)
-        }
         let completed = Once<Void> { _ in completionHandler() }
         let forwarded: Void? = host?.userNotificationCenter?(
             center, didReceive: response, withCompletionHandler: { completed(()) })
-        if forwarded == nil {
-            completed(())
+        Task { @MainActor in
+            do {
+                if case .ours(_, let link?, _) = try await Backstop.didReceive(response) { onLink(link) }
+            } catch {
+                Backstop.logFailure("a tap", error)
+            }
+            // The system may suspend the app once it is told: not before the tap is on disk.
+            if forwarded == nil { completed(()) }
         }
     }
 

@@ -19,6 +19,7 @@ public let kSecReturnData: CFString = "r_Data"
 public let kSecMatchLimit: CFString = "m_Limit"
 public let kSecMatchLimitOne: CFString = "m_LimitOne"
 public let errSecSuccess: OSStatus = 0
+public let errSecDuplicateItem: OSStatus = -25299
 public let errSecItemNotFound: OSStatus = -25300
 public let errSecMissingEntitlement: OSStatus = -34018
 
@@ -44,7 +45,9 @@ public func SecItemCopyMatching(_ query: CFDictionary, _ result: UnsafeMutablePo
 
 public func SecItemAdd(_ attributes: CFDictionary, _ result: UnsafeMutablePointer<CFTypeRef?>?) -> OSStatus {
     if let failure = StubKeychain.failure { return failure }
-    StubKeychain.items[StubKeychain.key(attributes)] = attributes
+    let key = StubKeychain.key(attributes)
+    guard StubKeychain.items[key] == nil else { return errSecDuplicateItem }
+    StubKeychain.items[key] = attributes
     return errSecSuccess
 }
 
