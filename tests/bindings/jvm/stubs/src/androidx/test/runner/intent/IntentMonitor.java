@@ -1,0 +1,4 @@
+// Stands in for androidx.test:monitor, which Robolectric calls and only the Google repository has.
+package androidx.test.runner.intent;
+
+public interface IntentMonitor {}
