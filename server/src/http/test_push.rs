@@ -16,7 +16,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// One device's test pushes are at least this far apart.
+/// One device's test pushes, and one token's, are at least this far apart.
 const EVERY_MS: Ms = 60_000;
 /// Devices that are remembered for a minute; more than that many tests a minute are refused.
 const MAX_DEVICES: usize = 65_536;
@@ -24,12 +24,18 @@ const MAX_REASON_CHARS: usize = 64;
 /// Enough for every provider's own time-out, and less than the SDK's.
 const ANSWER_WITHIN: Duration = Duration::from_secs(12);
 
-/// When each device asked last. A restart forgets: it bounds a slip, not an attack.
+/// When each device asked last, and for each token. A restart forgets.
 pub struct TestPushes {
-    asked: Mutex<HashMap<(WorkspaceId, DeviceId), Ms>>,
+    asked: Mutex<HashMap<Asked, Ms>>,
     /// A sandbox's: nothing leaves.
     unlimited: bool,
     answer_within: Duration,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Asked {
+    Device(WorkspaceId, DeviceId),
+    Token(WorkspaceId, [u8; 32]),
 }
 
 impl Default for TestPushes {
@@ -61,14 +67,21 @@ pub(super) async fn post(State(api): State<Arc<Api>>, device: Device, Segment(id
     let row = api.store.load(vec![Key::Device(workspace.id, id)]).await?.into_iter().next().flatten();
     // Its key fits and it is gone: it registers again.
     let row = row.as_ref().and_then(Row::as_device).ok_or_else(Problem::unauthorized)?.clone();
-    api.test_pushes.take(workspace.id, id, api.clocks.real_ms())?;
+    let asked = asked(workspace.id, id, row.token_hash);
+    api.test_pushes.take(asked, api.clocks.real_ms())?;
     let (provider, environment) = (row.provider, row.environment);
     let sending = api.engine.test_push(&workspace, row);
     let tested = match tokio::time::timeout(api.test_pushes.answer_within, sending).await {
-        Ok(tested) => tested.inspect_err(|_| api.test_pushes.give_back(workspace.id, id))?,
+        Ok(tested) => tested.inspect_err(|_| api.test_pushes.give_back(asked))?,
         Err(_) => Tested { outcome: Outcome::Unknown { error: "timeout".into() }, environment },
     };
     Ok(Reply::json(StatusCode::ACCEPTED, &answer(provider, tested, api.clocks.now_ms(workspace.id))))
+}
+
+/// Whom a test push is counted for: the device, and its token, which anybody who knows it can register under another
+/// device.
+fn asked(ws: WorkspaceId, device: DeviceId, token_hash: [u8; 32]) -> [Asked; 2] {
+    [Asked::Device(ws, device), Asked::Token(ws, token_hash)]
 }
 
 fn answer(provider: PushProvider, tested: Tested, now: Ms) -> TestPushed {
@@ -103,26 +116,29 @@ impl TestPushes {
     }
 
     /// It came to nothing: the same may be asked again.
-    fn give_back(&self, ws: WorkspaceId, device: DeviceId) {
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner).remove(&(ws, device));
+    fn give_back(&self, of: [Asked; 2]) {
+        let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in of {
+            asked.remove(&key);
+        }
     }
 
-    /// The device's one of this minute; refused with the time at which there is one again.
-    fn take(&self, ws: WorkspaceId, device: DeviceId, now: Ms) -> Result<(), Problem> {
+    /// The device's and its token's one of this minute; refused with the time at which there is one again.
+    fn take(&self, of: [Asked; 2], now: Ms) -> Result<(), Problem> {
         if self.unlimited {
             return Ok(());
         }
         let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = asked.get(&(ws, device)).filter(|at| now - **at < EVERY_MS) {
+        if let Some(at) = of.iter().filter_map(|key| asked.get(key)).filter(|at| now - **at < EVERY_MS).max() {
             return Err(Problem::rate_limited(at + EVERY_MS - now));
         }
-        if asked.len() >= MAX_DEVICES {
+        if asked.len() >= 2 * MAX_DEVICES {
             asked.retain(|_, at| now - *at < EVERY_MS);
         }
-        if asked.len() >= MAX_DEVICES {
+        if asked.len() >= 2 * MAX_DEVICES {
             return Err(Problem::rate_limited(EVERY_MS));
         }
-        asked.insert((ws, device), now);
+        asked.extend(of.map(|key| (key, now)));
         Ok(())
     }
 }
@@ -138,15 +154,22 @@ mod tests {
     #[test]
     fn one_a_minute() {
         let pushes = TestPushes::default();
-        let take = |device: i64, now: Ms| pushes.take(WS, DeviceId(device), now).is_ok();
+        let hash = |device: i64| {
+            let mut hash = [0; 32];
+            hash[..8].copy_from_slice(&device.to_le_bytes());
+            hash
+        };
+        let take = |device: i64, now: Ms| pushes.take(asked(WS, DeviceId(device), hash(device)), now).is_ok();
         assert!(take(1, 0) && !take(1, EVERY_MS - 1) && take(2, 1));
-        assert!(pushes.take(WorkspaceId(2), DeviceId(1), 1).is_ok(), "another workspace's");
+        assert!(pushes.take(asked(WorkspaceId(2), DeviceId(1), hash(1)), 1).is_ok(), "another workspace's");
+        assert!(pushes.take(asked(WS, DeviceId(9), hash(1)), 1).is_err(), "the same token under another device");
+        assert!(pushes.take(asked(WS, DeviceId(1), hash(9)), 1).is_err(), "the same device with another token");
         assert!(take(1, EVERY_MS) && !take(1, EVERY_MS));
         let many = 10..10 + MAX_DEVICES as i64;
         assert_eq!(many.filter(|device| take(*device, EVERY_MS + 1)).count(), MAX_DEVICES - 1, "beside the first one");
         assert!(!take(3, EVERY_MS + 1) && take(3, 2 * EVERY_MS + 1), "there is room again a minute later");
         let sandbox = TestPushes::default().unlimited_if(true);
-        assert!((0..100).all(|_| sandbox.take(WS, DeviceId(1), 0).is_ok()));
+        assert!((0..100).all(|_| sandbox.take(asked(WS, DeviceId(1), hash(1)), 0).is_ok()));
     }
 
     /// Invariant 9: a device is told codes, never what an operator's log holds beside them.
