@@ -19,6 +19,8 @@ const SQLITE: &[&str] = &[
     // Recommended by SQLite's authors: "x" is a name and never a text.
     "-DSQLITE_DQS=0",
     "-DSQLITE_LIKE_DOESNT_MATCH_BLOBS",
+    // Locks as POSIX has them, on Apple's systems, too: no look at the file system's kind, which Apple wants declared.
+    "-DSQLITE_ENABLE_LOCKING_STYLE=0",
     // What the crate turns on for others: search, maps, statistics, extensions.
     "-USQLITE_ENABLE_API_ARMOR",
     "-USQLITE_ENABLE_COLUMN_METADATA",

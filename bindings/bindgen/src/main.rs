@@ -12,6 +12,7 @@ mod generate;
 mod ios;
 mod missing;
 mod report;
+mod testing;
 mod workspace;
 
 use std::path::PathBuf;
@@ -48,6 +49,8 @@ enum Package {
     Android(android::Options),
     /// The XCFramework and the Swift package around it. Needs Xcode.
     Ios(ios::Options),
+    /// The library that tests of Android apps load on this machine.
+    Testing(testing::Options),
     /// Size, symbols, rules and templates. Needs neither.
     Check(check::Options),
 }
@@ -90,6 +93,7 @@ fn main() -> ExitCode {
         Command::Build(options) => build::build(&options).map(|library| println!("{}", library.display())),
         Command::Package(Package::Android(options)) => android::package(&options),
         Command::Package(Package::Ios(options)) => ios::package(&options),
+        Command::Package(Package::Testing(options)) => testing::package(&options),
         Command::Package(Package::Check(options)) => check::check(&options),
         Command::Inspect(args) => check::inspect(&args),
     };
