@@ -39,11 +39,20 @@ let package = Package(
                 .linkedFramework("Security", .when(platforms: [.iOS, .macOS])),
             ]
         ),
+        // What only tests call: apart, so that no app carries it.
+        .target(
+            name: "BackstopTestingBindings",
+            dependencies: ["BackstopBindings", "BackstopFFI"],
+            path: "Generated/BackstopTestingBindings"
+        ),
         // The privacy manifest goes into every executable: the app's and the extension's.
         .target(name: "BackstopSupport", resources: [.copy("Resources/PrivacyInfo.xcprivacy")]),
         .target(name: "Backstop", dependencies: ["BackstopBindings", "BackstopSupport"]),
         .target(name: "BackstopNotificationService", dependencies: ["BackstopBindings", "BackstopSupport"]),
-        .target(name: "BackstopTesting", dependencies: ["Backstop", "BackstopBindings", "BackstopSupport"]),
+        .target(
+            name: "BackstopTesting",
+            dependencies: ["Backstop", "BackstopBindings", "BackstopSupport", "BackstopTestingBindings"]
+        ),
         // Records acks until a test kills it.
         .executableTarget(
             name: "KilledChild",

@@ -7,13 +7,13 @@ use anyhow::{Context, Result, bail};
 use camino::{Utf8Path, Utf8PathBuf};
 use uniffi::{GenerateOptions, SwiftBindingsOptions, TargetLanguage};
 
-use crate::workspace::{C_MODULE, root};
+use crate::workspace::{C_MODULE, TESTING_LIBRARY, root};
 use crate::{Language, binary};
 
 /// Writes the bindings of every crate in the library.
 ///
-/// Kotlin: one file below the directories of its package. Swift: `BackstopBindings` with the sources, and `BackstopFFI`
-/// with the C module that they import.
+/// Kotlin: one file below the directories of its package. Swift: `BackstopBindings` with the sources that apps compile,
+/// `BackstopTestingBindings` with those of tests, and `BackstopFFI` with the C module that both import.
 pub(crate) fn generate(language: Language, library: &Path, out: &Path) -> Result<()> {
     let binary = binary::Library::read(library)?;
     if !binary.has_symbol_table {
@@ -62,11 +62,27 @@ fn swift(library: &Utf8Path, out: &Utf8Path) -> Result<()> {
         })
         .with_context(|| format!("no Swift from {library}"))
     };
-    into(sources, true)?;
+    into(sources.clone(), true)?;
+    set_testing_apart(&sources, &out.join("BackstopTestingBindings"))?;
     into(c_module.join("include"), false)?;
     // SwiftPM takes a directory for a C target only if there is something to compile.
     fs::write(c_module.join("empty.c"), "// Nothing to compile: the module's code is in the library.\n")?;
     Ok(())
+}
+
+/// What only tests call becomes a module of its own: in the other, every app would carry it. It uses types of the
+/// other, which UniFFI takes to be in the same module.
+fn set_testing_apart(sources: &Utf8Path, testing: &Utf8Path) -> Result<()> {
+    let name = format!("{TESTING_LIBRARY}.swift");
+    let together = sources.join(&name);
+    if !together.exists() {
+        return Ok(());
+    }
+    let text = fs::read_to_string(&together).with_context(|| format!("cannot read {together}"))?;
+    fs::create_dir_all(testing).with_context(|| format!("cannot make {testing}"))?;
+    let apart = testing.join(name);
+    fs::write(&apart, format!("import BackstopBindings\n{text}")).with_context(|| format!("cannot write {apart}"))?;
+    fs::remove_file(&together).with_context(|| format!("cannot remove {together}"))
 }
 
 fn config() -> Result<Utf8PathBuf> {

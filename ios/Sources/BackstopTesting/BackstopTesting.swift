@@ -3,6 +3,7 @@
 import Backstop
 import BackstopBindings
 import BackstopSupport
+import BackstopTestingBindings
 import Foundation
 
 /// Starts the process's Backstop for a test. End each test with `await Backstop.close()`.

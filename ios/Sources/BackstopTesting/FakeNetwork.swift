@@ -1,6 +1,6 @@
 // A network with a server behind it, and a clock, both in a test's hand.
 
-import BackstopBindings
+import BackstopTestingBindings
 import Foundation
 
 /// A network and a server of the test's own. It takes every registration, and every ack once.

@@ -1,6 +1,6 @@
 // A workspace of the test's own on `backstop serve --sandbox`: customers, replies, a clock, and what left.
 
-import BackstopBindings
+import BackstopTestingBindings
 import Foundation
 
 /// Why a sandbox call failed. Let it fail the test.
@@ -38,15 +38,15 @@ public final class Sandbox: Sendable {
         public let lateAckAt: String?
     }
 
-    private let sandbox: BackstopBindings.Sandbox
+    private let sandbox: BackstopTestingBindings.Sandbox
 
-    private init(_ sandbox: BackstopBindings.Sandbox) {
+    private init(_ sandbox: BackstopTestingBindings.Sandbox) {
         self.sandbox = sandbox
     }
 
     /// Makes a workspace on the sandbox at that URL and stops its clock.
     public static func create(_ url: String) async throws -> Sandbox {
-        try await readable { Sandbox(try await BackstopBindings.Sandbox.create(url: url)) }
+        try await readable { Sandbox(try await BackstopTestingBindings.Sandbox.create(url: url)) }
     }
 
     /// For `BackstopConfig`.

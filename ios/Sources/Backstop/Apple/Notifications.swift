@@ -20,8 +20,8 @@ extension Backstop {
         NotificationDelegate.installed.with { $0 = delegate }
     }
 
-    /// For an app with a delegate of its own: the customer answered a notification. Dismissing it is no answer; a button
-    /// of the app's own counts as opened, and the link stays for a tap.
+    /// For an app with a delegate of its own: the customer answered a notification. Dismissing it is no answer; a
+    /// button of the app's own counts as opened, and the link stays for a tap.
     @discardableResult
     public static func didReceive(_ response: UNNotificationResponse) async throws -> TapResult {
         let payload = Payload(response.notification.request.content.userInfo)
