@@ -65,6 +65,8 @@ class AndroidCases {
 
     @Before
     fun phone() {
+        // Nothing of the testing package need come first here.
+        System.setProperty("uniffi.component.backstop_ffi.libraryOverride", "backstop_ffi_testing")
         WorkManager.instance = work
         FirebaseMessaging.token = Token("token-of-firebase")
         allow(true)
@@ -235,6 +237,18 @@ class AndroidCases {
         app.applicationInfo.flags = flags or ApplicationInfo.FLAG_DEBUGGABLE
         Backstop.initialize(app, BackstopConfig("http://far.test", "app_test", logger = log.logger(), allowHttp = true))
         assertTrue(Backstop.status().enabled)
+    }
+
+    /** A configuration that cannot work gives way to a mended one; one that works stays. */
+    @Test
+    fun aMendedConfigurationTakesItsPlace() = android {
+        Backstop.initialize(app, BackstopConfig("nonsense", "app_test", logger = log.logger()))
+        assertTrue(runCatching { Backstop.status() }.exceptionOrNull() is BackstopException.Invalid)
+        started {
+            Backstop.initialize(app, BackstopConfig("http://127.0.0.1:1", "app_test", logger = log.logger()))
+            assertTrue("${log.lines}", log.lines.last().startsWith("ERROR initialize was called again"))
+            assertTrue(Backstop.status().registration is Registration.Confirmed)
+        }
     }
 
     /** Java's calls are answered on the main thread. */

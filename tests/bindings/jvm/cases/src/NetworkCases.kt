@@ -162,7 +162,7 @@ class NetworkCases {
     /** Nothing is lost, nothing twice, when everything comes at once. */
     @Test
     fun twoThousandConcurrentCalls() = case {
-        withNetwork { network, _ ->
+        withNetworkInMemory { network ->
             val calls = (1..2_000).map { async { Backstop.handlePush(simulatePush(receipt = "many-$it")) } }
             val results = calls.awaitAll()
             assertEquals(2_000, results.count { it.ours().ack !is Ack.Failed })
@@ -255,7 +255,7 @@ class NetworkCases {
         run("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", home.path)
         try {
             FakeNetwork().use { network ->
-                TestPhone.on(network) { directory = home }.use { phone ->
+                TestPhone.on(network) { directory = home; config = Log().config() }.use { phone ->
                     fill(File(home, "full"))
                     val error = assertThrows<BackstopException.StorageFull> {
                         runBlocking { repeat(200) { Backstop.logIn("ann-$it-${"x".repeat(90)}", proof) } }
@@ -343,7 +343,7 @@ class NetworkCases {
     /** The caller's thread is free while they go. */
     @Test
     fun tenThousandQueuedAcksFlushWithoutBlocking() = case {
-        withNetwork { network, _ ->
+        withNetworkInMemory { network ->
             network.behave(Behaviour.Offline)
             (1..10_000).map { async { Backstop.handlePush(simulatePush(receipt = "q-$it"), budget = Duration.ZERO) } }
                 .awaitAll()

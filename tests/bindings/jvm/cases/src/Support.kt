@@ -9,6 +9,8 @@ import dev.backstop.PushResult
 import dev.backstop.testing.FakeNetwork
 import dev.backstop.testing.Sandbox
 import dev.backstop.testing.TestPhone
+import java.nio.file.Files
+import java.nio.file.Path
 import java.util.concurrent.CopyOnWriteArrayList
 import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.Dispatchers
@@ -29,6 +31,16 @@ suspend fun withSandbox(body: suspend (Sandbox, TestPhone) -> Unit) = Sandbox.cr
 /** A phone on a network in the test's hand. */
 suspend fun withNetwork(body: suspend (FakeNetwork, TestPhone) -> Unit) =
     FakeNetwork().use { network -> TestPhone.on(network).use { body(network, it) } }
+
+/** As [withNetwork], on a disk that is never slow: for thousands of acks, each durable by itself. */
+suspend fun withNetworkInMemory(body: suspend (FakeNetwork) -> Unit) {
+    val home = Files.createTempDirectory(Path.of("/dev/shm"), "backstop-cases").toFile()
+    try {
+        FakeNetwork().use { network -> TestPhone.on(network) { directory = home }.use { body(network) } }
+    } finally {
+        home.deleteRecursively()
+    }
+}
 
 /** Waits for what another thread does: for its sign, not for time. */
 suspend fun until(sign: () -> Boolean) {
