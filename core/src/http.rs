@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use backstop_wire::time::from_rfc3339;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-use rustls::pki_types::CertificateDer;
+use rustls::crypto::{CryptoProvider, KeyProvider};
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::SigningKey;
 use url::Url;
 
 use crate::clock::{Clock, SystemClock};
@@ -124,14 +126,24 @@ fn tls_config(config: &Config, bundled: bool) -> Result<rustls::ClientConfig, Er
             return Err(wrong("holds no certificate"));
         }
     }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut tls = rustls::ClientConfig::builder_with_provider(provider)
+    let provider = CryptoProvider { key_provider: &NoKeys, ..rustls::crypto::ring::default_provider() };
+    let mut tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider))
         .with_safe_default_protocol_versions()
         .expect("ring supports TLS 1.2 and 1.3")
         .with_root_certificates(roots)
         .with_no_client_auth();
     tls.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(tls)
+}
+
+/// A device has a key of the server's, not a certificate: without anything to sign, an app need not carry RSA.
+#[derive(Debug)]
+struct NoKeys;
+
+impl KeyProvider for NoKeys {
+    fn load_private_key(&self, _: PrivateKeyDer<'static>) -> Result<Arc<dyn SigningKey>, rustls::Error> {
+        Err(rustls::Error::General("a device has no certificate".to_owned()))
+    }
 }
 
 /// A library's error in our words. Its text is dropped: it names the URL.

@@ -150,8 +150,7 @@ fn arguments(options: &Options, target: &str) -> Vec<String> {
 
 fn link_arguments(target: &str, name: &str) -> Vec<String> {
     // A symbol that nobody defines must fail here, not at the first call on a phone.
-    // Functions that came out the same are kept once; nobody here tells two apart by their addresses.
-    let mut arguments = vec!["-z,defs".to_owned(), "-O2".to_owned(), "--icf=all".to_owned()];
+    let mut arguments = vec!["-z,defs".to_owned(), "-O2".to_owned()];
     if target.contains("android") {
         arguments.push(format!("-soname,{name}"));
         // Phones with pages of 16 KiB load nothing else (NDK 28 does it by itself for 64 bit).
