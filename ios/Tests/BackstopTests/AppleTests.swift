@@ -32,13 +32,6 @@ final class AppleTests: BackstopCase {
         try await Backstop.setPushToken(Data([1]))
     }
 
-    /// Waits for what happens in the background, without a clock.
-    private func until(_ isSo: () async throws -> Bool) async throws {
-        while try await !isSo() {
-            await Task.yield()
-        }
-    }
-
     func testKeychainKeepsCredentials() throws {
         let keychain = Keychain(group: "group.acme")
         XCTAssertNil(try keychain.read())

@@ -180,10 +180,10 @@ final class PushTests: BackstopCase {
         // The question was in front of the window, which never left.
         permission.with { $0 = .allowed }
         session.cameToFront("window")
-        while try !told("allowed") { await Task.yield() }
+        try await until { try told("allowed") }
         permission.with { $0 = .denied }
         try await Backstop.handlePush(try BackstopTesting.simulatePush())
-        while try !told("denied") { await Task.yield() }
+        try await until { try told("denied") }
     }
 
     /// P14: a storage that cannot be used does not keep the customer from the chat, nor open what is not allowed.

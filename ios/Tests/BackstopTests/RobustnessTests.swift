@@ -206,9 +206,7 @@ final class RobustnessTests: BackstopCase {
         try network.behave(.hang)
         let push = Backstop.Payload(try BackstopTesting.simulatePush())
         let call = Task { try await Backstop.handlePush(push, timeout: 3_600) }
-        while try !network.requests.contains(where: { $0.path == "/v1/acks" }) {
-            await Task.yield()
-        }
+        try await until { try network.requests.contains { $0.path == "/v1/acks" } }
         call.cancel()
         let ack = try await call.value.ack
         let message = "cancelled by the caller; what was recorded stays recorded"
@@ -235,14 +233,10 @@ final class RobustnessTests: BackstopCase {
         try network.behaveOnce(.hang)
         let push = Backstop.Payload(try BackstopTesting.simulatePush())
         let call = Task { try await Backstop.handlePush(push, timeout: 3_600) }
-        while try !network.requests.contains(where: { $0.path == "/v1/acks" }) {
-            await Task.yield()
-        }
+        try await until { try network.requests.contains { $0.path == "/v1/acks" } }
         call.cancel()
         _ = try await call.value
-        while try network.acks.isEmpty {
-            await Task.yield()
-        }
+        try await until { try !network.acks.isEmpty }
         XCTAssertEqual(try network.acks.map(\.receipt), ["receipt-1"])
     }
 

@@ -32,6 +32,23 @@ class BackstopCase: XCTestCase {
         try XCTUnwrap(ProcessInfo.processInfo.environment[name], "\(name) is not set: start tests/bindings/swift/run")
     }
 
+    /// Waits for what happens in the background. What never comes fails the test instead of holding it up for ever.
+    func until(
+        file: StaticString = #filePath,
+        line: UInt = #line,
+        _ isSo: () async throws -> Bool
+    ) async throws {
+        struct NeverCame: Error {}
+        let limit = Date(timeIntervalSinceNow: 60)
+        while try await !isSo() {
+            guard Date() < limit else {
+                XCTFail("it never came", file: file, line: line)
+                throw NeverCame()
+            }
+            await Task.yield()
+        }
+    }
+
     func makeSandbox() async throws -> Sandbox {
         try await Sandbox.create(try environment("BACKSTOP_SANDBOX_URL"))
     }

@@ -194,9 +194,7 @@ final class WordsTests: BackstopCase {
         var config = BackstopConfig(baseUrl: "https://backstop.invalid", appKey: "app_1")
         config.logSink = logs.sink
         await BackstopTesting.start(config, in: surroundings)
-        while logs.all.isEmpty {
-            await Task.yield()
-        }
+        try await until { !logs.all.isEmpty }
         XCTAssertEqual(logs.all, ["an unreadable event in the spool is dropped"])
     }
 
