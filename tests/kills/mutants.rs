@@ -19,6 +19,7 @@ fn sound() -> History {
         decided_at: Some(decided_at),
         acked_late: false,
         awaits_report: false,
+        is_leaving: false,
         deliveries: deliveries.into(),
     };
     let effect = |channel, about: &str, key: &str, at| Effect { channel, about: about.into(), key: key.into(), at };

@@ -110,6 +110,8 @@ pub struct View {
     pub acked_late: bool,
     /// What was sent may have arrived or not, and a late ack forbids to send it again: it waits minutes for a report.
     pub awaits_report: bool,
+    /// A text or email of it is still to leave, after the other one did.
+    pub is_leaving: bool,
     /// Its deliveries that are no pushes.
     pub deliveries: Vec<Channel>,
 }

@@ -315,7 +315,7 @@ impl World {
         Some(())
     }
 
-    /// Every follow-up, as the list shows it; whether all are through.
+    /// Every follow-up, as the list shows it; whether all are through, text and email alike.
     pub(crate) async fn look_at_all(&self, url: &str) -> bool {
         let (mut after, mut views) = (String::new(), Vec::new());
         loop {
@@ -326,8 +326,8 @@ impl World {
             let Some(next) = page["next_cursor"].as_str() else { break };
             after = format!("&after={next}");
         }
-        let settled =
-            views.iter().all(|view| !matches!(view.state.as_str(), "sending" | "awaiting_ack" | "falling_back"));
+        let is_open = |view: &View| matches!(view.state.as_str(), "sending" | "awaiting_ack" | "falling_back");
+        let settled = !views.iter().any(|view| is_open(view) || view.is_leaving);
         self.facts.lock().unwrap().history.views.extend(views);
         settled
     }
@@ -346,11 +346,23 @@ impl World {
                 nap_ms(100).await;
             }
         }
-        self.look_at_all(url).await;
+        // A text that waits for its turn while the email is out leaves within seconds.
+        let asked_at = now_ms();
+        while !self.look_at_all(url).await && self.is_leaving() {
+            assert!(now_ms() < asked_at + 60_000, "{}: some texts or emails do not leave", self.name);
+            nap_ms(100).await;
+        }
         let mut history = self.facts.lock().unwrap().history.clone();
         history.stalls = stalls;
         history.effects = self.effects();
         history
+    }
+
+    /// Whether some text or email was still to leave when each follow-up was last looked at.
+    fn is_leaving(&self) -> bool {
+        let facts = self.facts.lock().unwrap();
+        let last: BTreeMap<_, _> = facts.history.views.iter().map(|view| (&view.followup, view.is_leaving)).collect();
+        last.into_values().any(|is_leaving| is_leaving)
     }
 
     /// What the providers took.
@@ -403,6 +415,8 @@ fn view(shown: &Value) -> View {
     let mut all = shown["deliveries"].as_array().into_iter().flatten();
     let is_unknown = all.any(|d| d["channel"] != "push" && d["status"] == "unknown");
     let acked_late = time("late_ack_at").is_some();
+    let mut all = shown["deliveries"].as_array().into_iter().flatten();
+    let is_leaving = shown["state"] == "fell_back" && all.any(|d| d["channel"] != "push" && d["status"] == "queued");
     View {
         followup: word("followup_id").unwrap_or_default(),
         state: word("state").unwrap_or_default(),
@@ -411,6 +425,7 @@ fn view(shown: &Value) -> View {
         decided_at: time("decided_at"),
         acked_late,
         awaits_report: shown["state"] == "falling_back" && acked_late && is_unknown,
+        is_leaving,
         deliveries: channels.collect(),
     }
 }

@@ -252,9 +252,8 @@ pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcom
     match outcome {
         Outcome::Accepted { provider_id } => {
             leg.provider_id = provider_id.clone();
-            leg.left = true;
             set(d, channel, LegStatus::Accepted);
-            d.left = true;
+            left(d, channel);
         }
         Outcome::TokenGone { .. } | Outcome::WrongEnvironment { .. } | Outcome::Rejected { .. } => {
             give_back(d, channel);
@@ -277,17 +276,22 @@ pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcom
 
 /// May have left. Repeated where a repeat is one effect; else a report is awaited and nothing is sent again.
 fn unknown(d: &mut Draft<'_>, channel: Channel) {
-    // The gap that it began moves along and stays its own: a late word that nothing left still ends it.
-    if d.f.gap_at == d.facts.left_at {
-        d.f.gap_at = Some(d.now);
-    }
-    d.left = true;
-    d.f.leg_mut(channel).left = true;
+    left(d, channel);
     if d.policy.idempotent(channel) {
         again(d, channel, 0);
     } else {
         set(d, channel, LegStatus::Unknown(d.now + d.policy.report_wait_ms));
     }
+}
+
+/// It left, or may have. The gap that it began moves along and stays its own: a late word that nothing left still ends
+/// it, and its other channel, which may ask this very millisecond, is not taken for another follow-up's.
+fn left(d: &mut Draft<'_>, channel: Channel) {
+    if d.f.gap_at == d.facts.left_at {
+        d.f.gap_at = Some(d.now);
+    }
+    d.left = true;
+    d.f.leg_mut(channel).left = true;
 }
 
 /// The same of a text whose provider can be asked. Its sender says so itself, hence sends it no more: a provider that

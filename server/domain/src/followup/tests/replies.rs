@@ -371,6 +371,20 @@ fn two_followups_do_not_begin_their_gaps_at_one_instant() {
     assert_eq!(case.f.gap_at, Some(T0 + 2_001));
 }
 
+/// P4, D8: text and email go at once, also when one asks in the very millisecond in which the other was taken.
+#[test]
+fn the_two_ways_of_one_followup_may_meet_in_one_instant() {
+    for outcome in [accepted(), unknown()] {
+        for (first, second) in [(Channel::Email, Channel::Text), (Channel::Text, Channel::Email)] {
+            let mut case = Case::falling_back();
+            case.claimed(1, first);
+            case.at(2, &Event::FallbackAnswered { channel: first, attempt: 1, outcome: outcome.clone() });
+            case.claimed(2, second);
+            assert_eq!(case.f.gap_at, case.left_at);
+        }
+    }
+}
+
 /// D8: a retry that is due while the gap lasts waits with the rest, without waking in a loop.
 #[test]
 fn a_retry_that_is_held_sleeps_until_the_gap_is_over() {
