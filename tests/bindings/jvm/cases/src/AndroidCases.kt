@@ -200,10 +200,14 @@ class AndroidCases {
         WorkManager.instance = null
         WorkManager.afterInitialize = null
         Backstop.handlePush(simulatePush(), budget = SHORT)
+        // The app's own `onCreate` comes first: it may initialise WorkManager itself.
+        assertTrue("${log.lines}", log.lines.none { it.startsWith("WARN WorkManager") })
+        shadowOf(Looper.getMainLooper()).idle()
         assertTrue("${log.lines}", log.lines.any { it.startsWith("WARN WorkManager cannot be used") })
         // An app that switched off that it starts by itself: a plain one is made.
         WorkManager.afterInitialize = FakeWork()
         Backstop.handlePush(simulatePush(), budget = SHORT)
+        shadowOf(Looper.getMainLooper()).idle()
         assertNotEquals(emptyList<String>(), (WorkManager.instance as FakeWork).planned)
         Backstop.setEnabled(false, SHORT)
         assertTrue((WorkManager.instance as FakeWork).cancelled.contains("dev.backstop.flush"))

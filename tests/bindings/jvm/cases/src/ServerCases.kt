@@ -93,6 +93,9 @@ class ServerCases {
             phone.receivePushes()
             val again = Backstop.handlePush(sandbox.pushes().single().data).ours()
             assertEquals(AckResult.DUPLICATE, again.ack.confirmed().result)
+            // The server repeats a push when it does not know whether it left: the customer sees it once.
+            assertFalse(again.shown)
+            assertEquals(1, phone.shown.size)
         }
     }
 

@@ -113,7 +113,10 @@ object Backstop {
      * An activity was started by this intent: hands out the link once if it is a tap on a push of Backstop's. Call it
      * in `onCreate` and in `onNewIntent`. Works when the tap started the app, too.
      */
-    suspend fun handleTap(intent: Intent?): TapResult = handleTap(intent?.getStringExtra(PAYLOAD_KEY))
+    suspend fun handleTap(intent: Intent?): TapResult {
+        // Any app may start the host's activity, with extras that do not even unpack.
+        return handleTap(runCatching { intent?.getStringExtra(PAYLOAD_KEY) }.getOrNull())
+    }
 
     /** As [handleTap] with an intent, for notifications of the app's own: the value of the key [PAYLOAD_KEY]. */
     suspend fun handleTap(payload: String?): TapResult {
@@ -144,7 +147,10 @@ object Backstop {
 
     /** Asks the customer whether notifications may be shown (Android 13 and newer). The answer is read by itself. */
     @JvmStatic
-    fun requestNotificationPermission(activity: Activity) = engine().phone.askPermission(activity)
+    fun requestNotificationPermission(activity: Activity) {
+        // In another process than the main one there is nobody to ask for.
+        if (state !is State.OtherProcess) engine().phone.askPermission(activity)
+    }
 
     /** Ends everything and forgets the configuration: for tests. What is stored stays stored. */
     @JvmStatic

@@ -55,6 +55,9 @@ open class BackstopMessagingService : FirebaseMessagingService() {
             } catch (error: BackstopException) {
                 // Before `initialize` there is no log of the app's own.
                 Log.e("Backstop", "$what was not taken: ${error.message}")
+            } catch (error: RuntimeException) {
+                // Nothing of ours ends the app on a thread of Firebase's.
+                Log.e("Backstop", "$what was not taken: a defect of the SDK: ${error.javaClass.simpleName}")
             }
         }
     }

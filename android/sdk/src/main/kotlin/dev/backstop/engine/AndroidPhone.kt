@@ -72,7 +72,7 @@ internal class AndroidPhone(private val context: Context, private val config: Ba
         false
     }
 
-    override fun schedule(after: Duration, fromWork: Boolean) = scheduler.schedule(after, fromWork)
+    override fun schedule(after: Duration) = scheduler.schedule(after)
 
     override fun unschedule() = scheduler.unschedule()
 

@@ -20,6 +20,7 @@ import dev.backstop.internal.InternalException
 import dev.backstop.internal.SdkException
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
+import kotlinx.coroutines.CancellationException
 
 /** Runs a call of the library; what it throws comes out as the app knows it. */
 internal inline fun <T> typed(call: () -> T): T = try {
@@ -29,6 +30,10 @@ internal inline fun <T> typed(call: () -> T): T = try {
 } catch (_: InternalException) {
     // A panic's own text is written for us and may quote anything.
     throw BackstopException.Defect("a defect of the SDK: please report it; the SDK goes on working")
+} catch (error: IllegalStateException) {
+    // Another call found the storage broken and closed it. A cancelled coroutine is no such thing.
+    if (error is CancellationException) throw error
+    throw BackstopException.StorageUnusable("the SDK's storage was closed meanwhile: call again")
 } catch (error: LinkageError) {
     throw BackstopException.Defect("the SDK's library does not load on this phone: ${error.javaClass.simpleName}")
 }

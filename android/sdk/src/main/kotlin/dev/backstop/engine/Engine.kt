@@ -30,7 +30,7 @@ import dev.backstop.internal.nextLogs
 import dev.backstop.internal.parsePush
 import dev.backstop.internal.sdkVersion
 import dev.backstop.internal.setLogLevel
-import java.util.concurrent.atomic.AtomicLong
+import java.util.concurrent.ConcurrentHashMap
 import kotlin.time.Duration
 import kotlin.time.Duration.Companion.milliseconds
 import kotlin.time.Duration.Companion.minutes
@@ -41,9 +41,11 @@ import kotlinx.coroutines.CoroutineScope
 import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
+import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.SupervisorJob
 import kotlinx.coroutines.async
 import kotlinx.coroutines.cancel
+import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.isActive
 import kotlinx.coroutines.launch
 import kotlinx.coroutines.supervisorScope
@@ -63,7 +65,16 @@ class Engine(
         config.log(LogLevel.ERROR, "a defect of the SDK: please report it: ${error.javaClass.simpleName}")
     })
     private val opening = Mutex()
-    private val lastActivityMs = AtomicLong(phone.elapsedMs())
+
+    /** When the app last told of the customer's activity; an app that never does counts as used while in front. */
+    @Volatile
+    private var lastActivityMs: Long? = null
+
+    /** Pushes that were shown: the server repeats one on purpose when it does not know whether it left. */
+    private val shown = LinkedHashSet<String>()
+
+    /** Links of taps whose caller was gone when they came. */
+    private val undelivered = ConcurrentHashMap<String, String>()
 
     @Volatile
     private var client: Client? = null
@@ -75,6 +86,9 @@ class Engine(
 
     @Volatile
     private var front: Job? = null
+
+    @Volatile
+    private var leaving: Job? = null
 
     /** What the server was told of notifications, as far as this process knows. */
     @Volatile
@@ -114,7 +128,7 @@ class Engine(
 
     internal suspend fun setPushToken(token: String, budget: Duration): Flush {
         val given = PushToken(PushProvider.FCM, token, phone.applicationId, null)
-        val alerts = phone.visibility().alerts
+        val alerts = visibility().alerts
         return flushing { it.setToken(given, alerts.toFfi(), budget.toFfi(), null) }.also { toldAlerts = alerts }
     }
 
@@ -124,20 +138,27 @@ class Engine(
 
     internal suspend fun handlePush(payload: String, push: Push, display: Display, budget: Duration): PushResult =
         withContext(executor) {
-            val visibility = phone.visibility()
-            fun show() =
-                display == Display.BACKSTOP && visibility.why == null && phone.show(push, payload)
+            val visibility = visibility()
             val client = try {
                 typed { client() }
             } catch (error: BackstopException) {
-                return@withContext PushResult.Ours(push, show(), Ack.Failed(error).also { waitingGoesLater(it) })
+                val isShown = show(push, payload, display, visibility)
+                return@withContext PushResult.Ours(push, isShown, Ack.Failed(error).also { waitingGoesLater(it) })
+            }
+            // Shown first, which is one quick call: `displayed` is said of what the system took (P7).
+            val isRepeated = isShown(push)
+            val shown = !isOff(client) && !isRepeated && show(push, payload, display, visibility)
+            val seen = when {
+                display == Display.LATER -> Seen.Received
+                visibility.why != null -> Seen.Suppressed(visibility.why)
+                display == Display.BACKSTOP && !shown && !isRepeated -> Seen.Suppressed("not_shown")
+                else -> Seen.Displayed
             }
             supervisorScope {
                 // The first step runs here and now: when `async` returns, the ack is on disk.
                 val ack = async(start = CoroutineStart.UNDISPATCHED) {
-                    attempt(client) { client.handlePush(payload, seen(display, visibility), budget.toFfi(), null) }
+                    attempt(client) { client.handlePush(payload, seen, budget.toFfi(), null) }
                 }
-                val shown = !isOff(client) && show()
                 val result = PushResult.Ours(push, shown, ack.await().also { waitingGoesLater(it) })
                 if (visibility.alerts != (toldAlerts ?: visibility.alerts)) {
                     quietly("telling whether notifications are shown") { readAlerts() }
@@ -146,6 +167,20 @@ class Engine(
             }
         }
 
+    private fun show(push: Push, payload: String, display: Display, visibility: Visibility): Boolean {
+        if (display != Display.BACKSTOP || visibility.why != null || !phone.show(push, payload)) return false
+        synchronized(shown) {
+            shown += push.receipt
+            if (shown.size > SHOWN_KEPT) shown.remove(shown.first())
+        }
+        return true
+    }
+
+    private fun isShown(push: Push) = synchronized(shown) { push.receipt in shown }
+
+    /** A system that does not answer is no reason not to show a push. */
+    private fun visibility() = runCatching { phone.visibility() }.getOrDefault(Visibility.SHOWN)
+
     internal suspend fun acknowledge(push: Push, grade: Grade, why: String?, budget: Duration): Ack =
         call { it.acknowledge(push.receipt, grade.toFfi(), why, budget.toFfi(), null).toPublic() }
             .also { waitingGoesLater(it) }
@@ -153,11 +188,14 @@ class Engine(
     internal suspend fun handleTap(payload: String, push: Push): TapResult = withContext(executor) {
         val schemes = config.linkSchemes.toList()
         try {
-            // Nobody waits for the network with a chat in mind: the ack is recorded now and sent behind.
-            val tapped = typed { client().handleTap(payload, schemes, 0UL, null) }
+            // Nobody waits for the network with a chat in mind: the ack is recorded now and sent behind. An activity
+            // that is made anew meanwhile asks again, and gets the link that its predecessor did not take.
+            val tapped = withContext(NonCancellable) { typed { client().handleTap(payload, schemes, 0UL, null) } }
                 ?: return@withContext TapResult.NotOurs
             quietly("acknowledging a tap") { flush(background) }
-            TapResult.Ours(push, tapped.link, tapped.ack?.toPublic() ?: Ack.Failed(notKept()))
+            val link = tapped.link ?: undelivered.remove(push.receipt)
+            if (link != null && !currentCoroutineContext().isActive) undelivered[push.receipt] = link
+            TapResult.Ours(push, link, tapped.ack?.toPublic() ?: Ack.Failed(notKept()))
         } catch (error: BackstopException) {
             config.log(LogLevel.WARN, "a tap is not acknowledged: ${error.message}")
             TapResult.Ours(push, push.allowedLink(config.linkSchemes), Ack.Failed(error))
@@ -175,7 +213,7 @@ class Engine(
     }
 
     internal suspend fun selfTest(budget: Duration): SelfTest = call { client ->
-        val visibility = phone.visibility()
+        val visibility = visibility()
         val channelOn = visibility != Visibility.CHANNEL_OFF
         val facts = DeviceFacts(
             // A channel that is off is a finding of its own.
@@ -197,20 +235,23 @@ class Engine(
         while (true) {
             val next = call { it.flush(background.toFfi(), null).toPublic() }.nextFlushIn ?: return
             val spent = (phone.elapsedMs() - startMs).milliseconds
-            if (next > patience || spent + next > workerLimit) return phone.schedule(next, fromWork = true)
+            if (next > patience || spent + next > workerLimit) return phone.schedule(next)
             phone.pause(next)
         }
     }
 
-    internal fun noteActivity() = lastActivityMs.set(phone.elapsedMs())
+    internal fun noteActivity() {
+        lastActivityMs = phone.elapsedMs()
+    }
 
     private fun cameToFront() {
-        noteActivity()
+        if (lastActivityMs != null) noteActivity()
         front?.cancel()
+        leaving?.cancel()
         quietly("coming to the front") { flush(background) }
         front = quietly("telling that the app is in front") {
             while (true) {
-                presence(PresenceState.ACTIVE, phone.elapsedMs() - lastActivityMs.get())
+                presence(PresenceState.ACTIVE, lastActivityMs?.let { phone.elapsedMs() - it } ?: 0)
                 phone.pause(heartbeat)
             }
         }
@@ -218,7 +259,7 @@ class Engine(
 
     private fun left() {
         front?.cancel()
-        quietly("telling that the app is in the background") {
+        leaving = quietly("telling that the app is in the background") {
             presence(PresenceState.LEFT, null)
             flush(background)
         }
@@ -227,14 +268,14 @@ class Engine(
     /** Best effort: without a network or a registration nobody hears it, and the server takes silence for absence. */
     private suspend fun presence(state: PresenceState, idleMs: Long?) {
         try {
-            call { it.presence(state, idleMs, background.toFfi(), null) }
+            call { it.presence(state, idleMs, presenceBudget.toFfi(), null) }
         } catch (error: BackstopException) {
             config.log(LogLevel.DEBUG, "presence was not told: ${error.message}")
         }
     }
 
     private suspend fun readAlerts() {
-        val alerts = phone.visibility().alerts
+        val alerts = visibility().alerts
         flushing { it.setAlerts(alerts.toFfi(), background.toFfi(), null) }
         toldAlerts = alerts
     }
@@ -323,8 +364,10 @@ class Engine(
 
     @InternalBackstopApi
     companion object {
-        /** Within a phone's patience and the server's limit of 60 s between two heartbeats. */
-        private val heartbeat = 45.seconds
+        /** Two may be lost or slow before the server's limit of 60 s. */
+        private val heartbeat = 20.seconds
+        private val presenceBudget = 5.seconds
+        private const val SHOWN_KEPT = 64
         private val background = 20.seconds
 
         /** What the flush worker waits for in place of being scheduled again. */
@@ -350,6 +393,9 @@ class Engine(
                 } catch (cancelled: CancellationException) {
                     main { callback.onError(cancelledByCaller()) }
                     throw cancelled
+                } catch (error: RuntimeException) {
+                    val what = error.javaClass.simpleName
+                    main { callback.onError(BackstopException.Defect("a defect of the SDK: please report it: $what")) }
                 }
             }
             return BackstopCall { job.cancel() }
@@ -362,12 +408,6 @@ class Engine(
             BackstopException.StorageUnusable("the tap could not be kept, and its link is handed out")
 
         private fun isOff(client: Client) = runCatching { !client.status().enabled }.getOrDefault(false)
-
-        private fun seen(display: Display, visibility: Visibility): Seen = when {
-            display == Display.LATER -> Seen.Received
-            visibility.why == null -> Seen.Displayed
-            else -> Seen.Suppressed(visibility.why)
-        }
 
         private fun BackstopException.mendsItself() =
             this is BackstopException.Unreachable || this is BackstopException.Refused

@@ -3,6 +3,8 @@ package dev.backstop.engine
 
 import android.content.Context
 import android.os.Build
+import android.os.Handler
+import android.os.Looper
 import androidx.work.Configuration
 import androidx.work.Constraints
 import androidx.work.ExistingWorkPolicy
@@ -44,7 +46,7 @@ class FlushWorker(context: Context, parameters: WorkerParameters) : Worker(conte
 
 @InternalBackstopApi
 internal class FlushScheduler(private val context: Context, private val config: BackstopConfig) {
-    fun schedule(after: Duration, fromWork: Boolean) {
+    fun schedule(after: Duration) {
         val now = after < SOON
         val request = OneTimeWorkRequest.Builder(FlushWorker::class.java)
             .setConstraints(Constraints.Builder().setRequiredNetworkType(NetworkType.CONNECTED).build())
@@ -54,27 +56,45 @@ internal class FlushScheduler(private val context: Context, private val config: 
             // Before Android 12 an expedited worker has to show a notification of its own.
             request.setExpedited(OutOfQuotaPolicy.RUN_AS_NON_EXPEDITED_WORK_REQUEST)
         }
-        // A later time takes the place of an earlier plan, but never of the run that makes it.
-        val policy = if (now || fromWork) ExistingWorkPolicy.APPEND_OR_REPLACE else ExistingWorkPolicy.REPLACE
-        manager()?.enqueueUniqueWork(if (now) WORK_NOW else WORK_LATER, policy, request.build())
+        // A later time takes the place of an earlier plan. Planning is the last thing that a run does: one that is
+        // stopped by its own plan has lost nothing.
+        val policy = if (now) ExistingWorkPolicy.APPEND_OR_REPLACE else ExistingWorkPolicy.REPLACE
+        withManager { it.enqueueUniqueWork(if (now) WORK_NOW else WORK_LATER, policy, request.build()) }
     }
 
     fun unschedule() {
-        manager()?.cancelUniqueWork(WORK_NOW)
-        manager()?.cancelUniqueWork(WORK_LATER)
+        withManager {
+            it.cancelUniqueWork(WORK_NOW)
+            it.cancelUniqueWork(WORK_LATER)
+        }
     }
 
-    /** The host's, or a plain one: an app may have switched off that WorkManager starts by itself. */
-    private fun manager(): WorkManager? = try {
+    /** The host's. One that initialises WorkManager itself does so in `Application.onCreate`: it goes first. */
+    private fun withManager(use: (WorkManager) -> Unit) {
+        val own = instance()
+        if (own != null) return guarded { use(own) }
+        Handler(Looper.getMainLooper()).post {
+            guarded {
+                val manager = instance() ?: WorkManager.initialize(context, Configuration.Builder().build()).let {
+                    WorkManager.getInstance(context)
+                }
+                use(manager)
+            }
+        }
+    }
+
+    private fun instance(): WorkManager? = try {
         WorkManager.getInstance(context)
     } catch (_: IllegalStateException) {
-        try {
-            WorkManager.initialize(context, Configuration.Builder().build())
-            WorkManager.getInstance(context)
-        } catch (_: IllegalStateException) {
-            config.log(LogLevel.WARN, "WorkManager cannot be used: what waits goes when the app is opened next")
-            null
-        }
+        null
+    }
+
+    /** What WorkManager or the host's configuration of it throws is not the host's to catch here. */
+    private fun guarded(use: () -> Unit) = try {
+        use()
+    } catch (error: RuntimeException) {
+        val what = error.javaClass.simpleName
+        config.log(LogLevel.WARN, "WorkManager cannot be used ($what): what waits goes when the app is opened next")
     }
 
     private companion object {

@@ -12,12 +12,14 @@ internal class FrontWatch(
     private val listener: FrontListener,
     private val seen: (Activity) -> Unit,
 ) : Application.ActivityLifecycleCallbacks {
-    private var started = 0
+    // By themselves, not by their number: one that was started before `initialize` is in nobody's count.
+    private val started = HashSet<Activity>()
     private var turning = false
 
     override fun onActivityStarted(activity: Activity) {
-        started++
-        if (started == 1 && !turning) listener.cameToFront()
+        val wasEmpty = started.isEmpty()
+        started += activity
+        if (wasEmpty && !turning) listener.cameToFront()
         turning = false
     }
 
@@ -27,11 +29,9 @@ internal class FrontWatch(
     }
 
     override fun onActivityStopped(activity: Activity) {
-        // An activity that was started before `initialize` was never counted.
-        if (started == 0) return
-        started--
-        turning = started == 0 && activity.isChangingConfigurations
-        if (started == 0 && !turning) listener.left()
+        if (!started.remove(activity) || started.isNotEmpty()) return
+        turning = activity.isChangingConfigurations
+        if (!turning) listener.left()
     }
 
     override fun onActivityCreated(activity: Activity, state: Bundle?) = Unit

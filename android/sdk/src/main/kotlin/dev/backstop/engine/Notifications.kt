@@ -10,6 +10,7 @@ import android.app.PendingIntent
 import android.content.Context
 import android.content.Intent
 import android.content.pm.PackageManager
+import android.graphics.drawable.AdaptiveIconDrawable
 import android.os.Build
 import dev.backstop.Backstop
 import dev.backstop.BackstopConfig
@@ -39,13 +40,13 @@ internal class Notifications(private val context: Context, private val config: B
         // One notification for each conversation's newest replies: the key is the server's.
         val tag = push.collapseKey.ifEmpty { push.followupId }
         manager.notify(tag, NOTIFICATION_ID, builder().also { builder ->
-            builder.setSmallIcon(config.channel.smallIcon.takeIf { it != 0 } ?: context.applicationInfo.icon)
+            builder.setSmallIcon(config.channel.smallIcon.takeIf { it != 0 } ?: defaultIcon())
                 .setContentTitle(push.title.ifEmpty { context.applicationInfo.loadLabel(context.packageManager) })
                 .setContentText(push.body)
                 .setStyle(Notification.BigTextStyle().bigText(push.body))
                 .setCategory(Notification.CATEGORY_MESSAGE)
                 .setAutoCancel(true)
-            tap(tag, payload)?.let(builder::setContentIntent)
+            tap(push, payload)?.let(builder::setContentIntent)
         }.build())
     }
 
@@ -85,13 +86,25 @@ internal class Notifications(private val context: Context, private val config: B
         return Notification.Builder(context, config.channel.id)
     }
 
-    /** Starts the app as its icon does, with the payload on board: an activity, since nothing else may start one. */
-    private fun tap(tag: String, payload: String): PendingIntent? {
+    /** The app's own. Android 8.0 takes no adaptive one: its status bar crashes, again and again. */
+    private fun defaultIcon(): Int {
+        val own = context.applicationInfo.icon
+        if (own == 0) return android.R.drawable.stat_notify_chat
+        if (Build.VERSION.SDK_INT != Build.VERSION_CODES.O) return own
+        val isAdaptive = runCatching { context.getDrawable(own) is AdaptiveIconDrawable }.getOrDefault(true)
+        return if (isAdaptive) android.R.drawable.stat_notify_chat else own
+    }
+
+    /**
+     * Starts the app as its icon does, with the payload on board: an activity, since nothing else may start one. The
+     * action tells each push from the others; else Android takes a second tap for the first and hands nothing over.
+     */
+    private fun tap(push: Push, payload: String): PendingIntent? {
         val start = context.packageManager.getLaunchIntentForPackage(context.packageName) ?: return null
         start.putExtra(Backstop.PAYLOAD_KEY, payload).addFlags(Intent.FLAG_ACTIVITY_SINGLE_TOP)
-        if (Build.VERSION.SDK_INT >= Build.VERSION_CODES.Q) start.identifier = tag
+        start.action = "dev.backstop.TAP.${push.receipt.hashCode()}"
         val flags = PendingIntent.FLAG_IMMUTABLE or PendingIntent.FLAG_UPDATE_CURRENT
-        return PendingIntent.getActivity(context, tag.hashCode(), start, flags)
+        return PendingIntent.getActivity(context, push.receipt.hashCode(), start, flags)
     }
 
     private companion object {

@@ -36,9 +36,8 @@ interface Phone {
 
     /**
      * Has the system call [dev.backstop.Backstop.flushInBackground] after that time, once there is a network.
-     * [fromWork] = such a call plans the next one, and must not end itself by that.
      */
-    fun schedule(after: Duration, fromWork: Boolean = false)
+    fun schedule(after: Duration)
 
     /** Takes back what was scheduled. */
     fun unschedule()

@@ -180,7 +180,7 @@ class TestPhone private constructor(
 
         override fun show(push: Push, payload: String) = shown.add(push)
 
-        override fun schedule(after: Duration, fromWork: Boolean) {
+        override fun schedule(after: Duration) {
             scheduled += after
         }
 
