@@ -38,17 +38,14 @@ import kotlin.time.Duration.Companion.seconds
 import kotlinx.coroutines.CancellationException
 import kotlinx.coroutines.CoroutineExceptionHandler
 import kotlinx.coroutines.CoroutineScope
-import kotlinx.coroutines.CoroutineStart
 import kotlinx.coroutines.Dispatchers
 import kotlinx.coroutines.Job
 import kotlinx.coroutines.NonCancellable
 import kotlinx.coroutines.SupervisorJob
-import kotlinx.coroutines.async
 import kotlinx.coroutines.cancel
 import kotlinx.coroutines.currentCoroutineContext
 import kotlinx.coroutines.isActive
 import kotlinx.coroutines.launch
-import kotlinx.coroutines.supervisorScope
 import kotlinx.coroutines.sync.Mutex
 import kotlinx.coroutines.sync.withLock
 import kotlinx.coroutines.withContext
@@ -154,17 +151,12 @@ class Engine(
                 display == Display.BACKSTOP && !shown && !isRepeated -> Seen.Suppressed("not_shown")
                 else -> Seen.Displayed
             }
-            supervisorScope {
-                // The first step runs here and now: when `async` returns, the ack is on disk.
-                val ack = async(start = CoroutineStart.UNDISPATCHED) {
-                    attempt(client) { client.handlePush(payload, seen, budget.toFfi(), null) }
-                }
-                val result = PushResult.Ours(push, shown, ack.await().also { waitingGoesLater(it) })
-                if (visibility.alerts != (toldAlerts ?: visibility.alerts)) {
-                    quietly("telling whether notifications are shown") { readAlerts() }
-                }
-                result
+            val ack = attempt(client) { client.handlePush(payload, seen, budget.toFfi(), null) }
+            waitingGoesLater(ack)
+            if (visibility.alerts != (toldAlerts ?: visibility.alerts)) {
+                quietly("telling whether notifications are shown") { readAlerts() }
             }
+            PushResult.Ours(push, shown, ack)
         }
 
     private fun show(push: Push, payload: String, display: Display, visibility: Visibility): Boolean {
