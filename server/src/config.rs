@@ -11,6 +11,7 @@ use crate::providers::apns::ApnsConfig;
 use crate::providers::fcm::FcmConfig;
 use crate::providers::smtp::SmtpConfig;
 use crate::providers::twilio::TwilioConfig;
+use backstop_domain::mail_domain;
 use backstop_domain::text::Country;
 use error::Found;
 pub use error::{ConfigError, Problem};
@@ -52,6 +53,8 @@ pub struct Config {
     /// `[providers.…]`
     #[serde(default)]
     pub providers: Accounts,
+    /// `[mail]`
+    pub mail: MailSection,
     /// `[text]`
     pub text: TextSection,
     /// `[limits]`
@@ -152,6 +155,15 @@ pub struct Accounts {
     /// `[providers.twilio]`, if anybody set a key of it.
     #[serde(default)]
     pub twilio: Option<TwilioConfig>,
+}
+
+/// What all mail has in common, whatever account it leaves by.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MailSection {
+    /// Where answers and bounces come in (E3).
+    #[serde(default)]
+    pub reply_domain: Option<String>,
 }
 
 /// What every text is held to.
@@ -369,6 +381,8 @@ impl Config {
         if let Err(mend) = self.store_url() {
             must(false, "store.url", mend);
         }
+        let reply_domain = self.mail.reply_domain.as_deref().is_none_or(mail_domain::is_domain);
+        must(reply_domain, "mail.reply_domain", "must be a domain in lower case, such as reply.example.com".into());
         let readers = self.store.read_connections;
         for (key, timeout_ms) in [
             ("apns.timeout_ms", self.apns.as_ref().map(|apns| apns.timeout_ms)),

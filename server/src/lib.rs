@@ -20,6 +20,7 @@ pub mod http;
 pub mod identity;
 pub mod limits;
 pub mod links;
+pub mod mail;
 mod number;
 pub mod perform;
 pub mod problem;

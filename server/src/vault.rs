@@ -62,6 +62,7 @@ pub struct Vault {
     logs: Hmac<Sha256>,
     echo: Hmac<Sha256>,
     logins: Hmac<Sha256>,
+    replies: Hmac<Sha256>,
 }
 
 /// One customer's own key.
@@ -115,6 +116,7 @@ impl Vault {
             logs: mac("logs"),
             echo: mac("echo"),
             logins: mac("logins"),
+            replies: mac("replies"),
         }
     }
 
@@ -268,6 +270,11 @@ impl Vault {
     /// Stands for a caller's id in logs: the same id gives the same 16 characters, and nobody reads it back.
     pub fn log_id(&self, workspace: WorkspaceId, caller_id: &str) -> String {
         hex::encode(&mac(&self.logs, &[&workspace.0.to_be_bytes(), caller_id.as_bytes()])[..8])
+    }
+
+    /// Proves an address that mail is answered at to be ours (E3); the fields say whose it is.
+    pub(crate) fn reply_mac(&self, fields: &[u8]) -> [u8; 32] {
+        mac(&self.replies, &[fields])
     }
 
     fn device_key_bytes(&self, workspace: WorkspaceId, device: DeviceId) -> [u8; 32] {

@@ -45,7 +45,7 @@ impl Mail {
             replies: send.replies.iter().map(reply).collect(),
             link: send.link.as_deref(),
         });
-        let hash = effect_hash(send);
+        let hash = message_hash(&send.envelope.workspace, &send.envelope.effect_key);
         let from = Mailbox::new(Some(company).filter(|name| !name.is_empty()), sender.address.clone());
         let to = Mailbox::new(Some(to_name).filter(|name| !name.is_empty()), to_address);
         let (from_shown, to_shown) = (shown(&from), shown(&to));
@@ -101,12 +101,12 @@ fn header_text(text: &str) -> Option<String> {
     (!text.contains(char::is_control)).then(|| text.chars().take(MAX_HEADER_CHARS).collect())
 }
 
-/// Names the effect without telling what it is of.
-fn effect_hash(send: &EmailSend) -> String {
+/// What stands before the `@` of a Message-ID: names the effect without telling what it is of.
+pub(super) fn message_hash(workspace: &str, effect_key: &str) -> String {
     let mut hash = Sha256::new();
-    hash.update(send.envelope.workspace.as_bytes());
+    hash.update(workspace.as_bytes());
     hash.update([0]);
-    hash.update(send.envelope.effect_key.as_bytes());
+    hash.update(effect_key.as_bytes());
     hex::encode(&hash.finalize()[..16])
 }
 
