@@ -218,7 +218,7 @@ pub fn deployment(config: &Config, providers: &Providers, sandbox: bool) -> Depl
     let policy = Policy {
         ack_wait_ms: config.followup.ack_wait_ms,
         services: providers.services(),
-        limits: crate::limits::of_deployment(&config.limits, sandbox),
+        limits: crate::limits::of_deployment(&config.limits, crate::wallet::prices(&config.wallet), sandbox),
         claim_ms: failpoint::claim_ms(defaults.claim_ms),
         ..defaults
     };

@@ -59,6 +59,8 @@ pub struct Config {
     pub text: TextSection,
     /// `[limits]`
     pub limits: Limits,
+    /// `[wallet]`
+    pub wallet: Wallet,
     /// `[golive]`
     pub golive: GoLiveSection,
     /// `[log]`
@@ -215,10 +217,16 @@ pub struct Limits {
     /// The most that one text may cost, in millionths.
     #[serde(default)]
     pub text_max_price_micros: Option<i64>,
-    /// Of all prices.
-    pub text_price_currency: String,
-    /// What one part of a text costs: day, country, millionths.
-    pub text_prices: Vec<String>,
+}
+
+/// What texts cost, and what they are paid from.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Wallet {
+    /// Of all prices and balances.
+    pub currency: String,
+    /// What one part of a text costs: day, country, kind, millionths, post units.
+    pub prices: Vec<String>,
 }
 
 /// Tests before a launch.
@@ -403,7 +411,8 @@ impl Config {
         ] {
             must(count > 0, key, "must be at least 1".into());
         }
-        found.extend(crate::limits::problems(&self.limits).into_iter().map(|(key, mend)| Found { key, mend }));
+        let of_money = crate::limits::problems(&self.limits).into_iter().chain(crate::wallet::problems(&self.wallet));
+        found.extend(of_money.map(|(key, mend)| Found { key, mend }));
         found
     }
 
@@ -601,6 +610,8 @@ mod tests {
         assert_eq!(error, format!("{place}: there is no key `server.listn`: did you mean `server.listen`?"));
         let error = load("colour = 1", &[]).unwrap_err();
         assert_eq!(error, "FILE: there is no key `colour`: `backstop check-config --defaults` prints all that are");
+        let error = load("[limits]\ntext_prices = [\"2026-11-01 KR 42300\"]", &[]).unwrap_err();
+        assert!(error.starts_with("FILE: the key `limits.text_prices` is `wallet.prices` now: "), "{error}");
     }
 
     #[test]

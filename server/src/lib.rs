@@ -36,4 +36,5 @@ pub mod testing;
 pub mod timer;
 pub mod tls;
 pub mod vault;
+pub mod wallet;
 pub mod workspace;

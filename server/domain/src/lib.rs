@@ -15,6 +15,7 @@ pub mod optout;
 pub mod presence;
 pub mod quiet;
 pub mod text;
+pub mod wallet;
 
 /// Milliseconds since 1970, UTC, by the workspace's clock.
 pub type Ms = i64;

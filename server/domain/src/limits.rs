@@ -7,6 +7,7 @@
 use crate::Ms;
 use crate::followup::Skip;
 use crate::text::{Country, NumberKind, TextPlan};
+use crate::wallet::PriceList;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -53,26 +54,6 @@ pub struct Cap {
 /// A cap for each scope.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Caps([Cap; 5]);
-
-/// The price of one part of a text from some day on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Price {
-    /// The first instant at which it holds.
-    pub from: Ms,
-    /// Where to; `None` = to every country without a price of its own.
-    pub country: Option<Country>,
-    /// In millionths of the list's currency.
-    pub micros: i64,
-}
-
-/// What texts cost, in one currency.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PriceList {
-    /// ISO 4217.
-    pub currency: String,
-    /// In any order.
-    pub prices: Vec<Price>,
-}
 
 /// What a workspace may spend on texts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +136,7 @@ impl Limits {
         let Some(max_micros) = self.max_price_micros else { return Ok(()) };
         match self.prices.of(plan, now) {
             None => Err(Skip::PriceUnknown),
-            Some(micros) if micros > max_micros => Err(Skip::PriceTooHigh),
+            Some(charge) if charge.micros > max_micros => Err(Skip::PriceTooHigh),
             Some(_) => Ok(()),
         }
     }
@@ -188,19 +169,6 @@ impl Caps {
             let cap = Cap { per_hour: lower(mine.per_hour, most.per_hour), per_day: lower(mine.per_day, most.per_day) };
             (scope, cap)
         }))
-    }
-}
-
-impl PriceList {
-    /// What this text costs in millionths of the currency; `None` = no price is known for its country.
-    pub fn of(&self, plan: &TextPlan, now: Ms) -> Option<i64> {
-        let newest = |country: Option<Country>| {
-            let known = self.prices.iter().filter(|price| price.country == country && price.from <= now);
-            known.max_by_key(|price| price.from)
-        };
-        let own = plan.country.and_then(|country| newest(Some(country)));
-        let price = own.or_else(|| newest(None))?;
-        Some(price.micros.saturating_mul(i64::from(plan.segments)))
     }
 }
 

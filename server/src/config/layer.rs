@@ -113,8 +113,17 @@ fn flatten(prefix: &str, dict: &Dict, keys: &mut Vec<String>) {
     }
 }
 
-/// What to say of a key that does not exist: the nearest one that does.
+/// Keys that were, where they are now, and what is different there.
+const MOVED: [(&str, &str, &str); 2] = [
+    ("limits.text_price_currency", "wallet.currency", "move it"),
+    ("limits.text_prices", "wallet.prices", "a line has the kind and post units, too, as in 2026-11-01 KR sms 42300 1"),
+];
+
+/// What to say of a key that does not exist: where it went, else the nearest one that does.
 fn unknown(key: &str, known: &[(String, Value)]) -> String {
+    if let Some((_, new, mend)) = MOVED.iter().find(|(old, ..)| *old == key) {
+        return format!("the key `{key}` is `{new}` now: {mend}");
+    }
     let nearest = known
         .iter()
         .map(|(candidate, _)| (strsim::damerau_levenshtein(key, candidate), candidate))

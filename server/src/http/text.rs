@@ -94,6 +94,6 @@ pub(super) async fn preview(
         encoding: size.encoding.as_str(),
         segments: size.segments,
         bytes: size.bytes(),
-        price: price.map(|amount_micros| Price { amount_micros, currency: prices.currency.clone() }),
+        price: price.map(|charge| Price { amount_micros: charge.micros, currency: prices.currency.clone() }),
     }))
 }

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::text::{Encoding, Form, Sender};
+use crate::wallet::{Kind, Price};
 
 /// A full hour, not a midnight.
 const NOW: Ms = 1_795_370_400_000;
@@ -161,27 +162,23 @@ fn only_ordinary_numbers_are_written_to() {
     }
 }
 
-/// S4: parts × the price of the day and country; the maximum itself is still allowed.
+/// S4: the maximum itself is still allowed; a price that is not known is not.
 #[test]
-fn the_price_is_the_newest_that_holds() {
-    let kr = Country::parse("KR");
-    let prices = vec![
-        Price { from: NOW - DAY_MS, country: kr, micros: 9_000 },
-        Price { from: NOW + 1, country: kr, micros: 1 },
-        Price { from: NOW - 2 * DAY_MS, country: kr, micros: 8_000 },
-        Price { from: NOW - DAY_MS, country: None, micros: 50_000 },
-    ];
-    let list = PriceList { currency: "USD".into(), prices };
-    assert_eq!(list.of(&plan("KR", 3), NOW), Some(27_000));
-    assert_eq!(list.of(&plan("KR", 3), NOW + 1), Some(3));
-    assert_eq!(list.of(&plan("KR", 3), NOW - DAY_MS - 1), Some(24_000));
-    assert_eq!(list.of(&plan("US", 1), NOW), Some(50_000), "everywhere else");
-    assert_eq!(list.of(&plan("US", 1), NOW - DAY_MS - 1), None, "no price yet");
+fn the_maximum_price_is_of_all_parts() {
+    let price = |country: &str, micros| Price {
+        from: NOW,
+        country: Country::parse(country),
+        kind: Kind::Sms,
+        micros,
+        pu_milli: 1_000,
+    };
+    let list = PriceList { currency: "USD".into(), prices: vec![price("KR", 9_000), price("", 50_000)] };
     let limits = Limits { max_price_micros: Some(18_000), prices: Arc::new(list), ..Limits::none() };
     assert_eq!(limits.allow(&plan("KR", 2), NOW), Ok(()));
     assert_eq!(limits.allow(&plan("KR", 3), NOW), Err(Skip::PriceTooHigh));
-    assert_eq!(limits.allow(&plan("US", 1), NOW - 2 * DAY_MS), Err(Skip::PriceUnknown));
+    assert_eq!(limits.allow(&plan("US", 1), NOW), Err(Skip::PriceTooHigh), "everywhere else");
+    assert_eq!(limits.allow(&plan("US", 1), NOW - 1), Err(Skip::PriceUnknown));
     let unpriced = Limits { max_price_micros: None, ..limits };
-    assert_eq!(unpriced.allow(&plan("US", 1), NOW - 2 * DAY_MS), Ok(()), "no maximum: a price need not be known");
+    assert_eq!(unpriced.allow(&plan("US", 1), NOW - 1), Ok(()), "no maximum: a price need not be known");
     assert!(!unpriced.judges());
 }
