@@ -25,6 +25,7 @@ use crate::tls::{Tls, TlsError};
 use crate::vault::{DataKey, DataKeyError, Vault};
 use axum::Router;
 use backstop_domain::followup::Policy;
+use backstop_domain::text::Routes;
 use backstop_wire::PushProvider as Via;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -188,7 +189,7 @@ pub fn accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Providers, Ap
     }
     if let Some(twilio) = &config.providers.twilio {
         let twilio = Arc::new(Twilio::from_config(twilio, config.server.public_url.as_deref())?);
-        providers.text = Some(twilio.clone());
+        providers.text.push(twilio.clone());
         providers.callbacks.push(twilio);
     }
     Ok(providers.guarded(clock))
@@ -206,7 +207,8 @@ pub fn captured(capture: &Arc<Capture>) -> Providers {
     Providers {
         fcm: Some(capture.push(Via::Fcm)),
         apns: Some(capture.push(Via::Apns)),
-        text: Some(capture.clone()),
+        text: vec![capture.clone()],
+        routes: Routes::default(),
         email: Some(capture.clone()),
         callbacks: Vec::new(),
     }

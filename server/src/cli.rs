@@ -317,11 +317,9 @@ fn check_config(config: &Config) -> Result<(), Failure> {
             let push = [&providers.fcm, &providers.apns].into_iter().flatten().map(|provider| provider.name());
             let push: Vec<&str> = push.collect();
             report.way_out("push", (!push.is_empty()).then(|| push.join(", ")).as_deref(), none);
-            report.way_out(
-                "text",
-                providers.text.as_ref().map(|provider| provider.name()),
-                "no account: no text leaves",
-            );
+            let text: Vec<&str> = providers.text.iter().map(|provider| provider.name()).collect();
+            let none = "no account: no text leaves";
+            report.way_out("text", (!text.is_empty()).then(|| text.join(", ")).as_deref(), none);
             report.way_out(
                 "email",
                 providers.email.as_ref().map(|provider| provider.name()),

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::engine::desk::Handed;
 use crate::engine::outcome::{Claim, Claimed, PushAnswered};
 use crate::failpoint::{Point, hit};
-use crate::providers::{Providers, PushProvider, TextQuery, TextSend};
+use crate::providers::{Providers, PushProvider, TextBody, TextQuery, TextSend};
 use crate::store::{FollowupRow, Row, Store, StoreError};
 use crate::vault::Vault;
 use crate::workspace::{Busy, Workspace};
@@ -48,6 +48,9 @@ const MIN_SEND: Duration = Duration::from_secs(2);
 const MAX_PLANS: usize = 4;
 /// Pause before an outcome that could not be stored is offered again.
 const STORE_RETRY: Duration = Duration::from_millis(200);
+
+/// A text that is ready, and the provider that carries it.
+type Ready = (String, TextSend);
 
 /// Hands effects to whoever sends them. Cheap to clone.
 #[derive(Clone)]
@@ -253,7 +256,7 @@ async fn fallback_loop(engine: Engine, shop: Shop, mut queue: mpsc::Receiver<Tas
             match task.what {
                 What::Fallback(channel) => fall_back(&engine, &shop, &task, channel).await,
                 What::Ask { attempt, inquiry, since, mark } => {
-                    let (found, number) = inquire(&engine, &shop, &task, since, mark).await;
+                    let (found, number) = inquire(&engine, &shop, &task, attempt, since, mark).await;
                     tell(&engine, &task, Event::Asked { attempt, inquiry, found }, number).await;
                 }
                 What::Push { .. } => {}
@@ -275,7 +278,7 @@ async fn fall_back(engine: &Engine, shop: &Shop, task: &Task, channel: Channel) 
         Channel::Text | Channel::Push => {
             let Some((claim, text)) = claim_text(engine, shop, task).await else { return };
             hit(Point::FallbackClaimed);
-            let number = text.as_ref().ok().map(|send| send.to.clone());
+            let number = text.as_ref().ok().map(|(_, send)| send.to.clone());
             (send_text(engine, shop, task, claim, text).await, number)
         }
     };
@@ -305,10 +308,13 @@ fn time_left(engine: &Engine, task: &Task, claim: Claim) -> Result<Duration, Out
 
 /// A text is planned before it is claimed, so that the claim is judged by what it costs; what happens meanwhile makes
 /// the plan stale. One that cannot be put together is claimed all the same: its leg ends with the reason.
-async fn claim_text(engine: &Engine, shop: &Shop, task: &Task) -> Option<(Claim, Result<TextSend, Outcome>)> {
+async fn claim_text(engine: &Engine, shop: &Shop, task: &Task) -> Option<(Claim, Result<Ready, Outcome>)> {
     for _ in 0..MAX_PLANS {
         let (planned, text) = match text::plan(engine, shop, &task.ws, &task.row).await {
-            Ok((planned, text)) => (Some(planned), Ok(text)),
+            Ok((planned, text)) => {
+                let via = planned.plan.hop.via.clone();
+                (Some(planned), Ok((via, text)))
+            }
             Err(error) => (None, Err(error)),
         };
         match engine.claim(&task.ws, task.row.id, Channel::Text, planned).await {
@@ -321,42 +327,60 @@ async fn claim_text(engine: &Engine, shop: &Shop, task: &Task) -> Option<(Claim,
     None
 }
 
-async fn send_text(engine: &Engine, shop: &Shop, task: &Task, claim: Claim, text: Result<TextSend, Outcome>) -> Event {
+async fn send_text(engine: &Engine, shop: &Shop, task: &Task, claim: Claim, text: Result<Ready, Outcome>) -> Event {
     let attempt = claim.attempt;
     let answered = |outcome| Event::FallbackAnswered { channel: Channel::Text, attempt, outcome };
-    let Some(provider) = &shop.providers.text else {
-        return answered(Outcome::Rejected { error: "no_provider".into() });
-    };
-    let (send, left) = match text.and_then(|send| Ok((send, time_left(engine, task, claim)?))) {
+    let ((via, send), left) = match text.and_then(|ready| Ok((ready, time_left(engine, task, claim)?))) {
         Ok(ready) => ready,
         Err(error) => return answered(error),
+    };
+    let Some(provider) = shop.providers.text_of(&via) else {
+        return answered(Outcome::Rejected { error: "no_provider".into() });
     };
     let outcome = tokio::time::timeout(left, provider.send(&send)).await;
     match counted(provider.name(), outcome.unwrap_or_else(|_| timed_out())) {
         Outcome::Unknown { error } if provider.can_find() => {
             let mark = |text: &str| shop.vault.mark(task.ws.id, text);
-            Event::MayHaveLeft { attempt, error, mark: Mark { number: mark(&send.to), body: mark(&plain(&send.text)) } }
+            Event::MayHaveLeft { attempt, error, mark: Mark { number: mark(&send.to), body: mark(&plain(&send)) } }
         }
         outcome => answered(outcome),
     }
 }
 
 /// A text as it is told from others: a provider may be free with spaces and line breaks.
-fn plain(text: &str) -> String {
+fn plain(send: &TextSend) -> String {
+    match &send.body {
+        TextBody::Xms { text, .. } => squeezed(text),
+        TextBody::Alimtalk(alimtalk) => squeezed(&alimtalk.text),
+        TextBody::Line(line) => squeezed(&line.text),
+    }
+}
+
+fn squeezed(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// Asks the provider for a text that may have left.
-async fn inquire(engine: &Engine, shop: &Shop, task: &Task, since: Ms, mark: Mark) -> (Found, Option<String>) {
+async fn inquire(
+    engine: &Engine,
+    shop: &Shop,
+    task: &Task,
+    attempt: u32,
+    since: Ms,
+    mark: Mark,
+) -> (Found, Option<String>) {
     let (vault, ws) = (&shop.vault, task.ws.id);
     let unclear = (Found::Unclear, None);
-    let Some(provider) = &shop.providers.text else { return unclear };
-    // Another number by now says nothing of what went to the one before.
-    let Some(to) = parcel::number(shop, &task.row).await.filter(|to| vault.mark(ws, to) == mark.number) else {
-        return unclear;
-    };
-    let is_it = |text: &str| vault.mark(ws, &plain(text)) == mark.body;
-    let query = TextQuery { to: &to, age_ms: engine.clocks().now_ms(ws) - since, is_it: &is_it };
+    let leg = &task.row.state.text;
+    let Some(provider) = leg.provider.as_ref().and_then(|name| shop.providers.text_of(name)) else { return unclear };
+    let provider_id = leg.provider_id.as_deref().filter(|id| !id.is_empty());
+    // Another number by now says nothing of what went to the one before, unless the vendor named it.
+    let is_same = |to: &String| provider_id.is_some() || vault.mark(ws, to) == mark.number;
+    let Some(to) = parcel::number(shop, &task.row).await.filter(is_same) else { return unclear };
+    let is_it = |text: &str| vault.mark(ws, &squeezed(text)) == mark.body;
+    let followup_id = task.row.id.to_string();
+    let age_ms = engine.clocks().now_ms(ws) - since;
+    let query = TextQuery { to: &to, age_ms, is_it: &is_it, provider_id, followup_id: &followup_id, attempt };
     let Some(finding) = provider.find(&query) else { return unclear };
     let found = tokio::time::timeout(SEND_TIMEOUT, finding).await.unwrap_or(Found::Unclear);
     let label = match &found {

@@ -109,7 +109,7 @@ fn arrived(inner: &Weak<Inner>, push: &CapturedPush<'_>) {
 fn failed(inner: &Weak<Inner>, report: Report) {
     let Some(inner) = inner.upgrade() else { return };
     let channel = match report.channel {
-        Channel::Sms => followup::Channel::Text,
+        Channel::Sms | Channel::Lms | Channel::Alimtalk | Channel::Line => followup::Channel::Text,
         Channel::Email => followup::Channel::Email,
         // Push networks report nothing afterwards.
         Channel::Push => return,

@@ -15,6 +15,7 @@ use backstop_server::vault::Vault;
 use backstop_server::workspace::Workspace;
 use backstop_wire::time::{from_rfc3339, to_rfc3339};
 use backstop_wire::{AckBatch, Alerts, Grade, PushProvider};
+use http::{HeaderName, HeaderValue};
 use std::sync::LazyLock;
 
 /// Takes any bytes; panics when something does not hold.
@@ -184,7 +185,14 @@ fn twilio_reply(data: &[u8]) {
 /// A page of texts that is not one rules nothing out.
 fn twilio_page(data: &[u8]) {
     let is_it = |text: &str| text == "ours";
-    let query = TextQuery { to: "+14155550123", age_ms: 60_000, is_it: &is_it };
+    let query = TextQuery {
+        to: "+14155550123",
+        age_ms: 60_000,
+        is_it: &is_it,
+        provider_id: None,
+        followup_id: "fu_0000000000001",
+        attempt: 1,
+    };
     let found = twilio::looked_up(data, Some("Sun, 22 Nov 2026 18:00:00 GMT"), &query);
     if found == Found::Absent {
         let page: serde_json::Value = serde_json::from_slice(data).expect("it was read as JSON");
@@ -197,12 +205,16 @@ fn twilio_call(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let (path, body) = text.split_once('\n').unwrap_or((&text, ""));
     let url = format!("https://backstop.test{path}");
-    let call = |signature| Call { path_and_query: path, signature, body: body.as_bytes() };
-    assert!(twilio::heard("secret", &url, &call(Some(path))).is_err());
-    assert!(twilio::heard("secret", &url, &call(None)).is_err());
+    let heard = |token, signature: Option<&str>| {
+        let value = signature.and_then(|signature| HeaderValue::from_str(signature).ok());
+        let headers = value.map(|value| (HeaderName::from_static("x-twilio-signature"), value)).into_iter().collect();
+        twilio::heard(token, &url, &Call { path_and_query: path, headers: &headers, body: body.as_bytes() })
+    };
+    assert!(heard("secret", Some(path)).is_err());
+    assert!(heard("secret", None).is_err());
     let signature = twilio::signature("secret", &url, body.as_bytes());
-    assert!(twilio::heard("secret", &url, &call(Some(&signature))).is_ok());
-    assert!(twilio::heard("other", &url, &call(Some(&signature))).is_err());
+    assert!(heard("secret", Some(&signature)).is_ok());
+    assert!(heard("other", Some(&signature)).is_err());
 }
 
 /// A customer's data and the settings: a number that is taken is E.164, and reads back as itself.

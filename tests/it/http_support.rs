@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use backstop_domain::Ms;
 use backstop_domain::followup::Policy;
 use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::text::Routes;
 use backstop_server::apps::accounts::{Accounts, Vendors};
 use backstop_server::canary::Canary;
 use backstop_server::clock::{Clock, Clocks};
@@ -147,7 +148,8 @@ impl Rig {
         let providers = Providers {
             fcm: vendors.is_none().then(|| capture.push(PushProvider::Fcm)),
             apns: vendors.is_none().then(|| capture.push(PushProvider::Apns)),
-            text: Some(capture.clone() as Arc<dyn TextProvider>),
+            text: vec![capture.clone() as Arc<dyn TextProvider>],
+            routes: Routes::default(),
             email: Some(capture.clone() as Arc<dyn EmailProvider>),
             callbacks: Vec::new(),
         };

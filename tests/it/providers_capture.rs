@@ -37,7 +37,10 @@ async fn the_outbox_shows_exactly_what_would_have_left() {
     text(&capture, "fu_1", "+821012345678").await;
     EmailProvider::send(&*capture, &email_send("fu_1", "hana@example.com")).await;
     let rows = capture.outbox(W, None, Some("fu_1"));
-    assert_eq!(rows[0].payload, json!({ "text": text_send("fu_1", "").text, "from": "+12025550100" }));
+    assert_eq!(
+        rows[0].payload,
+        json!({ "text": "Acme: Your parcel is on its way. https://acme.example/c/1", "from": "+12025550100" })
+    );
     assert_eq!(
         serde_json::to_value(&*rows[0]).unwrap().as_object().unwrap().keys().collect::<Vec<_>>(),
         ["at", "attempt", "channel", "device_id", "effect_key", "followup_id", "payload", "to"]

@@ -216,7 +216,7 @@ async fn rig(apple: &Apple, google: &Google, apns: &ApnsConfig) -> (Rig, Shop, A
         providers.apns = Some(Arc::new(apns));
         providers.fcm = Some(Arc::new(fcm));
         providers.email = Some(email);
-        providers.text = None;
+        providers.text.clear();
         providers
     });
     let shop = rig.shop("acme").await;

@@ -1,6 +1,7 @@
 //! What the tests of the providers send.
 
-use backstop_server::providers::{EmailReply, EmailSend, Envelope, PushSend, TextSend};
+use backstop_domain::text::Form;
+use backstop_server::providers::{EmailReply, EmailSend, Envelope, PushSend, TextBody, TextSend};
 use backstop_wire::Push;
 
 /// 2026-11-22 18:00 UTC.
@@ -43,9 +44,14 @@ pub(crate) fn text_send(followup_id: &str, to: &str) -> TextSend {
         envelope: envelope("acme", followup_id, &format!("{followup_id}/sms/1")),
         to: to.into(),
         from: Some("+12025550100".into()),
-        text: "Acme: Your parcel is on its way. https://acme.example/c/1".into(),
+        body: xms("Acme: Your parcel is on its way. https://acme.example/c/1"),
         expires_at_ms: AT_MS + 3_600_000,
     }
+}
+
+/// An ordinary text.
+pub(crate) fn xms(text: &str) -> TextBody {
+    TextBody::Xms { form: Form::Sms, subject: None, text: text.into() }
 }
 
 pub(crate) fn email_send(followup_id: &str, to: &str) -> EmailSend {

@@ -1,6 +1,6 @@
 //! Twilio's provider against what others wrote: Twilio's own library for signatures, its own OpenAPI through a mock.
 
-use crate::providers_support::{AT_MS, text_send};
+use crate::providers_support::{AT_MS, text_send, xms};
 use crate::twilio_double::{ACCOUNT, Manner, OWN, TOKEN, Twilio as Double};
 use backstop_domain::followup::{Found, Outcome};
 use backstop_server::providers::twilio::{Twilio, TwilioConfig, signature};
@@ -122,7 +122,17 @@ async fn the_request_is_one_that_twilios_own_document_allows() {
     let sent = twilio.send(&text(NUMBER)).await;
     assert!(matches!(&sent, Outcome::Accepted { provider_id: Some(sid) } if sid.starts_with("SM")), "{sent:?}");
     let is_it = |_: &str| true;
-    let found = twilio.find(&TextQuery { to: NUMBER, age_ms: 1_000, is_it: &is_it }).unwrap().await;
+    let found = twilio
+        .find(&TextQuery {
+            to: NUMBER,
+            age_ms: 1_000,
+            is_it: &is_it,
+            provider_id: None,
+            followup_id: "fu_0000000000001",
+            attempt: 1,
+        })
+        .unwrap()
+        .await;
     assert!(matches!(found, Found::Taken { .. }), "its example of a page is read: {found:?}");
 }
 
@@ -150,7 +160,7 @@ async fn p8_each_way_of_failing_is_told_apart() {
         double.manner(&number, manner);
         assert_eq!(in_words(&twilio.send(&text(&number)).await), becomes, "{manner:?}");
     }
-    let long = TextSend { text: "x".repeat(1_601), ..text(NUMBER) };
+    let long = TextSend { body: xms(&"x".repeat(1_601)), ..text(NUMBER) };
     assert_eq!(in_words(&twilio.send(&long).await), "rejected too_long 21617");
     assert_eq!(in_words(&twilio.send(&text("+1")).await), "rejected bad_number 21211");
     let other = TextSend { from: Some("+14155550199".into()), ..text(NUMBER) };

@@ -226,7 +226,7 @@ async fn the_sandbox_takes_null_and_every_channel_s_name() {
     assert_eq!(shop.post("/sandbox/phones", phone).await.ok()["ack_after_ms"], 0);
     shop.put_customer("bob", ann()).await;
     post(&shop, "r1", json!({"customer_id": "bob", "conversation_id": "bob"})).await.ok();
-    for (channel, rows) in [("sms", 1), ("lms", 1), ("email", 1), ("push", 0), ("alimtalk", 0), ("line", 0)] {
+    for (channel, rows) in [("sms", 1), ("lms", 0), ("email", 1), ("push", 0), ("alimtalk", 0), ("line", 0)] {
         assert_eq!(shop.outbox(channel).await.len(), rows, "{channel}");
     }
 }

@@ -2,7 +2,8 @@
 
 use crate::state::TICK_MS;
 use backstop_domain::device::{DeviceFacts, Standing};
-use backstop_domain::followup::{Channels, Policy, TextService};
+use backstop_domain::followup::{Channels, Policy};
+use backstop_domain::text::TextService;
 use backstop_domain::ids::DeviceId;
 use backstop_wire::{Alerts, Grade, PushProvider};
 
@@ -74,7 +75,7 @@ impl Search {
         // A shell that believes in a key where there is none sends again what it does not know.
         let idempotent = self.text_key || self.design == Design::ResendUnknown;
         let mut services = sandbox.services.clone();
-        services.text = Some(TextService { name: "text".into(), idempotent, is_shared: true });
+        services.text = vec![TextService { idempotent, ..TextService::xms("text") }];
         let channels = Channels { email: self.email, ..sandbox.channels };
         Policy {
             channels,

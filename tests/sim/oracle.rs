@@ -596,7 +596,7 @@ fn quiet_ms(quiet: &QuietHours, span_ms: Ms) -> Ms {
 }
 
 fn keyed(channel: Channel, policy: &Policy) -> bool {
-    channel == Channel::Email || policy.services.text.as_ref().is_some_and(|t| t.idempotent)
+    channel == Channel::Email || policy.services.text.first().is_some_and(|t| t.idempotent)
 }
 
 /// C4: an ack that a device recorded reached the follow-up.

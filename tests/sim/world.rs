@@ -11,8 +11,9 @@ use crate::store::{Key, Row, Store};
 use crate::trace::Trace;
 use crate::work::{Receipt, Work, blank_customer};
 use backstop_domain::Ms;
-use backstop_domain::followup::{Channel, Policy, TextService};
+use backstop_domain::followup::{Channel, Policy};
 use backstop_domain::quiet::QuietHours;
+use backstop_domain::text::TextService;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -214,8 +215,7 @@ impl World {
             let (start_minute, end_minute, time_zone) = (minute(start), minute(start + long), HOME.into());
             policy.quiet = Some(QuietHours { start_minute, end_minute, time_zone });
         }
-        policy.services.text =
-            Some(TextService { name: "text".into(), idempotent: self.rng.chance(300), is_shared: true });
+        policy.services.text = vec![TextService { idempotent: self.rng.chance(300), ..TextService::xms("text") }];
         policy
     }
 

@@ -3,6 +3,7 @@
 
 use crate::Ms;
 use crate::followup::{Channels, Followup, Policy, PublicState, Services};
+use crate::text::Routes;
 
 /// After its deadline, for the commit of the decision; later is late.
 pub const DECIDED_WITHIN_MS: Ms = 2_000;
@@ -43,7 +44,13 @@ impl Verdict {
 pub fn policy(of: Policy) -> Policy {
     Policy {
         channels: Channels { phone_number: false, email: true, bot_text: false },
-        services: Services { fcm: true, apns: false, text: None, email: Some("canary".into()) },
+        services: Services {
+            fcm: true,
+            apns: false,
+            text: Vec::new(),
+            routes: Routes::default(),
+            email: Some("canary".into()),
+        },
         ..of
     }
 }

@@ -19,13 +19,20 @@ pub(super) async fn look(config: &Config, clock: &Arc<dyn Clock>) -> Vec<Finding
         Ok(providers) => providers,
         Err(error) => return vec![Finding::failed("accounts", error.to_string(), "mend it, then look again")],
     };
-    let (fcm, apns, text, email) = tokio::join!(
+    let texts = async {
+        let mut found = Vec::new();
+        for provider in &providers.text {
+            found.extend(asked("text", Some(provider.check())).await);
+        }
+        found
+    };
+    let (fcm, apns, texts, email) = tokio::join!(
         asked("fcm", providers.fcm.as_ref().map(|provider| provider.check())),
         asked("apns", providers.apns.as_ref().map(|provider| provider.check())),
-        asked("text", providers.text.as_ref().map(|provider| provider.check())),
+        texts,
         asked("email", providers.email.as_ref().map(|provider| provider.check())),
     );
-    let asked: Vec<Asked> = [fcm, apns, text, email].into_iter().flatten().collect();
+    let asked: Vec<Asked> = [fcm, apns].into_iter().flatten().chain(texts).chain(email).collect();
     let ahead = asked.iter().filter_map(|(_, ahead_ms)| *ahead_ms).max_by_key(|ahead_ms| ahead_ms.abs());
     let mut found: Vec<Finding> = asked.into_iter().map(|(finding, _)| finding).collect();
     found.push(skew(ahead));

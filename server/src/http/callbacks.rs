@@ -7,7 +7,7 @@ use super::Api;
 use super::request::{Answer, Reply, no_route, read_body};
 use crate::audit::Who;
 use crate::problem::{Code, Problem};
-use crate::providers::{Call, Callbacks, InboundText, Report, ReportWord, Word};
+use crate::providers::{Call, Callbacks, InboundText, Report, ReportWord, Thanks, Word};
 use crate::store::OptOutSource;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
@@ -21,8 +21,6 @@ use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock};
 
-/// A call that a vendor makes is a few kilobytes.
-const MAX_BYTES: usize = 64 * 1024;
 /// A STOP is for whoever texted the number from there within this time. An older one the vendor remembers: it refuses
 /// the next text, and is believed.
 const MEANT_WITHIN_MS: Ms = 30 * 24 * 3_600_000;
@@ -44,39 +42,39 @@ pub(super) async fn post(
     api.limits.check_address(&parts)?;
     let known = api.callbacks.iter().find(|known| known.name() == provider && known.account() == account);
     let Some(vendor) = known else { return Err(no_route().await) };
-    let heard = hear(&api, vendor.as_ref(), &parts, body).await?;
-    let label = match &heard {
-        Word::Report(_) => "report",
-        Word::Text(_) => "text",
-        Word::Nothing => "nothing",
-    };
-    metrics::counter!("backstop_callbacks_total", "provider" => vendor.name(), "word" => label).increment(1);
-    match heard {
-        Word::Report(report) => reported(&api, report).await.map(|()| Reply::no_content()),
-        Word::Text(text) => wrote(&api, text).await.map(|()| twiml()),
-        Word::Nothing => Ok(Reply::no_content()),
+    // One that fails is told to the vendor, which calls again: what was heard already changes nothing then.
+    for word in hear(&api, vendor.as_ref(), &parts, body).await? {
+        let label = match &word {
+            Word::Report(_) => "report",
+            Word::Text(_) => "text",
+        };
+        metrics::counter!("backstop_callbacks_total", "provider" => vendor.name(), "word" => label).increment(1);
+        match word {
+            Word::Report(report) => reported(&api, report).await?,
+            Word::Text(text) => wrote(&api, text).await?,
+        }
     }
+    Ok(match vendor.thanks() {
+        Thanks::NoContent => Reply::no_content(),
+        Thanks::Ok => Reply { status: StatusCode::OK, content_type: None, body: Bytes::new(), headers: Vec::new() },
+        Thanks::Twiml => twiml(),
+    })
 }
 
-async fn hear(api: &Api, vendor: &dyn Callbacks, parts: &Parts, body: Body) -> Result<Word, Problem> {
+async fn hear(api: &Api, vendor: &dyn Callbacks, parts: &Parts, body: Body) -> Result<Vec<Word>, Problem> {
     let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    if !content_type.to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
-        let detail = "send a form: Content-Type: application/x-www-form-urlencoded";
+    if !content_type.to_ascii_lowercase().starts_with(vendor.content_type()) {
+        let detail = format!("send Content-Type: {}", vendor.content_type());
         return Err(Problem::new(Code::UnsupportedMediaType, detail));
     }
-    let body = read_body(&parts.headers, body, MAX_BYTES, api.limits.body_timeout).await?;
-    let signature = parts.headers.get(vendor.signature_header()).and_then(|value| value.to_str().ok());
+    let body = read_body(&parts.headers, body, vendor.max_bytes(), api.limits.body_timeout).await?;
     let path_and_query = parts.uri.path_and_query().map_or("/", |path| path.as_str());
-    vendor.read(&Call { path_and_query, signature, body: &body }).map_err(|refused| {
+    let call = Call { path_and_query, headers: &parts.headers, body: &body };
+    vendor.read(&call).await.map_err(|refused| {
         metrics::counter!("backstop_callbacks_total", "provider" => vendor.name(), "word" => "refused").increment(1);
         if REFUSALS.check().is_ok() {
-            let (provider, url) = (vendor.name(), refused.url);
-            tracing::warn!(
-                provider,
-                url,
-                "a call's signature does not match for this URL: check [server] public_url, which must be what the \
-                 vendor was given, and the account's auth_token"
-            );
+            let (provider, url, mend) = (vendor.name(), refused.url, vendor.mend());
+            tracing::warn!(provider, url, mend, "a call is not proven to be the vendor's for this URL");
         }
         Problem::new(Code::Forbidden, "the signature does not match")
     })

@@ -56,7 +56,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, Backend(workspace): Backen
     let providers = &api.providers;
     let pushes = [&providers.fcm, &providers.apns].into_iter().flatten();
     let mut data: Vec<ProviderView> = pushes.map(|push| view("push", None, &push.standing())).collect();
-    data.extend(providers.text.as_ref().map(|text| view("text", None, &text.standing())));
+    data.extend(providers.text.iter().map(|text| view("text", None, &text.standing())));
     data.extend(providers.email.as_ref().map(|email| view("email", None, &email.standing())));
     let apps = workspace.apps.accounts();
     data.extend(apps.into_iter().map(|(app_id, sender)| view("push", Some(app_id), &sender.standing())));

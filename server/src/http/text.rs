@@ -8,7 +8,7 @@ use crate::compose::{self, Additions};
 use crate::number;
 use crate::vault::LINK_CODE_CHARS;
 use axum::extract::State;
-use backstop_domain::text::{Form, Sender, TextPlan, count};
+use backstop_domain::text::{Form, Hop, Recipient, Sender, TextPlan, Way, count, hops};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -77,7 +77,13 @@ pub(super) async fn preview(
     } else {
         count(&text)
     };
+    let services = &workspace.policy.services;
+    let recipient = Recipient { country, has_number: true, has_line_user: false };
+    let route = hops(&recipient, &[], &services.text, &services.routes).into_iter().next().map(|hop| hop.via);
     let plan = TextPlan {
+        hop: Hop { way: Way::Xms, via: route.clone().unwrap_or_default() },
+        then: Vec::new(),
+        passed: None,
         country,
         number: kind,
         form: Form::Sms,
@@ -89,7 +95,7 @@ pub(super) async fn preview(
     let prices = &workspace.policy.limits.prices;
     let price = prices.of(&plan, api.clocks.now_ms(workspace.id));
     Ok(Reply::ok(&Preview {
-        route: workspace.policy.services.text.as_ref().map(|text| text.name.clone()),
+        route,
         form: "sms",
         encoding: size.encoding.as_str(),
         segments: size.segments,

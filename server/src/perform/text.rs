@@ -7,12 +7,12 @@ use crate::engine::Engine;
 use crate::engine::outcome::Planned;
 use crate::engine::spending::Destination;
 use crate::number;
-use crate::providers::{Envelope, TextSend};
+use crate::providers::{Envelope, TextBody, TextSend};
 use crate::store::{FollowupRow, LinkRow};
 use crate::vault;
 use crate::workspace::Workspace;
 use backstop_domain::followup::Outcome;
-use backstop_domain::text::{Country, Fitted, Form, Link, TextPlan};
+use backstop_domain::text::{Country, Fitted, Form, Link, Recipient, TextPlan, hops};
 use std::sync::Arc;
 
 /// The text of a follow-up as it would leave now, with what its claim is judged by; or the outcome that stands in for
@@ -29,7 +29,11 @@ pub(super) async fn plan(
     let at_ms = engine.clocks().now_ms(ws.id);
     let link = short_link(engine, ws, row, at_ms);
     let fitted = compose(engine, ws, &fresh, country, link.as_ref().map(|(url, _)| url.as_str()))?;
-    let senders = shop.providers.text.as_ref().map(|provider| provider.senders()).unwrap_or_default();
+    let services = &ws.policy.services;
+    let recipient = Recipient { country, has_number: true, has_line_user: false };
+    let mut hops = hops(&recipient, &[], &services.text, &services.routes).into_iter();
+    let hop = hops.next().ok_or_else(|| gone("no_provider"))?;
+    let senders = shop.providers.text_of(&hop.via).map(|provider| provider.senders()).unwrap_or_default();
     let sender = senders.of(country, &ws.settings.senders);
     let counted = Destination::of(&shop.vault, ws.id, &to);
     let attempt = fresh.row.state.text.attempt.saturating_add(1);
@@ -40,8 +44,12 @@ pub(super) async fn plan(
     let delay_ms = quiet_ms.max(fresh.row.state.text.held_ms);
     let expires_at_ms = deadline_at.saturating_add(delay_ms).saturating_add(ws.policy.fallback_horizon_ms);
     let from = sender.number().map(str::to_owned);
-    let send = TextSend { envelope, to, from, text: fitted.text, expires_at_ms };
+    let body = TextBody::Xms { form: Form::Sms, subject: None, text: fitted.text };
+    let send = TextSend { envelope, to, from, body, expires_at_ms };
     let plan = TextPlan {
+        hop,
+        then: hops.collect(),
+        passed: None,
         country,
         number: kind,
         form: Form::Sms,

@@ -2,12 +2,12 @@
 
 use super::mail::{Mail, Sender};
 use super::{
-    Checked, Checking, EmailProvider, EmailSend, Envelope, Provider, PushProvider, PushSend, Sending, TextProvider,
-    TextSend, apns, fcm,
+    Alimtalk, Checked, Checking, EmailProvider, EmailSend, Envelope, LineMessage, Provider, PushProvider, PushSend,
+    Sending, TextBody, TextProvider, TextSend, apns, fcm,
 };
 use crate::failpoint::{Point, hit, taken};
 use backstop_domain::followup::Outcome;
-use backstop_domain::text::Senders;
+use backstop_domain::text::{Form, Senders, Way};
 use backstop_wire::PushProvider as PushKind;
 use lettre::Address;
 use serde::{Deserialize, Serialize};
@@ -32,15 +32,33 @@ pub enum Channel {
     Push,
     /// Texts.
     Sms,
+    /// Long texts of Korea.
+    Lms,
+    /// Kakao's Alimtalk.
+    Alimtalk,
+    /// LINE.
+    Line,
     /// Emails.
     Email,
 }
 
 impl Channel {
+    fn of(body: &TextBody) -> Channel {
+        match body {
+            TextBody::Xms { form: Form::Lms, .. } => Channel::Lms,
+            TextBody::Xms { .. } => Channel::Sms,
+            TextBody::Alimtalk(_) => Channel::Alimtalk,
+            TextBody::Line(_) => Channel::Line,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Channel::Push => "push",
             Channel::Sms => "sms",
+            Channel::Lms => "lms",
+            Channel::Alimtalk => "alimtalk",
+            Channel::Line => "line",
             Channel::Email => "email",
         }
     }
@@ -303,7 +321,9 @@ struct Rule {
 impl Rule {
     fn fits(&self, send: &Attempt<'_>) -> bool {
         let same = |wanted: &Option<String>| wanted.as_deref().is_none_or(|wanted| wanted == send.to);
-        self.channel == send.channel && self.left != Some(0) && same(&self.to) && same(&self.token)
+        // A long text is one of the texts, unless it has rules of its own.
+        let same_channel = self.channel == send.channel || (self.channel, send.channel) == (Channel::Sms, Channel::Lms);
+        same_channel && self.left != Some(0) && same(&self.to) && same(&self.token)
     }
 
     /// Whether `older` can never decide again once this rule stands.
@@ -322,7 +342,7 @@ struct Workspace {
     dropped: u64,
     /// Latest last.
     rules: VecDeque<Rule>,
-    counts: [u64; 3],
+    counts: [u64; 6],
     attempts: u64,
 }
 
@@ -434,6 +454,15 @@ impl Provider for Capture {
 }
 
 impl TextProvider for Capture {
+    fn ways(&self) -> &'static [Way] {
+        &[Way::Alimtalk, Way::Line, Way::Xms]
+    }
+
+    /// So that the sandbox counts to Korea as a relay there does.
+    fn is_korean(&self) -> bool {
+        true
+    }
+
     /// Like most vendors of texts, so that what a sandbox shows is what an ambiguous text really does.
     fn idempotent(&self) -> bool {
         false
@@ -445,9 +474,31 @@ impl TextProvider for Capture {
     }
 
     fn send<'a>(&'a self, text: &'a TextSend) -> Sending<'a> {
-        let send = Attempt { channel: Channel::Sms, envelope: &text.envelope, to: &text.to, device_id: None };
-        let (outcome, _) = self.take(send, || Ok(json!({ "text": text.text, "from": text.from })));
+        let to = match &text.body {
+            TextBody::Line(LineMessage { user_id: Some(user), .. }) => user,
+            _ => &text.to,
+        };
+        let send = Attempt { channel: Channel::of(&text.body), envelope: &text.envelope, to, device_id: None };
+        let (outcome, _) = self.take(send, || Ok(said(text)));
         Box::pin(std::future::ready(outcome))
+    }
+}
+
+/// What would have left.
+fn said(send: &TextSend) -> Value {
+    match &send.body {
+        TextBody::Xms { subject: Some(subject), text, .. } => {
+            json!({ "subject": subject, "text": text, "from": send.from })
+        }
+        TextBody::Xms { text, .. } => json!({ "text": text, "from": send.from }),
+        TextBody::Alimtalk(Alimtalk { sender_profile, template_id, variables, text, buttons }) => {
+            let buttons: Vec<_> = buttons.iter().map(|b| json!({ "name": b.name, "url": b.url })).collect();
+            json!({
+                "sender_profile": sender_profile, "template_id": template_id, "variables": variables, "text": text,
+                "buttons": buttons,
+            })
+        }
+        TextBody::Line(LineMessage { text, link, .. }) => json!({ "text": text, "link": link }),
     }
 }
 

@@ -14,7 +14,7 @@ use backstop_domain::Ms;
 use backstop_domain::breaker::{Breaker, State, Why, Word};
 use backstop_domain::budget::Budget;
 use backstop_domain::followup::Outcome;
-use backstop_domain::text::Senders;
+use backstop_domain::text::{Reach, Senders, Way};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -119,7 +119,8 @@ impl Providers {
         Providers {
             fcm: self.fcm.map(push),
             apns: self.apns.map(push),
-            text: self.text.map(text),
+            text: self.text.into_iter().map(text).collect(),
+            routes: self.routes,
             email: self.email.map(email),
             callbacks: self.callbacks,
         }
@@ -288,8 +289,24 @@ impl PushProvider for Guarded<dyn PushProvider> {
 }
 
 impl TextProvider for Guarded<dyn TextProvider> {
+    fn ways(&self) -> &'static [Way] {
+        self.provider.ways()
+    }
+
+    fn reach(&self) -> Reach {
+        self.provider.reach()
+    }
+
     fn idempotent(&self) -> bool {
         self.provider.idempotent()
+    }
+
+    fn confirms(&self) -> bool {
+        self.provider.confirms()
+    }
+
+    fn is_korean(&self) -> bool {
+        self.provider.is_korean()
     }
 
     fn senders(&self) -> Senders {

@@ -17,10 +17,12 @@ pub use account::{About, Rate};
 pub use check::{CheckError, Checked, Checking, Fault};
 pub use guarded::{Guarded, Standing};
 
-use backstop_domain::followup::{Found, Outcome, Services, TextService};
+use axum::http::HeaderMap;
+use backstop_domain::followup::{Found, Outcome, Services};
 use backstop_domain::ids::FollowupId;
-use backstop_domain::text::Senders;
+use backstop_domain::text::{Form, Reach, Routes, Senders, TextService, Way};
 use backstop_wire::{Environment, Push};
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -57,18 +59,71 @@ pub struct PushSend {
     pub expires_at_ms: i64,
 }
 
-/// A text (XMS) to one number.
+/// A text to one person.
 pub struct TextSend {
     /// What it is.
     pub envelope: Envelope,
-    /// E.164.
+    /// E.164; empty = no number is known, and the way needs none.
     pub to: String,
     /// The number it comes from; `None` = the account picks one (T6).
     pub from: Option<String>,
-    /// The whole text.
-    pub text: String,
+    /// What it says, as its way carries it.
+    pub body: TextBody,
     /// After this it is of no use (P13), by the same clock as [`Envelope::at_ms`].
     pub expires_at_ms: i64,
+}
+
+/// What a text says, as its way carries it.
+#[derive(Clone, PartialEq, Eq)]
+pub enum TextBody {
+    /// SMS or LMS.
+    Xms {
+        /// Which of the two.
+        form: Form,
+        /// Of an LMS.
+        subject: Option<String>,
+        /// The whole text.
+        text: String,
+    },
+    /// A template that Kakao approved, filled in (T3).
+    Alimtalk(Alimtalk),
+    /// LINE.
+    Line(LineMessage),
+}
+
+/// A template that Kakao approved, filled in.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Alimtalk {
+    /// The relay's id of the company's Kakao channel.
+    pub sender_profile: String,
+    /// The relay's id of the template.
+    pub template_id: String,
+    /// Values by name, without `#{}`.
+    pub variables: BTreeMap<String, String>,
+    /// What the customer reads.
+    pub text: String,
+    /// What they can tap, filled in.
+    pub buttons: Vec<AlimtalkButton>,
+}
+
+/// What can be tapped below an Alimtalk.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AlimtalkButton {
+    /// Its label.
+    pub name: String,
+    /// Where it leads, on a phone.
+    pub url: String,
+}
+
+/// A message on LINE.
+#[derive(Clone, PartialEq, Eq)]
+pub struct LineMessage {
+    /// The LINE user; `None` = by the number.
+    pub user_id: Option<String>,
+    /// All of it but the link.
+    pub text: String,
+    /// Where to go on.
+    pub link: Option<String>,
 }
 
 /// A text that may have left, as it is asked for.
@@ -79,6 +134,12 @@ pub struct TextQuery<'a> {
     pub age_ms: i64,
     /// Whether this is the whole text.
     pub is_it: &'a (dyn Fn(&str) -> bool + Send + Sync),
+    /// The vendor's id of it, where its answer came.
+    pub provider_id: Option<&'a str>,
+    /// `fu_…`.
+    pub followup_id: &'a str,
+    /// Which try.
+    pub attempt: u32,
 }
 
 /// One reply in an email.
@@ -138,8 +199,24 @@ pub trait PushProvider: Provider {
 
 /// Carries texts.
 pub trait TextProvider: Provider {
+    /// What it carries.
+    fn ways(&self) -> &'static [Way] {
+        &[Way::Xms]
+    }
+    /// Whom it reaches.
+    fn reach(&self) -> Reach {
+        Reach::Anybody
+    }
     /// Whether a repeat under the same effect key is one effect at the vendor.
     fn idempotent(&self) -> bool;
+    /// Whether it says later of each SNS that it took whether it arrived, by a report or when it is asked.
+    fn confirms(&self) -> bool {
+        false
+    }
+    /// Whether it counts in bytes of CP949 and carries LMS, to Korean numbers.
+    fn is_korean(&self) -> bool {
+        false
+    }
     /// The account's default number, and those it may send from (T6).
     fn senders(&self) -> Senders {
         Senders::default()
@@ -166,10 +243,19 @@ pub trait EmailProvider: Provider {
 pub struct Call<'a> {
     /// What follows the host.
     pub path_and_query: &'a str,
-    /// The vendor's signature, if there is one.
-    pub signature: Option<&'a str>,
+    /// As they came.
+    pub headers: &'a HeaderMap,
     /// Everything.
     pub body: &'a [u8],
+}
+
+impl Call<'_> {
+    /// A header, if it is there once and is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut values = self.headers.get_all(name).iter();
+        let value = values.next().and_then(|value| value.to_str().ok());
+        value.filter(|_| values.next().is_none())
+    }
 }
 
 /// What a vendor says when it calls.
@@ -179,8 +265,6 @@ pub enum Word {
     Report(Report),
     /// Somebody wrote to one of our numbers.
     Text(InboundText),
-    /// Nothing that concerns anybody.
-    Nothing,
 }
 
 /// What became of a text (W2).
@@ -211,12 +295,16 @@ pub enum ReportWord {
     Failed(String),
 }
 
-/// A text that somebody wrote to one of our numbers.
+/// A text that somebody wrote to us.
 #[derive(Clone, PartialEq, Eq)]
 pub struct InboundText {
-    /// Who, E.164.
+    /// By what: [`Way::Line`], else [`Way::Xms`].
+    pub way: Way,
+    /// The vendor's id of it: a repeat is the same text. `None` = it gives none.
+    pub id: Option<String>,
+    /// Who: E.164, or the LINE user.
     pub from: String,
-    /// Our number.
+    /// Our number; of LINE, the account's user id.
     pub to: String,
     /// What.
     pub text: String,
@@ -235,12 +323,36 @@ pub struct Refused {
 pub trait Callbacks: Send + Sync + 'static {
     /// The vendor.
     fn name(&self) -> &'static str;
-    /// The account.
+    /// The account, as it is named in the path.
     fn account(&self) -> &str;
-    /// The header that its signature comes in.
-    fn signature_header(&self) -> &'static str;
-    /// Reads a call, if it is proven to be the vendor's.
-    fn read(&self, call: &Call<'_>) -> Result<Word, Refused>;
+    /// How its calls are written: the beginning of `Content-Type`, lower case.
+    fn content_type(&self) -> &'static str;
+    /// The largest call that it makes.
+    fn max_bytes(&self) -> usize {
+        64 * 1024
+    }
+    /// What it expects to hear when all went well.
+    fn thanks(&self) -> Thanks {
+        Thanks::NoContent
+    }
+    /// What mends a call whose proof does not hold, for the operator.
+    fn mend(&self) -> &'static str;
+    /// Reads a call, if it is proven to be the vendor's. It may hold several words, or none that concerns anybody.
+    fn read<'a>(&'a self, call: &'a Call<'a>) -> Reading<'a>;
+}
+
+/// The answer of [`Callbacks::read`].
+pub type Reading<'a> = Pin<Box<dyn Future<Output = Result<Vec<Word>, Refused>> + Send + 'a>>;
+
+/// What a vendor expects to hear.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thanks {
+    /// 204.
+    NoContent,
+    /// 200 without a body.
+    Ok,
+    /// 200 with an empty instruction in TwiML.
+    Twiml,
 }
 
 /// What the deployment sends by; `None` = nothing is configured, which is a valid set-up (P12).
@@ -250,8 +362,10 @@ pub struct Providers {
     pub fcm: Option<Arc<dyn PushProvider>>,
     /// For Apple devices.
     pub apns: Option<Arc<dyn PushProvider>>,
-    /// For texts.
-    pub text: Option<Arc<dyn TextProvider>>,
+    /// For texts, in no order: see [`Routes`].
+    pub text: Vec<Arc<dyn TextProvider>>,
+    /// Which of them carry XMS where.
+    pub routes: Routes,
     /// For emails.
     pub email: Option<Arc<dyn EmailProvider>>,
     /// For what vendors say later.
@@ -264,12 +378,29 @@ impl Providers {
         Services {
             fcm: self.fcm.is_some(),
             apns: self.apns.is_some(),
-            text: self.text.as_ref().map(|text| TextService {
-                name: text.name().to_owned(),
-                idempotent: text.idempotent(),
-                is_shared: !text.senders().is_everybodys,
-            }),
+            text: self.text.iter().map(|text| service(text.as_ref())).collect(),
+            routes: self.routes.clone(),
             email: self.email.as_ref().map(|email| email.name().to_owned()),
         }
+    }
+}
+
+/// What the rules need to know of a text provider.
+fn service(text: &dyn TextProvider) -> TextService {
+    TextService {
+        name: text.name().to_owned(),
+        ways: text.ways().to_vec(),
+        reach: text.reach(),
+        idempotent: text.idempotent(),
+        confirms: text.confirms(),
+        is_korean: text.is_korean(),
+        is_shared: !text.senders().is_everybodys,
+    }
+}
+
+impl Providers {
+    /// The text provider of this name.
+    pub fn text_of(&self, name: &str) -> Option<&Arc<dyn TextProvider>> {
+        self.text.iter().find(|text| text.name() == name)
     }
 }

@@ -9,8 +9,8 @@ mod reply;
 pub use config::{TwilioConfig, TwilioConfigError};
 
 use super::{
-    About, Call, Callbacks, Checking, Finding, Provider, Rate, Refused, Sending, TextProvider, TextQuery, TextSend,
-    Word, transport,
+    About, Call, Callbacks, Checking, Finding, Provider, Rate, Reading, Refused, Sending, TextBody, TextProvider,
+    TextQuery, TextSend, Thanks, Word, transport,
 };
 use backstop_domain::followup::{Found, Outcome};
 use backstop_domain::text::Senders;
@@ -26,6 +26,8 @@ use zeroize::Zeroizing;
 const MAX_REPLY_BYTES: usize = 64 * 1024;
 /// An answer to a look-up is read this far: a page of texts of ten parts each.
 const MAX_PAGE_BYTES: usize = 1024 * 1024;
+/// What its signature comes in.
+const SIGNATURE_HEADER: &str = "x-twilio-signature";
 /// The longest a text may wait at Twilio, and the shortest.
 const VALIDITY_S: (i64, i64) = (1, 36_000);
 
@@ -69,14 +71,14 @@ impl Twilio {
     }
 
     /// The request for one text. Twilio must change nothing of it: it is found again by what it says.
-    fn form(&self, text: &TextSend) -> String {
+    fn form(&self, text: &TextSend, says: &str) -> String {
         let mut form = form_urlencoded::Serializer::new(String::new());
         form.append_pair("To", &text.to);
         match (&text.from, &self.sender) {
             (Some(number), _) | (None, Sender::Number(number)) => form.append_pair("From", number),
             (None, Sender::Service(sid)) => form.append_pair("MessagingServiceSid", sid),
         };
-        form.append_pair("Body", &text.text);
+        form.append_pair("Body", says);
         form.append_pair("SmartEncoded", "false");
         let left_s = text.expires_at_ms.saturating_sub(text.envelope.at_ms) / 1_000;
         form.append_pair("ValidityPeriod", &left_s.clamp(VALIDITY_S.0, VALIDITY_S.1).to_string());
@@ -104,8 +106,11 @@ impl Twilio {
 
     /// `sent` tells whether the text may have left, for whoever gives up waiting.
     async fn deliver(&self, text: &TextSend, sent: &AtomicBool) -> Outcome {
+        let TextBody::Xms { text: says, .. } = &text.body else {
+            return Outcome::Rejected { error: "not_carried".into() };
+        };
         let request = self.signed(self.http.post(self.messages_url.clone()));
-        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(self.form(text));
+        let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(self.form(text, says));
         sent.store(true, Ordering::Relaxed);
         let response = match request.send().await {
             Ok(response) => response,
@@ -206,19 +211,24 @@ impl Callbacks for Twilio {
         &self.account_sid
     }
 
-    fn signature_header(&self) -> &'static str {
-        "x-twilio-signature"
+    fn content_type(&self) -> &'static str {
+        "application/x-www-form-urlencoded"
     }
 
-    fn read(&self, call: &Call<'_>) -> Result<Word, Refused> {
-        let url = |base: &String| format!("{base}{}", call.path_and_query);
+    fn thanks(&self) -> Thanks {
+        Thanks::Twiml
+    }
+
+    fn mend(&self) -> &'static str {
+        "check [server] public_url, which must be what the vendor was given, and the account's auth_token"
+    }
+
+    fn read<'a>(&'a self, call: &'a Call<'a>) -> Reading<'a> {
+        let url = self.public_url.as_ref().map(|base| format!("{base}{}", call.path_and_query));
         // Without a public URL nobody was told of this one.
-        let url = self
-            .public_url
-            .as_ref()
-            .map(url)
-            .ok_or_else(|| Refused { url: callback::without_query(call.path_and_query).to_owned() })?;
-        callback::read(&self.auth_token, &url, call)
+        let refused = || Refused { url: callback::without_query(call.path_and_query).to_owned() };
+        let read = url.ok_or_else(refused).and_then(|url| callback::read(&self.auth_token, &url, call));
+        Box::pin(std::future::ready(read))
     }
 }
 
@@ -248,7 +258,7 @@ pub fn looked_up(page: &[u8], date: Option<&str>, query: &TextQuery<'_>) -> Foun
 
 /// Whether a call is Twilio's, and what it says. For `tests/fuzz`, and to be compared with Twilio's own library.
 #[doc(hidden)]
-pub fn heard(auth_token: &str, url: &str, call: &Call<'_>) -> Result<Word, Refused> {
+pub fn heard(auth_token: &str, url: &str, call: &Call<'_>) -> Result<Vec<Word>, Refused> {
     callback::read(auth_token, url, call)
 }
 

@@ -308,8 +308,11 @@ fn check_ms(field: &str, ms: Ms) -> Result<(), Problem> {
 fn channel(name: &str) -> Result<Channel, Problem> {
     match name {
         "push" => Ok(Channel::Push),
-        "sms" | "lms" | "text" | "xms" => Ok(Channel::Sms),
+        "sms" | "text" | "xms" => Ok(Channel::Sms),
+        "lms" => Ok(Channel::Lms),
+        "alimtalk" => Ok(Channel::Alimtalk),
+        "line" => Ok(Channel::Line),
         "email" => Ok(Channel::Email),
-        _ => Err(Problem::invalid_field("channel", "invalid", "give push, sms or email")),
+        _ => Err(Problem::invalid_field("channel", "invalid", "give push, alimtalk, line, sms, lms or email")),
     }
 }

@@ -89,7 +89,7 @@ impl Settings {
             (false, true) => advice.push(Advice::PushOnly),
             (true, _) => {}
         }
-        if self.phone_number && services.text.is_none() {
+        if self.phone_number && services.text.is_empty() {
             advice.push(Advice::NoTextProvider);
         }
         if self.phone_number && limits.countries.as_ref().is_some_and(Vec::is_empty) {
@@ -98,7 +98,7 @@ impl Settings {
         if self.email && services.email.is_none() {
             advice.push(Advice::NoEmailProvider);
         }
-        if self.phone_number && self.senders.is_empty() && services.text.as_ref().is_some_and(|text| text.is_shared) {
+        if self.phone_number && self.senders.is_empty() && services.text.iter().any(|text| text.is_shared) {
             advice.push(Advice::AnswersAreLost);
         }
         if self.heartbeat_timeout_ms > self.idle_after_ms {

@@ -34,7 +34,7 @@ pub use effect::{Alarm, Decision, Effect, Note, Rest, Wake, WakeReason};
 pub use event::{Event, Facts, NewReply};
 pub use open::{Opened, Warning, join, kind_of, open, refusal, wake};
 pub use outcome::{Found, OPTED_OUT, Outcome};
-pub use policy::{Channels, Policy, Services, TextService};
+pub use policy::{Channels, Policy, Services};
 pub use reason::{Reason, Skip};
 pub use state::{
     AuthorKind, Channel, Ended, Followup, Inquiry, Kind, Leg, LegStatus, MAX_REPLIES, Mark, PublicState, Push,

@@ -6,6 +6,7 @@ use crate::device::{DeviceFacts, UnreadPolicy};
 use crate::limits::Limits;
 use crate::presence::PresencePolicy;
 use crate::quiet::QuietHours;
+use crate::text::{Routes, TextService, Way};
 use backstop_wire::{Grade, PushProvider};
 
 /// What the deployment can send by. A workspace's apps may have push credentials of their own.
@@ -15,21 +16,12 @@ pub struct Services {
     pub fcm: bool,
     /// An APNs key is configured.
     pub apns: bool,
-    /// The text provider, if any.
-    pub text: Option<TextService>,
+    /// The text providers.
+    pub text: Vec<TextService>,
+    /// Which of them carry XMS where.
+    pub routes: Routes,
     /// The email provider's name, if any.
     pub email: Option<String>,
-}
-
-/// A text provider as the rules see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TextService {
-    /// Its name in deliveries.
-    pub name: String,
-    /// Whether a repeat under one key is one effect; without it an unknown outcome is never sent again.
-    pub idempotent: bool,
-    /// Whether its number is all workspaces': what customers answer to it reaches none of them (T6).
-    pub is_shared: bool,
 }
 
 /// The workspace's two switches (S1) and what follows from them.
@@ -99,7 +91,12 @@ impl Policy {
             services: Services {
                 fcm: true,
                 apns: true,
-                text: Some(TextService { name: "capture".into(), idempotent: false, is_shared: false }),
+                text: vec![TextService {
+                    ways: vec![Way::Alimtalk, Way::Line, Way::Xms],
+                    is_shared: false,
+                    ..TextService::xms("capture")
+                }],
+                routes: Routes::default(),
                 email: Some("capture".into()),
             },
             limits: Limits::none(),
@@ -123,7 +120,7 @@ impl Policy {
 
     pub(crate) fn provider_name(&self, channel: Channel) -> Option<String> {
         match channel {
-            Channel::Text => self.services.text.as_ref().map(|t| t.name.clone()),
+            Channel::Text => self.services.text.first().map(|text| text.name.clone()),
             Channel::Email => self.services.email.clone(),
             Channel::Push => None,
         }
@@ -132,7 +129,7 @@ impl Policy {
     /// Whether repeating an unknown outcome of this channel is one effect. Email is: its Message-ID is fixed.
     pub(crate) fn idempotent(&self, channel: Channel) -> bool {
         match channel {
-            Channel::Text => self.services.text.as_ref().is_some_and(|t| t.idempotent),
+            Channel::Text => self.services.text.first().is_some_and(|text| text.idempotent),
             Channel::Email | Channel::Push => true,
         }
     }

@@ -1,7 +1,7 @@
 //! Both sides of every cap, window and price.
 
 use super::*;
-use crate::text::{Encoding, Form, Sender};
+use crate::text::{Encoding, Form, Hop, Sender, Way};
 use crate::wallet::{Kind, Price};
 
 /// A full hour, not a midnight.
@@ -24,6 +24,9 @@ fn fill(counters: &mut Counters, caps: &Caps, now: Ms) -> (u32, Skip) {
 
 fn plan(country: &str, segments: u16) -> TextPlan {
     TextPlan {
+        hop: Hop { way: Way::Xms, via: "text".into() },
+        then: Vec::new(),
+        passed: None,
         country: Country::parse(country),
         number: NumberKind::Ordinary,
         form: Form::Sms,

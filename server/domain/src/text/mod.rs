@@ -5,6 +5,7 @@ mod fit;
 mod gsm;
 mod link;
 mod plan;
+mod route;
 #[cfg(test)]
 mod tests;
 
@@ -12,6 +13,7 @@ pub use count::{Encoding, Size, count};
 pub use fit::{Fitted, fit};
 pub use link::{LINK_LIFE_MS, LOGIN_LIFE_MS, Link, NoLogin, Visit, Welcome};
 pub use plan::{Country, Form, NumberKind, Sender, Senders, TextPlan};
+pub use route::{Carrier, Hop, Reach, Recipient, Routes, TextService, Way, hops};
 
 /// T4: parts of one text, at most.
 pub const MAX_SEGMENTS: u16 = 3;

@@ -1,6 +1,7 @@
 //! What one text will be: known before it is claimed, so that the claim can be judged by its price and its sender.
 
 use super::count::Encoding;
+use super::route::{Hop, Way};
 use crate::followup::{Followup, Kind, Skip};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -22,11 +23,39 @@ pub enum NumberKind {
     Unassigned,
 }
 
-/// What a text travels as. Korea's LMS has its place here once a route carries it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a text travels as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Form {
     /// One text, or several that are joined.
     Sms,
+    /// Korea's long one, with a subject.
+    Lms,
+    /// Kakao's.
+    Alimtalk,
+    /// LINE's.
+    Line,
+}
+
+impl Form {
+    /// What carries it.
+    pub fn way(self) -> Way {
+        match self {
+            Form::Sms | Form::Lms => Way::Xms,
+            Form::Alimtalk => Way::Alimtalk,
+            Form::Line => Way::Line,
+        }
+    }
+
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Form::Sms => "sms",
+            Form::Lms => "lms",
+            Form::Alimtalk => "alimtalk",
+            Form::Line => "line",
+        }
+    }
 }
 
 /// The number that a text comes from (T6).
@@ -54,6 +83,12 @@ pub struct Senders {
 /// What one text will be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TextPlan {
+    /// What carries it now.
+    pub hop: Hop,
+    /// What could carry it if this fails for good, in order.
+    pub then: Vec<Hop>,
+    /// What was passed over before this hop, each with its reason, for the why-log (S7).
+    pub passed: Option<String>,
     /// Of the number; `None` = of no country (satellites, ships).
     pub country: Option<Country>,
     /// What kind of number it goes to.

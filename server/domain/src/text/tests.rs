@@ -94,6 +94,9 @@ fn t6_the_sender_is_of_the_country() {
     assert_eq!(registered.of(fr, &own), Sender::Shared(Some("+33900000000".into())));
     let sandbox = Senders { is_everybodys: true, ..senders };
     let plan = |sender| TextPlan {
+        hop: Hop { way: Way::Xms, via: "text".into() },
+        then: Vec::new(),
+        passed: None,
         country: us,
         number: NumberKind::Ordinary,
         form: Form::Sms,

@@ -102,6 +102,9 @@ impl Kind {
     pub fn of(form: Form) -> Kind {
         match form {
             Form::Sms => Kind::Sms,
+            Form::Lms => Kind::Lms,
+            Form::Alimtalk => Kind::Alimtalk,
+            Form::Line => Kind::Line,
         }
     }
 }

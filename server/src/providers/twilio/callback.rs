@@ -1,9 +1,11 @@
 //! Calls of Twilio: proven by their signature, then read as a report or as a text from a customer.
 
+use super::SIGNATURE_HEADER;
 use super::reply::{is_failure, is_message_sid, word};
 use crate::providers::{Call, InboundText, Refused, Report, ReportWord, Word};
 use aws_lc_rs::hmac;
 use backstop_domain::ids::FollowupId;
+use backstop_domain::text::Way;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use std::borrow::Cow;
@@ -14,9 +16,9 @@ use url::form_urlencoded;
 const MAX_FIELDS: usize = 200;
 
 /// Reads a call whose signature is right for this URL.
-pub(super) fn read(auth_token: &str, url: &str, call: &Call<'_>) -> Result<Word, Refused> {
+pub(super) fn read(auth_token: &str, url: &str, call: &Call<'_>) -> Result<Vec<Word>, Refused> {
     let refused = || Refused { url: without_query(url).to_owned() };
-    let given = call.signature.and_then(|given| STANDARD.decode(given).ok()).ok_or_else(refused)?;
+    let given = call.header(SIGNATURE_HEADER).and_then(|given| STANDARD.decode(given).ok()).ok_or_else(refused)?;
     let key = key(auth_token);
     let is_signed = |url: &str| hmac::verify(&key, signed_text(url, call.body).as_bytes(), &given).is_ok();
     if !is_signed(url) && !other_port(url).is_some_and(|url| is_signed(&url)) {
@@ -25,16 +27,18 @@ pub(super) fn read(auth_token: &str, url: &str, call: &Call<'_>) -> Result<Word,
     let fields: BTreeMap<Cow<'_, str>, Cow<'_, str>> = form_urlencoded::parse(call.body).take(MAX_FIELDS).collect();
     let field = |name: &str| fields.get(name).map(|value| value.as_ref());
     if let Some(status) = field("MessageStatus") {
-        return Ok(report(call, status, &field).map_or(Word::Nothing, Word::Report));
+        return Ok(report(call, status, &field).map(Word::Report).into_iter().collect());
     }
     Ok(match (field("From"), field("To"), field("Body")) {
-        (Some(from), Some(to), Some(text)) => Word::Text(InboundText {
+        (Some(from), Some(to), Some(text)) => vec![Word::Text(InboundText {
+            way: Way::Xms,
+            id: field("MessageSid").filter(|sid| is_message_sid(sid)).map(str::to_owned),
             from: from.to_owned(),
             to: to.to_owned(),
             text: text.to_owned(),
             keyword: field("OptOutType").map(str::to_owned),
-        }),
-        _ => Word::Nothing,
+        })],
+        _ => Vec::new(),
     })
 }
 
@@ -109,6 +113,7 @@ pub(super) fn without_query(url: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderMap;
 
     impl std::fmt::Debug for Word {
         fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -121,8 +126,13 @@ mod tests {
     const BODY: &[u8] =
         b"CallSid=CA1234567890ABCDE&Caller=%2B12349013030&Digits=1234&From=%2B12349013030&To=%2B18005551212";
 
-    fn call<'a>(body: &'a [u8], signature: Option<&'a str>) -> Call<'a> {
-        Call { path_and_query: "/myapp.php?foo=1&bar=2", signature, body }
+    fn signed(signature: Option<&str>) -> HeaderMap {
+        signature.map(|signature| (SIGNATURE_HEADER.parse().unwrap(), signature.parse().unwrap())).into_iter().collect()
+    }
+
+    fn read_it(token: &str, url: &str, body: &[u8], signature: Option<&str>) -> Result<Vec<Word>, Refused> {
+        let headers = signed(signature);
+        read(token, url, &Call { path_and_query: "/myapp.php?foo=1&bar=2", headers: &headers, body })
     }
 
     /// W2: the example of Twilio's documentation; anything changed in it is refused.
@@ -130,7 +140,7 @@ mod tests {
     fn the_documented_example_is_signed() {
         let right = "0/KCTR6DLpKmkAf8muzZqo1nDgQ=";
         assert_eq!(signature(TOKEN, URL, BODY), right);
-        assert_eq!(read(TOKEN, URL, &call(BODY, Some(right))), Ok(Word::Nothing));
+        assert_eq!(read_it(TOKEN, URL, BODY, Some(right)), Ok(Vec::new()));
         let other = &BODY[..BODY.len() - 1];
         for (token, url, body, signature) in [
             ("12346", URL, BODY, Some(right)),
@@ -142,7 +152,7 @@ mod tests {
             (TOKEN, URL, BODY, None),
         ] {
             let refused = Err(Refused { url: without_query(url).into() });
-            assert_eq!(read(token, url, &call(body, signature)), refused, "{url}");
+            assert_eq!(read_it(token, url, body, signature), refused, "{url}");
         }
     }
 
@@ -154,7 +164,7 @@ mod tests {
         assert_eq!(other_port("http://[::1]/x").as_deref(), Some("http://[::1]:80/x"));
         assert_eq!((other_port("https://a.test:8443/x"), other_port("a.test")), (None, None));
         let signed = signature(TOKEN, "https://mycompany.com:443/myapp.php?foo=1&bar=2", BODY);
-        assert!(read(TOKEN, URL, &call(BODY, Some(&signed))).is_ok());
+        assert!(read_it(TOKEN, URL, BODY, Some(&signed)).is_ok());
     }
 
     /// W2: a report names its follow-up and its try in the URL that was given with the send; what does not read says
@@ -166,38 +176,41 @@ mod tests {
             let path = format!("/in/twilio/AC1?{query}");
             let url = format!("https://a.test{path}");
             let signature = signature(TOKEN, &url, body.as_bytes());
-            let call = Call { path_and_query: &path, signature: Some(&signature), body: body.as_bytes() };
-            read(TOKEN, &url, &call).unwrap()
+            let headers = signed(Some(&signature));
+            let call = Call { path_and_query: &path, headers: &headers, body: body.as_bytes() };
+            read(TOKEN, &url, &call).unwrap().pop()
         };
         let query = format!("workspace=shop&followup={id}&attempt=2");
         let sid = "SM0123456789abcdef0123456789abcdef";
         let body = |status: &str| format!("MessageSid={sid}&MessageStatus={status}&To=%2B14155550123&ErrorCode=21610");
         let report = |word| {
-            Word::Report(Report {
+            Some(Word::Report(Report {
                 workspace: "shop".into(),
                 followup: id,
                 attempt: 2,
                 to: Some("+14155550123".into()),
                 provider_id: Some(sid.into()),
                 word,
-            })
+            }))
         };
         assert_eq!(heard(&query, &body("delivered")), report(ReportWord::Delivered));
         assert_eq!(heard(&query, &body("sent")), report(ReportWord::Taken));
         assert_eq!(heard(&query, &body("undelivered")), report(ReportWord::Failed("opted_out".into())));
         for strange in ["", "workspace=shop", "workspace=shop&followup=fu_1&attempt=2", &query.replace("=2", "=-2")] {
-            assert_eq!(heard(strange, &body("delivered")), Word::Nothing, "{strange}");
+            assert_eq!(heard(strange, &body("delivered")), None, "{strange}");
         }
-        assert_eq!(heard(&query, &body("a+new+word")), Word::Nothing);
+        assert_eq!(heard(&query, &body("a+new+word")), None);
         let inbound = heard("", "From=%2B14155550123&To=%2B14155550100&Body=Stop&OptOutType=STOP");
         assert_eq!(
             inbound,
-            Word::Text(InboundText {
+            Some(Word::Text(InboundText {
+                way: Way::Xms,
+                id: None,
                 from: "+14155550123".into(),
                 to: "+14155550100".into(),
                 text: "Stop".into(),
                 keyword: Some("STOP".into()),
-            })
+            }))
         );
     }
 }

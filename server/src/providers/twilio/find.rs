@@ -83,6 +83,11 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn query() -> TextQuery<'static> {
+        let (provider_id, followup_id, attempt) = (None, "fu_1", 1);
+        TextQuery { to: "+14155550123", age_ms: 0, is_it: &|_: &str| true, provider_id, followup_id, attempt }
+    }
+
     const NOW: &str = "Sun, 22 Nov 2026 18:00:00 GMT";
 
     fn message(body: &str, status: &str, created: &str) -> Value {
@@ -93,7 +98,7 @@ mod tests {
     fn look(messages: Vec<Value>, date: Option<&str>) -> Found {
         let page = json!({"messages": messages, "next_page_uri": null}).to_string();
         let is_it = |text: &str| text == "ours /l/x";
-        found(page.as_bytes(), date, &TextQuery { to: "+14155550123", age_ms: 45_000, is_it: &is_it })
+        found(page.as_bytes(), date, &TextQuery { age_ms: 45_000, is_it: &is_it, ..query() })
     }
 
     /// P8: found with its fate; absent only where the page rules it out.
@@ -128,7 +133,7 @@ mod tests {
         let mut reaching_back = full(recent);
         reaching_back[PAGE_SIZE - 1] = message("other", "sent", old);
         assert_eq!(look(reaching_back, Some(NOW)), Found::Absent);
-        let query = TextQuery { to: "+1", age_ms: 0, is_it: &|_: &str| true };
+        let query = TextQuery { to: "+1", ..query() };
         for strange in ["", "<html>", "{}", r#"{"messages":{}}"#, r#"{"messages":[1]}"#, "[[]]"] {
             assert_eq!(found(strange.as_bytes(), Some(NOW), &query), Found::Unclear, "{strange}");
         }

@@ -9,7 +9,8 @@ fn flying() -> Case {
     let mut case = Case::around(&[A]);
     // Its workspace has both switches off, and nothing to leave by.
     case.policy.channels = Channels { phone_number: false, email: false, bot_text: false };
-    case.policy.services = Services { fcm: false, apns: false, text: None, email: None };
+    case.policy.services =
+        Services { fcm: false, apns: false, text: Vec::new(), routes: Routes::default(), email: None };
     case.policy = policy(case.policy);
     case.open(T0, reply(1, T0));
     case.push_answered(100, A, accepted());

@@ -389,7 +389,7 @@ fn an_idempotent_send_is_repeated() {
     assert_eq!((answered.f.email.status, answered.sends(EMAIL)), (LegStatus::Accepted, 1), "a final word spares it");
 
     let mut text = Case::falling_back();
-    text.policy.services.text = Some(TextService { name: "keyed".into(), idempotent: true, is_shared: true });
+    text.policy.services.text = vec![TextService { idempotent: true, ..TextService::xms("keyed") }];
     text.claimed(10, TEXT).woke(15_010);
     assert_eq!(text.f.text.status, LegStatus::Retry(T0 + 16_010));
 }

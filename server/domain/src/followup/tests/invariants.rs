@@ -128,7 +128,7 @@ impl Family {
         let mut around = Case::around(&[A, B, C][..devices]);
         around.online_until = online.then_some(T0 + 100 * S);
         around.wrote = wrote;
-        around.policy.services.text = Some(TextService { name: "text".into(), idempotent, is_shared: true });
+        around.policy.services.text = vec![TextService { idempotent, ..TextService::xms("text") }];
         around.left_at = left.then_some(T0 - S);
         // 03:00 in Seoul: over within a few pauses.
         let hours = QuietHours { start_minute: 60, end_minute: 185, time_zone: "Asia/Seoul".into() };
@@ -296,7 +296,7 @@ impl Family {
                     assert!(*channel == Channel::Email || night.is_none(), "D10: no text leaves at night");
                     assert!(matches!(is.status, LegStatus::Claimed(until) if until > self.now));
                     assert_eq!((is.attempt, *attempt), (was.attempt + 1, was.attempt + 1));
-                    let keyed = self.around.policy.services.text.as_ref().is_some_and(|t| t.idempotent);
+                    let keyed = self.around.policy.services.text.first().is_some_and(|t| t.idempotent);
                     assert!(*channel == Channel::Email || keyed || !was.left, "sent again after it may have left");
                     assert!(!before.stopped && (decision.left || before.kind == Kind::Outreach));
                 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::limits::{Cap, Caps, Limits, Scope};
-use crate::text::{Encoding, Form, NumberKind, Sender};
+use crate::text::{Encoding, Form, Hop, NumberKind, Sender, Way};
 
 /// At most this many texts to a number in an hour.
 fn capped(per_hour: u32) -> Case {
@@ -10,6 +10,9 @@ fn capped(per_hour: u32) -> Case {
     let cap = Cap { per_hour: Some(per_hour), per_day: None };
     case.policy.limits = Limits { caps: Caps::of([(Scope::Number, cap)]), ..Limits::none() };
     case.plan = Some(TextPlan {
+        hop: Hop { way: Way::Xms, via: "text".into() },
+        then: Vec::new(),
+        passed: None,
         country: None,
         number: NumberKind::Ordinary,
         form: Form::Sms,
@@ -67,7 +70,7 @@ fn a_repeat_is_one_text() {
     case.sent(1, Channel::Text, retry_after(None)).woke(2 * S).sent(2 * S, Channel::Text, accepted());
     assert_eq!((counted(&case), case.sends(Channel::Text)), (1, 2));
     let mut keyed = capped(1);
-    keyed.policy.services.text = Some(TextService { name: "keyed".into(), idempotent: true, is_shared: true });
+    keyed.policy.services.text = vec![TextService { idempotent: true, ..TextService::xms("keyed") }];
     keyed.sent(1, Channel::Text, unknown()).woke(2 * S).sent(2 * S, Channel::Text, rejected());
     assert_eq!((counted(&keyed), keyed.sends(Channel::Text)), (1, 2), "the first may have left");
 }

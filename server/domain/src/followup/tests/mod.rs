@@ -16,7 +16,7 @@ use crate::customer::ContactSource;
 use crate::device::{DeviceFacts, Standing};
 use crate::ids::{DeviceId, FollowupId};
 use crate::limits::Counters;
-use crate::text::TextPlan;
+use crate::text::{Routes, TextPlan, TextService};
 use backstop_wire::{Alerts, Environment, Grade, PushProvider};
 
 pub(super) const S: Ms = 1_000;

@@ -195,7 +195,7 @@ fn a_cancel_holds_for_what_was_in_flight() {
 #[test]
 fn a_repeat_that_is_stopped_is_not_said_never_to_have_left() {
     let mut case = Case::falling_back();
-    case.policy.services.text = None;
+    case.policy.services.text.clear();
     case.sent(10, Channel::Email, unknown());
     assert!(matches!(case.f.email.status, LegStatus::Retry(_)));
     case.at(20, &Event::Seen { through_seq: 1, why: READ });

@@ -307,7 +307,7 @@ fn a_closed_way_says_why() {
     let cases: [(Close, Skip); 4] = [
         (|c| c.policy.channels.phone_number = false, Skip::SwitchedOff),
         (|c| c.phone = false, Skip::NoContact),
-        (|c| c.policy.services.text = None, Skip::NoProvider),
+        (|c| c.policy.services.text.clear(), Skip::NoProvider),
         (|_| {}, Skip::NotChosen),
     ];
     for (close, skip) in cases {

@@ -1,12 +1,15 @@
 //! What a text would be, judged at its claim (T4, T6).
 
 use super::*;
-use crate::text::{Country, Encoding, Form, NumberKind, Sender, TextPlan};
+use crate::text::{Country, Encoding, Form, Hop, NumberKind, Sender, TextPlan, Way};
 
 const TEXT: Channel = Channel::Text;
 
 fn plan(sender: Sender, shows: &[i64]) -> TextPlan {
     TextPlan {
+        hop: Hop { way: Way::Xms, via: "text".into() },
+        then: Vec::new(),
+        passed: None,
         country: Country::parse("US"),
         number: NumberKind::Ordinary,
         form: Form::Sms,
