@@ -21,6 +21,8 @@ pub(crate) const ACK_WAIT_MS: Ms = 1_000;
 pub(crate) const CLAIM_MS: Ms = 4_000;
 pub(crate) const PHONES: usize = 8;
 const FAILPOINT_LOG: &str = "failpoints.log";
+/// How long a server may take to answer what it was asked before.
+const IN_PROGRESS_MS: Ms = 20_000;
 /// Follow-ups of one page of the list.
 const PAGE: usize = 200;
 
@@ -227,11 +229,19 @@ impl World {
             facts.unanswered.insert(message.into());
             *facts.asked.entry(message.into()).or_insert(asked_at)
         };
-        let mut request = self.backend(self.http.post(format!("{url}/v1/messages"))).json(&body);
-        if customer.is_multiple_of(2) {
-            request = request.header("idempotency-key", message);
-        }
-        let Some((status, answer)) = answer(request).await else { return false };
+        let give_up_at = now_ms() + IN_PROGRESS_MS;
+        let (status, answer) = loop {
+            let mut request = self.backend(self.http.post(format!("{url}/v1/messages"))).json(&body);
+            if customer.is_multiple_of(2) {
+                request = request.header("idempotency-key", message);
+            }
+            let Some((status, answer)) = answer(request).await else { return false };
+            // The same was posted before its caller gave up on a server that stood still: it is answered first.
+            if answer["type"] != "urn:backstop:problem:request_in_progress" || now_ms() > give_up_at {
+                break (status, answer);
+            }
+            nap_ms(20).await;
+        };
         // A server that is going down may say so.
         if status == 503 {
             return false;
