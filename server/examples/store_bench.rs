@@ -25,6 +25,7 @@ use std::time::Instant;
 const CUSTOMERS: usize = 50_000;
 const FOLLOWUPS: usize = 50_000;
 const T0: i64 = 1_795_370_400_000;
+const INPUTS_BYTES: usize = 200;
 
 #[tokio::main]
 async fn main() {
@@ -64,7 +65,7 @@ async fn restart(root: &std::path::Path, pending: usize) {
     for at in (0..pending).step_by(2_000) {
         let units = (at..(at + 2_000).min(pending)).map(|n| {
             let row = followup(rows.ws, n);
-            let entry = HistoryEntry { at: T0, event: "posted".into(), decision: "push".into(), why: "nothing".into() };
+            let entry = entry("posted", "push");
             let history = Op::History(rows.ws, row.id, entry);
             vec![Op::put(Row::Message(message(rows.ws, n, &row))), history, Op::put(Row::Followup(Arc::new(row)))]
         });
@@ -170,10 +171,7 @@ impl Rows {
         let ws = self.ws;
         let whose = Self::whose(n);
         let row = &mut self.followups[n];
-        let line = |event: &str, decision: &str| {
-            let (event, decision) = (event.to_owned(), decision.to_owned());
-            Op::History(ws, row.id, HistoryEntry { at: T0, event, decision, why: "nothing".into() })
-        };
+        let line = |event: &str, decision: &str| Op::History(ws, row.id, entry(event, decision));
         let mut unit = match step {
             Step::Create => {
                 let talk = &mut self.conversations[whose];
@@ -327,6 +325,12 @@ fn message_id(n: usize) -> String {
     format!("message-{n:010}")
 }
 
+/// With as much of what it was decided on as there is as a rule.
+fn entry(event: &str, decision: &str) -> HistoryEntry {
+    let (event, decision) = (event.to_owned(), decision.to_owned());
+    HistoryEntry { at: T0, event, decision, why: "nothing".into(), inputs: Some("x".repeat(INPUTS_BYTES)) }
+}
+
 fn customer(ws: WorkspaceId, n: usize) -> CustomerRow {
     CustomerRow {
         workspace: ws,
@@ -336,7 +340,9 @@ fn customer(ws: WorkspaceId, n: usize) -> CustomerRow {
         contact: Some(vec![2; 140]),
         has_phone: true,
         has_email: true,
+        contact_at: T0,
         contact_source: ContactSource::Account,
+        consents: Vec::new(),
         locale: Some("ko".into()),
         time_zone: None,
         devices: vec![DeviceId(1)],

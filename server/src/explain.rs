@@ -314,7 +314,8 @@ mod tests {
     fn entry(note: &Note, at: Ms) -> HistoryEntry {
         let detail = note.detail.as_ref().map(|detail| format!(":{detail}")).unwrap_or_default();
         let why = if note.why == Reason::Nothing { "" } else { note.why.as_str() };
-        HistoryEntry { at, event: format!("{}{detail}", note.event), decision: note.decision.into(), why: why.into() }
+        let event = format!("{}{detail}", note.event);
+        HistoryEntry { at, event, decision: note.decision.into(), why: why.into(), inputs: None }
     }
 
     impl Story {

@@ -1,7 +1,8 @@
 //! What the tables of phone numbers say of one: its country and its kind.
 
+use backstop_domain::mask;
 use backstop_domain::text::{Country, NumberKind};
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberType};
+use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, PhoneNumberType};
 
 /// Country and kind of an E.164 number. Where several countries share a calling code and none of them knows the number,
 /// its country is the first of them.
@@ -16,6 +17,14 @@ pub(crate) fn look_up(e164: &str) -> (Option<Country>, NumberKind) {
         number.get_region_code().or_else(|| PHONE_NUMBER_UTIL.get_region_for_country_code(number.country_code));
     // `001`: the networks of no country.
     (region.and_then(|region| Country::parse(&region.to_string())), kind)
+}
+
+/// An E.164 number as lists show it (S6): `+82 10-****-5678`.
+pub(crate) fn masked(e164: &str) -> String {
+    match PhoneNumber::parse(e164, None) {
+        Ok(number) => mask::number(&number.format_as(PhoneNumberFormat::International)),
+        Err(_) => mask::id(""),
+    }
 }
 
 #[cfg(test)]
@@ -37,5 +46,17 @@ mod tests {
         assert_eq!(of("+10005550100"), in_country("US", NumberKind::Unassigned));
         assert_eq!(of("+870773111632").0, None, "a satellite's");
         assert_eq!(of("nonsense"), (None, NumberKind::Unassigned));
+    }
+    /// S6: as each country writes its numbers.
+    #[test]
+    fn numbers_are_masked() {
+        for (e164, shown) in [
+            ("+821012345678", "+82 10-****-5678"),
+            ("+12025550123", "+1 202-***-0123"),
+            ("+819012345678", "+81 90-****-5678"),
+            ("nonsense", "***"),
+        ] {
+            assert_eq!(masked(e164), shown);
+        }
     }
 }

@@ -6,9 +6,9 @@ use backstop_domain::ids::FollowupId;
 use backstop_server::audit;
 use backstop_server::http::Limits;
 use backstop_server::store::{
-    AppChange, AppRow, AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow,
-    Reply, Row, Scope, Store, StoreError, StoredAnswer, SuppressionFilter, SuppressionRow, Unit, Verdict, WorkspaceId,
-    WorkspaceRow,
+    AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane,
+    MessageRow, Reply, Row, Scope, Store, StoreError, StoredAnswer, SuppressionFilter, SuppressionRow, Unit, Verdict,
+    WorkspaceId, WorkspaceRow,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -49,6 +49,7 @@ while_on! {
     fn followups(workspace: WorkspaceId, filter: FollowupFilter) -> Vec<FollowupRow>;
     fn history(workspace: WorkspaceId, id: FollowupId) -> Vec<HistoryEntry>;
     fn messages_of(workspace: WorkspaceId, customer_id: &str, after: (Ms, String), limit: usize) -> Vec<MessageRow>;
+    fn conversations_of(workspace: WorkspaceId, customer_id: &str, after: &str, limit: usize) -> Vec<ConversationRow>;
     fn create_workspace(workspace: WorkspaceRow, keys: Vec<([u8; 32], Scope)>) -> Option<WorkspaceId>;
     fn workspace(id: WorkspaceId) -> Option<WorkspaceRow>;
     fn workspace_named(name: &str) -> Option<WorkspaceRow>;

@@ -5,8 +5,8 @@ use backstop_domain::device::Standing;
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_server::audit::{Entry, Kind, Who};
 use backstop_server::store::{
-    AuditFilter, CustomerRow, DeviceRow, FollowupFilter, FollowupRow, Key, MessageRow, Op, OpenOptions, Row, Scope,
-    SettingsSet, SqliteStore, Store, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    AuditFilter, CustomerRow, DeviceRow, FollowupFilter, FollowupRow, HistoryEntry, Key, MessageRow, Op, OpenOptions,
+    Row, Scope, SettingsSet, SqliteStore, Store, StoredAnswer, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use backstop_server::vault::{DataKey, sha256};
 use std::fs;
@@ -141,13 +141,15 @@ async fn opens_and_reads(version: u32) {
     assert_eq!(key.open(ws, "messages", "m-1", "body", m.body.as_ref().unwrap()).unwrap(), TEXT);
     assert_eq!(vault.open(ws, "devices", &DEVICE.to_string(), "token", &d.token).unwrap(), b"a push token");
     (customer.version, customer.wrapped_key, customer.contact) = (1, c.wrapped_key.clone(), c.contact.clone());
+    // What no version wrote yet when these files were made.
+    (customer.contact_at, customer.consents) = (0, Vec::new());
     (message.version, message.body) = (1, m.body.clone());
     (device.version, device.token) = (1, d.token.clone());
     followups.iter_mut().for_each(|row| row.version = 1);
     assert_eq!((c, m, d), (&customer, &message, &device));
     assert_eq!([&**open, &**closed], [&followups[0], &followups[1]]);
     assert_eq!((v.next_seq, v.open.len()), (2, 2));
-    assert_eq!(store.history(ws, OPEN).await.unwrap(), [entry("posted")]);
+    assert_eq!(store.history(ws, OPEN).await.unwrap(), [HistoryEntry { inputs: None, ..entry("posted") }]);
     assert_eq!(store.stored_answer(ws, "k-1", 0).await.unwrap().unwrap().body, [3; 40]);
     assert_eq!(store.pending_count().await.unwrap(), 1);
     let filter = FollowupFilter { limit: 10, ..FollowupFilter::default() };

@@ -1,7 +1,7 @@
 //! Rows to store: one of each kind, filled in everywhere.
 
 use backstop_domain::Ms;
-use backstop_domain::customer::ContactSource;
+use backstop_domain::customer::{Consent, ContactSource};
 use backstop_domain::device::Standing;
 use backstop_domain::followup::{PushStatus, Reason, Stage, Wake, WakeReason};
 use backstop_domain::ids::{DeviceId, FollowupId, next_id};
@@ -50,7 +50,15 @@ pub fn customer(ws: WorkspaceId, id: &str) -> CustomerRow {
         contact: Some(vec![0, 1, 2, 255]),
         has_phone: true,
         has_email: false,
+        contact_at: T0 - 2,
         contact_source: ContactSource::FollowUp,
+        consents: vec![Consent {
+            purpose: "outreach".into(),
+            wording_version: "2026-11".into(),
+            at: T0 - 3,
+            source: Some("checkout".into()),
+            withdrawn_at: None,
+        }],
         locale: Some("ko-KR".to_owned()),
         time_zone: Some("Asia/Seoul".to_owned()),
         devices: vec![DeviceId(1), DeviceId(i64::MAX)],
@@ -163,7 +171,8 @@ pub fn device(ws: WorkspaceId, install: &str) -> DeviceRow {
 }
 
 pub fn entry(event: &str) -> HistoryEntry {
-    HistoryEntry { at: T0, event: event.to_owned(), decision: "push".to_owned(), why: "nothing".to_owned() }
+    let (event, decision, why) = (event.to_owned(), "push".to_owned(), "nothing".to_owned());
+    HistoryEntry { at: T0, event, decision, why, inputs: Some("{}".to_owned()) }
 }
 
 /// A write of this row.

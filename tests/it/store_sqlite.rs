@@ -35,6 +35,12 @@ fn made() -> (tempfile::TempDir, PathBuf) {
     (dir, path)
 }
 
+/// The version of a file's schema.
+fn schema(path: &Path) -> i64 {
+    let db = rusqlite::Connection::open(path).unwrap();
+    db.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap()
+}
+
 /// Every file of the directory with its bytes. The lock says who came last, not what is stored; the index of the WAL
 /// and an empty WAL are made by looking.
 fn files(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
@@ -80,24 +86,26 @@ fn the_files_are_private() {
 #[test]
 fn a_database_of_a_newer_version_is_refused() {
     let (_dir, path) = made();
+    let newest = schema(&path);
     rusqlite::Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = refused(&path, SERVE, &vault());
-    assert!(matches!(error, OpenError::Newer { found: 99, known: 3, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 99, known, .. } if known == newest), "{error}");
 }
 
 /// Also when only the WAL knows, as after a crash in the middle of an upgrade.
 #[test]
 fn a_newer_version_in_the_wal_is_refused() {
     let (dir, path) = made();
+    let newer = schema(&path) + 1;
     let db = rusqlite::Connection::open(&path).unwrap();
-    db.pragma_update(None, "user_version", 4).unwrap();
+    db.pragma_update(None, "user_version", newer).unwrap();
     let copy = dir.path().join("copy");
     fs::create_dir(&copy).unwrap();
     for name in ["b.db", "b.db-wal"] {
         fs::copy(dir.path().join(name), copy.join(name)).unwrap();
     }
     let error = refused(&copy.join("b.db"), SERVE, &vault());
-    assert!(matches!(error, OpenError::Newer { found: 4, .. }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found, .. } if found == newer), "{error}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ pub mod followup;
 pub mod ids;
 pub mod limits;
 pub mod mail_domain;
+pub mod mask;
 pub mod optout;
 pub mod presence;
 pub mod quiet;

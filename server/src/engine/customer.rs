@@ -37,7 +37,9 @@ pub(super) fn or_new(desk: &Desk<'_>, ws: WorkspaceId, id: &str, now: Ms) -> Res
             contact: None,
             has_phone: false,
             has_email: false,
+            contact_at: now,
             contact_source: ContactSource::default(),
+            consents: Vec::new(),
             locale: None,
             time_zone: None,
             devices: Vec::new(),
@@ -62,13 +64,16 @@ pub(super) fn put(
         Err(error) => return Ok(Err(error)),
     };
     let contact = Contact { name: input.name.clone(), email: input.email.clone(), phone: input.phone.clone() };
-    let unchanged = row.version > 0
+    let same_contact = row.version > 0 && open_contact(&key, &row).is_ok_and(|known| known == contact);
+    let unchanged = same_contact
         && row.contact_source == input.contact_source
         && row.locale == input.locale
-        && row.time_zone == input.time_zone
-        && open_contact(&key, &row).is_ok_and(|known| known == contact);
+        && row.time_zone == input.time_zone;
     if unchanged {
         return Ok(Ok(()));
+    }
+    if !same_contact {
+        row.contact_at = now;
     }
     row.has_phone = contact.phone.is_some();
     row.has_email = contact.email.is_some();

@@ -6,6 +6,7 @@ use super::spending::Purse;
 use crate::store::{ConversationRow, CustomerRow, FollowupRow, HistoryEntry, Row};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
+use backstop_domain::customer::{ContactSource, Outreach};
 use backstop_domain::device::DeviceFacts;
 use backstop_domain::followup::{
     self, Acked, Alarm, Decision, Effect, Event, Facts, Followup, LegStatus, Note, Reason, Stage, Wake,
@@ -128,7 +129,7 @@ pub(crate) fn facts<'a>(
         phone: customer.is_some_and(|c| c.has_phone),
         email: customer.is_some_and(|c| c.has_email),
         time_zone: customer.and_then(|c| c.time_zone.as_deref()),
-        source: customer.map(|c| c.contact_source).unwrap_or_default(),
+        source: customer.map(source).unwrap_or_default(),
         devices,
         online_until: customer.and_then(|c| c.presence.online_until(now, &policy.presence)),
         wrote: conversation.is_some_and(|c| c.wrote_at.is_some()),
@@ -139,6 +140,11 @@ pub(crate) fn facts<'a>(
         opted_out: false,
         spare,
     }
+}
+
+/// What the contact data serves, by where it came from and what the customer agreed to (S8).
+fn source(customer: &CustomerRow) -> ContactSource {
+    Outreach::of(customer.contact_source, &customer.consents).source(customer.contact_source)
 }
 
 /// Turns a decision into rows, history, effects and counts.
@@ -231,6 +237,7 @@ pub(crate) fn entry(note: &Note, at: Ms) -> HistoryEntry {
         event: detail.map_or_else(|| note.event.to_owned(), |detail| format!("{}:{detail}", note.event)),
         decision: note.decision.to_owned(),
         why: if note.why == Reason::Nothing { String::new() } else { note.why.as_str().to_owned() },
+        inputs: None,
     }
 }
 

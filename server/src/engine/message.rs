@@ -9,7 +9,10 @@ use super::work::{Ask, want_conversation, want_customer, want_followup};
 use crate::store::{ConversationRow, CustomerRow, Direction, FollowupRow, MessageRow, Row, WorkspaceId};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
-use backstop_domain::followup::{self, Effect, Event, NewReply, Note, PublicState, Reason, Reply, Stage, Warning};
+use backstop_domain::customer::Outreach;
+use backstop_domain::followup::{
+    self, Effect, Event, Kind, NewReply, Note, PublicState, Reason, Reply, Stage, Warning,
+};
 use backstop_domain::ids::FollowupId;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -26,7 +29,8 @@ struct Remembered {
 /// The row of a reply's follow-up, what is to be done, what is noted, what the caller should know.
 type Placed = (FollowupRow, Vec<Effect>, Option<Note>, Vec<Warning>);
 
-const WARNINGS: [Warning; 2] = [Warning::NoCustomerMessage, Warning::NoFallbackRoute];
+/// Their places are stored: new ones come last.
+const WARNINGS: [Warning; 3] = [Warning::NoCustomerMessage, Warning::NoFallbackRoute, Warning::ConsentNotRecorded];
 
 pub(super) struct Post {
     pub(super) ws: Arc<Workspace>,
@@ -121,7 +125,11 @@ impl Post {
         if let Some((row, decision)) = joined {
             return Ok((row.with(decision.next, decision.wake), decision.effects, decision.note, Vec::new()));
         }
-        let opened = followup::open(new, &facts, now, &self.ws.policy);
+        let mut opened = followup::open(new, &facts, now, &self.ws.policy);
+        let basis = Outreach::of(customer.contact_source, &customer.consents);
+        if opened.decision.next.kind == Kind::Outreach && basis == Outreach::Unrecorded {
+            opened.warnings.push(Warning::ConsentNotRecorded);
+        }
         conversation.open.push(id);
         let row = FollowupRow {
             workspace: self.ws.id,

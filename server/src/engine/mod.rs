@@ -7,6 +7,7 @@
 pub mod api;
 mod batch;
 mod cache;
+mod consent;
 pub(crate) mod customer;
 pub(crate) mod desk;
 mod device;
@@ -34,6 +35,7 @@ use api::{
     Registration, Tested,
 };
 use backstop_domain::Ms;
+use backstop_domain::customer::Consent;
 use backstop_domain::followup::{Channel, Event, Outcome};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_wire::AckOutcome;
@@ -181,6 +183,28 @@ impl Engine {
     ) -> Result<bool, EngineError> {
         let ws = Arc::clone(ws);
         self.ask(customer::Erase { ws, customer_id, who }).await
+    }
+
+    /// Adds a customer's consent; answers all of them.
+    pub async fn give_consent(
+        &self,
+        ws: &Arc<Workspace>,
+        customer_id: String,
+        consent: Consent,
+    ) -> Result<Vec<Consent>, EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(consent::Give { ws, customer_id, consent }).await
+    }
+
+    /// Withdraws a customer's consent; `false` = there never was one for this purpose.
+    pub async fn withdraw_consent(
+        &self,
+        ws: &Arc<Workspace>,
+        customer_id: String,
+        purpose: String,
+    ) -> Result<bool, EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(consent::Withdraw { ws, customer_id, purpose }).await
     }
 
     /// Accepts an agent's reply.

@@ -1,13 +1,15 @@
-//! `/v1/customers`: contact data, what is known of a customer, export and erasure (S8).
+//! `/v1/customers`: contact data, what is known of a customer, and erasure (S8).
+
+pub(super) mod export;
 
 use super::idempotency::Idempotency;
-use super::request::{Answer, BACKEND_BYTES, Backend, Caller, Params, Payload, Reply, Segment, parse};
+use super::request::{Answer, BACKEND_BYTES, Backend, Caller, Payload, Reply, Segment, parse};
 use super::validate::{Check, CustomerData};
-use super::{Api, FollowupView, followups, openapi as words};
-use crate::engine::api::{Contact, CustomerInput, CustomerView, EngineError, MessageBody};
+use super::{Api, openapi as words};
+use crate::engine::api::{Contact, CustomerInput, CustomerView, EngineError};
 use crate::engine::customer::open_contact;
 use crate::problem::Problem;
-use crate::store::{CustomerRow, DeviceRow, Direction, FollowupFilter, Key, MessageRow, Row, StoreError};
+use crate::store::{CustomerRow, DeviceRow, Key, Row, StoreError};
 use crate::vault::CustomerKey;
 use crate::workspace::Workspace;
 use axum::extract::State;
@@ -16,16 +18,9 @@ use backstop_domain::customer::ContactSource;
 use backstop_domain::device::Standing;
 use backstop_wire::time::to_rfc3339;
 use backstop_wire::{Alerts, Environment, Platform, PushProvider};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
-
-/// Messages of one export answer; more are on further pages.
-const EXPORT_MESSAGES: usize = 2_000;
-/// Follow-ups of one export answer; older ones are in `GET /v1/followups`.
-const EXPORT_FOLLOWUPS: usize = 1_000;
 
 /// A customer.
 #[derive(Serialize, ToSchema)]
@@ -88,41 +83,6 @@ pub(super) struct Devices {
     /// Always `null`: a customer's devices are one page.
     #[schema(value_type = Option<String>)]
     next_cursor: Option<()>,
-}
-
-/// A message as exported.
-#[derive(Serialize, ToSchema)]
-pub(super) struct ExportedMessage {
-    message_id: String,
-    conversation_id: String,
-    /// `to_customer` or `from_customer`.
-    #[schema(value_type = words::Direction)]
-    direction: Direction,
-    author: Option<String>,
-    /// `null` = taken back, or past its retention.
-    text: Option<String>,
-    link: Option<String>,
-    #[schema(format = DateTime)]
-    accepted_at: String,
-}
-
-/// Everything about a customer.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Export {
-    customer: Customer,
-    devices: Vec<DeviceView>,
-    /// Oldest first.
-    messages: Vec<ExportedMessage>,
-    /// The newest 1,000, on the first page.
-    followups: Vec<FollowupView>,
-    /// Give it as `after` for further messages; `null` = these were the last.
-    next_cursor: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ExportParams {
-    after: Option<String>,
 }
 
 /// Puts a customer's data, whole
@@ -188,41 +148,6 @@ pub(super) async fn devices(
     Ok(Reply::ok(&Devices { data: device_views(&api, &workspace, &row).await?, next_cursor: None }))
 }
 
-/// Exports everything about a customer
-#[utoipa::path(get, path = "/v1/customers/{customer_id}/export", tag = "backend",
-    params(
-        ("customer_id" = String, Path, description = "Your id"),
-        ("after" = Option<String>, Query, description = "The `next_cursor` of the page before"),
-    ),
-    responses((status = 200, description = "Contact data, devices, messages and follow-ups", body = Export)))]
-pub(super) async fn export(
-    State(api): State<Arc<Api>>,
-    Backend(workspace): Backend,
-    Segment(customer_id): Segment,
-    Params(params): Params<ExportParams>,
-) -> Answer {
-    api.settle(&workspace).await;
-    let after = params.after.map(|cursor| read_cursor(&cursor)).transpose()?;
-    let first_page = after.is_none();
-    let row = load(&api, &workspace, customer_id.clone()).await?;
-    let (key, customer) = opened(&api, &workspace, &row)?;
-    let after = after.unwrap_or((Ms::MIN, String::new()));
-    let messages = api.store.messages_of(workspace.id, &customer_id, after, EXPORT_MESSAGES).await?;
-    let more = messages.len() == EXPORT_MESSAGES;
-    let next_cursor = messages.last().filter(|_| more).map(|m| cursor(m.accepted_at, &m.message_id));
-    let mut followup_views = Vec::new();
-    if first_page {
-        let filter =
-            FollowupFilter { customer_id: Some(customer_id), limit: EXPORT_FOLLOWUPS, ..FollowupFilter::default() };
-        for row in api.store.followups(workspace.id, filter).await? {
-            followup_views.extend(followups::view(&api, &row).await?);
-        }
-    }
-    let messages = messages.into_iter().map(|m| exported(&key, m)).collect::<Result<_, _>>()?;
-    let devices = device_views(&api, &workspace, &row).await?;
-    Ok(Reply::ok(&Export { customer, devices, messages, followups: followup_views, next_cursor }))
-}
-
 async fn load(api: &Api, workspace: &Workspace, customer_id: String) -> Result<CustomerRow, Problem> {
     let rows = api.store.load(vec![Key::Customer(workspace.id, customer_id)]).await?;
     match rows.into_iter().next().flatten() {
@@ -231,9 +156,18 @@ async fn load(api: &Api, workspace: &Workspace, customer_id: String) -> Result<C
     }
 }
 
-fn opened(api: &Api, workspace: &Workspace, row: &CustomerRow) -> Result<(CustomerKey, Customer), Problem> {
+/// A customer's contact data.
+pub(super) fn contact_of(api: &Api, row: &CustomerRow) -> Result<Contact, Problem> {
+    Ok(open_contact(&key_of(api, row)?, row)?)
+}
+
+fn key_of(api: &Api, row: &CustomerRow) -> Result<CustomerKey, Problem> {
     let key = api.vault.unwrap_key(row.workspace, &row.customer_id, &row.wrapped_key);
-    let key = key.map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    Ok(key.map_err(|error| StoreError::Corrupt(error.to_string()))?)
+}
+
+fn opened(api: &Api, workspace: &Workspace, row: &CustomerRow) -> Result<(CustomerKey, Customer), Problem> {
+    let key = key_of(api, row)?;
     let Contact { name, email, phone } = open_contact(&key, row)?;
     let (contact_source, locale, time_zone) = (row.contact_source, row.locale.clone(), row.time_zone.clone());
     let view = CustomerView {
@@ -285,50 +219,5 @@ fn device_view(workspace: &Workspace, row: DeviceRow, now: Ms) -> DeviceView {
         registered_at: to_rfc3339(row.registered_at),
         confirmed_at: to_rfc3339(row.confirmed_at),
         used_at: to_rfc3339(row.used_at),
-    }
-}
-
-fn exported(key: &CustomerKey, row: MessageRow) -> Result<ExportedMessage, Problem> {
-    let corrupt = || Problem::from(StoreError::Corrupt("a message's text".into()));
-    let body: Option<MessageBody> = match &row.body {
-        Some(sealed) => {
-            let plain = key.open(row.workspace, "messages", &row.message_id, "body", sealed).map_err(|_| corrupt())?;
-            Some(serde_json::from_slice(&plain).map_err(|_| corrupt())?)
-        }
-        None => None,
-    };
-    let (author, text, link) = body.map_or((None, None, None), |b| (b.author, Some(b.text), b.link));
-    Ok(ExportedMessage {
-        message_id: row.message_id,
-        conversation_id: row.conversation_id,
-        direction: row.direction,
-        author,
-        text,
-        link,
-        accepted_at: to_rfc3339(row.accepted_at),
-    })
-}
-
-fn cursor(accepted_at: Ms, message_id: &str) -> String {
-    URL_SAFE_NO_PAD.encode(format!("{accepted_at} {message_id}"))
-}
-
-fn read_cursor(cursor: &str) -> Result<(Ms, String), Problem> {
-    let read = || {
-        let plain = String::from_utf8(URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-        let (at, id) = plain.split_once(' ')?;
-        Some((at.parse().ok()?, id.to_owned()))
-    };
-    read().ok_or_else(|| Problem::invalid_field("after", "invalid", "give a next_cursor of this list"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_reads_back() {
-        assert_eq!(read_cursor(&cursor(-5, "m 1")).ok(), Some((-5, "m 1".into())));
-        assert!(read_cursor("nonsense").is_err());
     }
 }

@@ -74,6 +74,7 @@ pub(super) async fn list(
         state: params.state,
         after,
         limit: limit + 1,
+        ..FollowupFilter::default()
     };
     let mut rows = api.store.followups(workspace.id, filter).await?;
     let more = rows.len() > limit;

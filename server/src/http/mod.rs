@@ -4,6 +4,7 @@ mod acks;
 mod apps;
 mod audit;
 mod callbacks;
+mod consents;
 mod customer_messages;
 mod customers;
 mod deliveries;
@@ -125,8 +126,10 @@ pub fn router(api: Arc<Api>, sandbox: Option<Router>) -> Router {
 fn routes() -> OpenApiRouter<Arc<Api>> {
     OpenApiRouter::with_openapi(openapi::base())
         .routes(routes!(customers::put, customers::show, customers::erase))
-        .routes(routes!(customers::export))
+        .routes(routes!(customers::export::export))
         .routes(routes!(customers::devices))
+        .routes(routes!(consents::post, consents::list))
+        .routes(routes!(consents::withdraw))
         .routes(routes!(messages::post))
         .routes(routes!(messages::show, messages::withdraw))
         .routes(routes!(customer_messages::post))

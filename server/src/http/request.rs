@@ -196,6 +196,24 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
     }
 }
 
+/// The two last segments of a path: an id, and what of it is meant.
+pub(super) struct TwoSegments(pub(super) String, pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for TwoSegments {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<TwoSegments, Problem> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((id, of_it)) = path.map_err(|_| Problem::new(Code::InvalidRequest, "the path is not valid UTF-8"))?;
+        if id.is_empty() || of_it.is_empty() {
+            return Err(no_route().await);
+        }
+        super::validate::caller_id("path", &id)?;
+        super::validate::caller_id("path", &of_it)?;
+        Ok(TwoSegments(id, of_it))
+    }
+}
+
 /// Query parameters; unknown ones are refused, since a filter that is not applied misleads.
 pub(super) struct Params<T>(pub(super) T);
 

@@ -77,6 +77,11 @@ impl Check {
         self.short(field, name, MAX_NAME_CHARS, &message);
     }
 
+    /// A word that is kept as it is given.
+    pub(super) fn word(&mut self, field: &str, word: &str, max: usize) {
+        self.short(field, word, max, &format!("give 1 to {max} characters without line breaks"));
+    }
+
     fn short(&mut self, field: &str, text: &str, max: usize, message: &str) {
         if text.is_empty() {
             self.error(field, "too_short", message);

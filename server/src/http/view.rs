@@ -122,6 +122,12 @@ pub struct DeliveryRow {
     pub customer_id: String,
     /// The caller's id of the conversation.
     pub conversation_id: String,
+    /// Where it went, masked; `null` for a push, for what never set out, and where the contact data changed since.
+    #[schema(example = "+82 10-****-5678")]
+    pub to: Option<String>,
+    /// Why it was sent.
+    #[schema(example = "no_ack")]
+    pub why: Option<&'static str>,
     /// The delivery.
     #[serde(flatten)]
     pub delivery: DeliveryView,

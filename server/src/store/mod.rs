@@ -11,12 +11,13 @@ pub use sqlite::{OpenError, OpenOptions, SqliteStore};
 
 use crate::audit;
 use backstop_domain::apps::Origin;
+use backstop_domain::customer::{Consent, ContactSource};
 use backstop_domain::followup::{Followup, Wake};
 use backstop_domain::ids::{DeviceId, FollowupId, SuppressionId};
 use backstop_domain::limits::{self, Counter};
 use backstop_domain::presence::Presence;
 use backstop_domain::text::Link;
-use backstop_domain::{Ms, customer::ContactSource, device::Standing};
+use backstop_domain::{Ms, device::Standing};
 use backstop_wire::{Alerts, Environment, Platform, PushProvider};
 use serde::{Deserialize, Serialize};
 use std::pin::Pin;
@@ -95,8 +96,12 @@ pub struct CustomerRow {
     pub has_phone: bool,
     /// Whether `contact` holds an email address.
     pub has_email: bool,
-    /// What the contact data may be used for (S8).
+    /// When `contact` last changed; 0 = not since this is kept.
+    pub contact_at: Ms,
+    /// Where the contact data came from (S8).
     pub contact_source: ContactSource,
+    /// What the customer agreed to, oldest first (S8).
+    pub consents: Vec<Consent>,
     /// BCP 47.
     pub locale: Option<String>,
     /// IANA name.
@@ -347,6 +352,9 @@ pub struct HistoryEntry {
     pub decision: String,
     /// Why.
     pub why: String,
+    /// JSON: what it was decided on, for a replay; `None` = from before this is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inputs: Option<String>,
 }
 
 /// One write.
@@ -518,6 +526,8 @@ pub struct FollowupFilter {
     pub state: Option<String>,
     /// Only older than this.
     pub after: Option<FollowupId>,
+    /// Only this one and newer.
+    pub from: Option<FollowupId>,
     /// At most this many.
     pub limit: usize,
 }
@@ -578,6 +588,15 @@ pub trait Store: Send + Sync + 'static {
         after: (Ms, String),
         limit: usize,
     ) -> Reply<'_, Vec<MessageRow>>;
+
+    /// A customer's conversations in the order of their ids, those after `after`: for export.
+    fn conversations_of(
+        &self,
+        workspace: WorkspaceId,
+        customer_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Reply<'_, Vec<ConversationRow>>;
 
     /// Whether any app of the workspace has registered a device.
     fn any_device(&self, workspace: WorkspaceId) -> Reply<'_, bool>;

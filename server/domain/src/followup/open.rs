@@ -17,6 +17,8 @@ pub enum Warning {
     NoCustomerMessage,
     /// No text or email can leave: push only (S1, P10).
     NoFallbackRoute,
+    /// An `outreach` to contact data that is said to come with a consent which nobody noted (S8).
+    ConsentNotRecorded,
 }
 
 impl Warning {
@@ -25,6 +27,7 @@ impl Warning {
         match self {
             Warning::NoCustomerMessage => "no_customer_message",
             Warning::NoFallbackRoute => "no_fallback_route",
+            Warning::ConsentNotRecorded => "consent_not_recorded",
         }
     }
 
@@ -38,6 +41,10 @@ impl Warning {
             Warning::NoFallbackRoute => {
                 "no text or email can leave for this customer: switch \"phone_number\" or \"email\" on in \
                  PUT /v1/settings and give the customer a phone or email"
+            }
+            Warning::ConsentNotRecorded => {
+                "contact_source is \"consent\", but no consent for outreach is on record: note its purpose, wording \
+                 and time with POST /v1/customers/{customer_id}/consents"
             }
         }
     }

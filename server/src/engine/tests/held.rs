@@ -3,8 +3,9 @@
 use super::*;
 use crate::audit;
 use crate::store::{
-    AppChange, AppRow, AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Lane, MessageRow, Op,
-    Reply, Scope, StoredAnswer, SuppressionFilter, SuppressionRow, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Lane,
+    MessageRow, Op, Reply, Scope, StoredAnswer, SuppressionFilter, SuppressionRow, Unit, Verdict, WorkspaceId,
+    WorkspaceRow,
 };
 use backstop_domain::ids::FollowupId;
 use std::sync::Mutex;
@@ -67,6 +68,7 @@ impl Store for Held {
         followups(ws: WorkspaceId, filter: FollowupFilter) -> Vec<FollowupRow>;
         history(ws: WorkspaceId, id: FollowupId) -> Vec<HistoryEntry>;
         messages_of(ws: WorkspaceId, of: &str, after: (Ms, String), limit: usize) -> Vec<MessageRow>;
+        conversations_of(ws: WorkspaceId, of: &str, after: &str, limit: usize) -> Vec<ConversationRow>;
         create_workspace(row: WorkspaceRow, keys: Vec<([u8; 32], Scope)>) -> Option<WorkspaceId>;
         workspace(id: WorkspaceId) -> Option<WorkspaceRow>;
         workspace_named(name: &str) -> Option<WorkspaceRow>;

@@ -60,8 +60,8 @@ fn a_fallback_shows_all_three_ways() {
     let stage = Stage::FellBack { at: 31_000, why: Reason::NoAck };
     let push = a_push(PushStatus::Accepted);
     let row = row(state(&stage, Some(&push), LegStatus::Accepted, LegStatus::Delivered));
-    let entry =
-        HistoryEntry { at: 31_000, event: "deadline".into(), decision: "fall_back".into(), why: "no_ack".into() };
+    let (event, decision, why) = ("deadline".into(), "fall_back".into(), "no_ack".into());
+    let entry = HistoryEntry { at: 31_000, event, decision, why, inputs: None };
     let shown = serde_json::to_value(followup(&row, vec![entry]).unwrap()).unwrap();
     let delivery = |channel: &str, provider: &str, id: Option<&str>, device: Option<String>, status: &str, at: &str| {
         serde_json::json!({

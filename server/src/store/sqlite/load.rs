@@ -27,6 +27,12 @@ macro_rules! followup_columns {
     };
 }
 
+macro_rules! conversation_columns {
+    () => {
+        "workspace, conversation_id, customer_id, version, next_seq, wrote_at, left_at, open, texted_at"
+    };
+}
+
 macro_rules! suppression_columns {
     () => {
         "workspace, id, version, number_hash, number, source, at, lifted_at"
@@ -176,11 +182,15 @@ pub(super) fn followups(db: &Connection, ws: WorkspaceId, filter: &FollowupFilte
         (false, None, None) => "followups INDEXED BY followups_workspace ",
     });
     sql.push_str("WHERE workspace = :workspace AND public IS NOT NULL");
-    let (after, limit) = (filter.after.map(|after| after.0), cap(filter.limit));
+    let (after, from, limit) = (filter.after.map(|id| id.0), filter.from.map(|id| id.0), cap(filter.limit));
     let mut values: Vec<(&str, &dyn ToSql)> = vec![(":workspace", &ws.0), (":limit", &limit)];
     if after.is_some() {
         sql.push_str(" AND id < :after");
         values.push((":after", &after));
+    }
+    if from.is_some() {
+        sql.push_str(" AND id >= :from");
+        values.push((":from", &from));
     }
     if let Some(message_id) = &filter.message_id {
         sql.push_str(
@@ -211,9 +221,15 @@ pub(super) fn followups(db: &Connection, ws: WorkspaceId, filter: &FollowupFilte
 }
 
 pub(super) fn history(db: &Connection, ws: WorkspaceId, id: FollowupId) -> Result<Vec<HistoryEntry>> {
-    let sql = "SELECT at, event, decision, why FROM history WHERE followup = ?1 AND workspace = ?2 ORDER BY n";
+    let sql = "SELECT at, event, decision, why, inputs FROM history WHERE followup = ?1 AND workspace = ?2 ORDER BY n";
     many(db, sql, params![id.0, ws.0], |row| {
-        Ok(HistoryEntry { at: row.get(0)?, event: row.get(1)?, decision: row.get(2)?, why: row.get(3)? })
+        Ok(HistoryEntry {
+            at: row.get(0)?,
+            event: row.get(1)?,
+            decision: row.get(2)?,
+            why: row.get(3)?,
+            inputs: row.get(4)?,
+        })
     })
 }
 
@@ -238,7 +254,7 @@ pub(super) fn messages_of(
 fn customer(db: &Connection, ws: WorkspaceId, id: &str) -> Result<Option<CustomerRow>> {
     let sql =
         "SELECT workspace, customer_id, version, wrapped_key, contact, has_phone, has_email, contact_source, locale,
-                   time_zone, devices, presence, engaged_at, created_at
+                   time_zone, devices, presence, engaged_at, created_at, contact_at, consents
                FROM customers WHERE workspace = ?1 AND customer_id = ?2";
     one(db, sql, params![ws.0, id], |row| {
         Ok(CustomerRow {
@@ -256,25 +272,48 @@ fn customer(db: &Connection, ws: WorkspaceId, id: &str) -> Result<Option<Custome
             presence: json(row, 11, "customers.presence")?,
             engaged_at: row.get(12)?,
             created_at: row.get(13)?,
+            contact_at: row.get(14)?,
+            consents: json(row, 15, "customers.consents")?,
         })
     })
 }
 
 fn conversation(db: &Connection, ws: WorkspaceId, id: &str, customer: &str) -> Result<Option<ConversationRow>> {
-    let sql = "SELECT workspace, conversation_id, customer_id, version, next_seq, wrote_at, left_at, open, texted_at
-               FROM conversations WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3";
-    one(db, sql, params![ws.0, id, customer], |row| {
-        Ok(ConversationRow {
-            workspace: WorkspaceId(row.get(0)?),
-            conversation_id: row.get(1)?,
-            customer_id: row.get(2)?,
-            version: row.get(3)?,
-            next_seq: row.get(4)?,
-            wrote_at: row.get(5)?,
-            left_at: row.get(6)?,
-            open: json(row, 7, "conversations.open")?,
-            texted_at: row.get(8)?,
-        })
+    let sql = concat!(
+        "SELECT ",
+        conversation_columns!(),
+        " FROM conversations WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3"
+    );
+    one(db, sql, params![ws.0, id, customer], talk)
+}
+
+pub(super) fn conversations_of(
+    db: &Connection,
+    ws: WorkspaceId,
+    customer_id: &str,
+    after: &str,
+    limit: usize,
+) -> Result<Vec<ConversationRow>> {
+    let sql = concat!(
+        "SELECT ",
+        conversation_columns!(),
+        " FROM conversations INDEXED BY conversations_customer
+         WHERE workspace = ?1 AND customer_id = ?2 AND conversation_id > ?3 ORDER BY conversation_id LIMIT ?4"
+    );
+    many(db, sql, params![ws.0, customer_id, after, cap(limit)], talk)
+}
+
+fn talk(row: &rusqlite::Row<'_>) -> Result<ConversationRow> {
+    Ok(ConversationRow {
+        workspace: WorkspaceId(row.get(0)?),
+        conversation_id: row.get(1)?,
+        customer_id: row.get(2)?,
+        version: row.get(3)?,
+        next_seq: row.get(4)?,
+        wrote_at: row.get(5)?,
+        left_at: row.get(6)?,
+        open: json(row, 7, "conversations.open")?,
+        texted_at: row.get(8)?,
     })
 }
 

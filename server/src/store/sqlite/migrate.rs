@@ -14,6 +14,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0001_init.sql"),
     include_str!("../../../migrations/sqlite/0002_trail.sql"),
     include_str!("../../../migrations/sqlite/0003_live.sql"),
+    include_str!("../../../migrations/sqlite/0004_privacy.sql"),
 ];
 
 /// "Bkst": tells our files from other programs'.

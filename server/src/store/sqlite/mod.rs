@@ -20,9 +20,9 @@ mod writer;
 pub use open::{OpenError, OpenOptions};
 
 use super::{
-    AppChange, AppRow, AuditFilter, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane, MessageRow,
-    Reply, Row, Scope, Store, StoreError, StoredAnswer, SuppressionFilter, SuppressionRow, Unit, Verdict, WorkspaceId,
-    WorkspaceRow,
+    AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane,
+    MessageRow, Reply, Row, Scope, Store, StoreError, StoredAnswer, SuppressionFilter, SuppressionRow, Unit, Verdict,
+    WorkspaceId, WorkspaceRow,
 };
 use crate::audit::{Entry, Kind, Stored, Who};
 use crate::vault::Vault;
@@ -212,6 +212,17 @@ impl Store for SqliteStore {
     ) -> Reply<'_, Vec<MessageRow>> {
         let customer_id = customer_id.to_owned();
         self.read(move |db| load::messages_of(db, workspace, &customer_id, &after, limit))
+    }
+
+    fn conversations_of(
+        &self,
+        workspace: WorkspaceId,
+        customer_id: &str,
+        after: &str,
+        limit: usize,
+    ) -> Reply<'_, Vec<ConversationRow>> {
+        let (customer_id, after) = (customer_id.to_owned(), after.to_owned());
+        self.read(move |db| load::conversations_of(db, workspace, &customer_id, &after, limit))
     }
 
     fn suppressions(&self, workspace: WorkspaceId, filter: SuppressionFilter) -> Reply<'_, Vec<SuppressionRow>> {

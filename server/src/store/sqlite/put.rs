@@ -51,18 +51,18 @@ impl Beside {
 const ENTRIES_A_VERSION: i64 = 1_024;
 
 pub(super) fn customer(tx: &Connection, row: &CustomerRow) -> Result<bool> {
-    let (devices, presence) = (to_json(&row.devices)?, to_json(&row.presence)?);
+    let (devices, presence, consents) = (to_json(&row.devices)?, to_json(&row.presence)?, to_json(&row.consents)?);
     let sql = if row.version == 1 {
         "INSERT INTO customers (workspace, customer_id, version, has_phone, has_email, contact_source, engaged_at,
-             created_at, locale, time_zone, devices, wrapped_key, contact, presence)
+             created_at, locale, time_zone, devices, wrapped_key, contact, presence, contact_at, consents)
          VALUES (:workspace, :customer_id, :version + 1, :has_phone, :has_email, :contact_source, :engaged_at,
-             :created_at, :locale, :time_zone, :devices, :wrapped_key, :contact, :presence)
+             :created_at, :locale, :time_zone, :devices, :wrapped_key, :contact, :presence, :contact_at, :consents)
          ON CONFLICT DO NOTHING"
     } else {
         "UPDATE customers SET version = :version + 1, has_phone = :has_phone, has_email = :has_email,
              contact_source = :contact_source, engaged_at = :engaged_at, created_at = :created_at, locale = :locale,
              time_zone = :time_zone, devices = :devices, wrapped_key = :wrapped_key, contact = :contact,
-             presence = :presence
+             presence = :presence, contact_at = :contact_at, consents = :consents
          WHERE workspace = :workspace AND customer_id = :customer_id AND version = :version"
     };
     let values = named_params! {
@@ -70,7 +70,7 @@ pub(super) fn customer(tx: &Connection, row: &CustomerRow) -> Result<bool> {
         ":has_phone": row.has_phone, ":has_email": row.has_email, ":contact_source": row.contact_source.word(),
         ":engaged_at": row.engaged_at, ":created_at": row.created_at, ":locale": row.locale,
         ":time_zone": row.time_zone, ":devices": devices, ":wrapped_key": row.wrapped_key, ":contact": row.contact,
-        ":presence": presence,
+        ":presence": presence, ":contact_at": row.contact_at, ":consents": consents,
     };
     one(tx, sql, values)
 }
@@ -356,13 +356,13 @@ pub(super) fn history(
     {
         let n = version.saturating_mul(ENTRIES_A_VERSION).saturating_add(beside.entries);
         beside.entries += 1;
-        let sql = "INSERT INTO history (followup, n, workspace, at, event, decision, why)
-                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
-        return one(tx, sql, params![id.0, n, ws.0, entry.at, entry.event, entry.decision, entry.why]);
+        let sql = "INSERT INTO history (followup, n, workspace, at, event, decision, why, inputs)
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        return one(tx, sql, params![id.0, n, ws.0, entry.at, entry.event, entry.decision, entry.why, entry.inputs]);
     }
-    let sql = "INSERT INTO history (followup, n, workspace, at, event, decision, why)
-               VALUES (?1, 1 + coalesce((SELECT max(n) FROM history WHERE followup = ?1), 0), ?2, ?3, ?4, ?5, ?6)";
-    one(tx, sql, params![id.0, ws.0, entry.at, entry.event, entry.decision, entry.why])
+    let sql = "INSERT INTO history (followup, n, workspace, at, event, decision, why, inputs)
+               VALUES (?1, 1 + coalesce((SELECT max(n) FROM history WHERE followup = ?1), 0), ?2, ?3, ?4, ?5, ?6, ?7)";
+    one(tx, sql, params![id.0, ws.0, entry.at, entry.event, entry.decision, entry.why, entry.inputs])
 }
 
 pub(super) fn delete_device(tx: &Connection, ws: WorkspaceId, id: DeviceId, version: i64) -> Result<bool> {
@@ -376,6 +376,11 @@ pub(super) fn erase(tx: &Connection, ws: WorkspaceId, customer_id: &str) -> Resu
         "DELETE FROM customers WHERE workspace = ?1 AND customer_id = ?2",
         "DELETE FROM devices WHERE workspace = ?1 AND customer_id = ?2",
         // Before the follow-ups, through which they are found, and these before the conversations that lead to them.
+        concat!(
+            "UPDATE history SET inputs = NULL WHERE followup IN (",
+            trail_of_customer!(),
+            "SELECT id FROM trail) AND workspace = ?1"
+        ),
         concat!(
             "UPDATE messages SET version = version + 1, customer_id = '', conversation_id = '', body = NULL,
                  body_hash = zeroblob(32)
