@@ -41,6 +41,7 @@ mod http_support;
 mod http_test_push;
 mod limits;
 mod post_log;
+mod privacy;
 mod providers_apns;
 mod providers_apns_double;
 mod providers_apns_pushy;
