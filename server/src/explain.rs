@@ -215,6 +215,7 @@ fn skipped(skip: Skip) -> &'static str {
         Skip::PremiumNumber => "its number is one whose owner is paid for what is sent there",
         Skip::UnassignedNumber => "nobody can have its number",
         Skip::OptedOut => "the number opted out of texts",
+        Skip::AddressMarked => "mail to the address came back, or its owner called it spam",
     }
 }
 
@@ -307,6 +308,7 @@ mod tests {
             plan: None,
             counters: None,
             opted_out: false,
+            address_marked: false,
             spare: FollowupId(2),
         }
     }

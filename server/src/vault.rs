@@ -11,7 +11,7 @@ mod link;
 pub use data_key::{DataKey, DataKeyError};
 pub use link::{LINK_CODE_CHARS, link_key, new_link_code};
 
-use crate::store::WorkspaceId;
+use crate::store::{SuppressionChannel, WorkspaceId};
 use backstop_domain::Ms;
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_domain::limits::Scope;
@@ -180,6 +180,19 @@ impl Vault {
     /// Finds a phone number again without storing it in the clear; the same in all workspaces.
     pub fn number_hash(&self, number: &str) -> [u8; 32] {
         mac(&self.blind, &[&0i64.to_be_bytes(), &[5], number.as_bytes()])
+    }
+
+    /// Finds a suppression again: a number or address, by channel. Those of texts are found by the number's own hash.
+    pub fn suppression_hash(&self, channel: SuppressionChannel, to: &str) -> [u8; 32] {
+        let kind = match channel {
+            SuppressionChannel::Text => return self.number_hash(to),
+            SuppressionChannel::Alimtalk => 6,
+            SuppressionChannel::Line => 7,
+            SuppressionChannel::Email => 8,
+        };
+        // No mail server in use tells `Lucas@` from `lucas@`.
+        let to = if channel == SuppressionChannel::Email { to.to_lowercase() } else { to.to_owned() };
+        mac(&self.blind, &[&0i64.to_be_bytes(), &[kind], to.as_bytes()])
     }
 
     /// A short keyed hash by which a text is told from others to the same number.

@@ -262,6 +262,7 @@ fn stored_followup(data: &[u8]) {
         plan: None,
         counters: None,
         opted_out: false,
+        address_marked: false,
         spare: FollowupId(9),
     };
     let _ = wake(&stored);

@@ -7,8 +7,8 @@ use backstop_server::audit;
 use backstop_server::http::Limits;
 use backstop_server::store::{
     AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane,
-    MessageRow, Reply, Row, Scope, Store, StoreError, StoredAnswer, SuppressionFilter, SuppressionRow, Unit, Verdict,
-    WorkspaceId, WorkspaceRow,
+    LastText, MessageRow, Reply, Row, Scope, Store, StoreError, StoredAnswer, StoredInbound, SuppressionFilter,
+    SuppressionRow, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -60,7 +60,8 @@ while_on! {
     fn change_app(workspace: WorkspaceId, version: i64, change: AppChange, entry: audit::Entry) -> bool;
     fn any_device(workspace: WorkspaceId) -> bool;
     fn suppressions(workspace: WorkspaceId, filter: SuppressionFilter) -> Vec<SuppressionRow>;
-    fn texted(number_hash: [u8; 32], sender: &str, since: Ms) -> Vec<WorkspaceId>;
+    fn texted(number_hash: [u8; 32], sender: &str, since: Ms) -> Vec<LastText>;
+    fn inbound(workspace: WorkspaceId, after: i64, limit: usize) -> Vec<StoredInbound>;
     fn freeze(workspace: WorkspaceId, at: Ms) -> ();
     fn drop_workspace(workspace: WorkspaceId) -> ();
     fn create_key(workspace: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: audit::Who) -> ();

@@ -64,6 +64,7 @@ mod store_conformance;
 mod store_engine;
 mod store_faults;
 mod store_fixture;
+mod store_inbound;
 mod store_rows;
 mod store_sqlite;
 mod surface;

@@ -1,5 +1,6 @@
 //! What every engine of storage does: each engine runs this suite, unchanged.
 
+use crate::store_inbound::answers_are_listed_in_the_order_of_their_coming;
 use crate::store_rows::{
     T0, acked, conversation, customer, device, entry, failed, followup, message, put, staged, workspace,
 };
@@ -10,7 +11,8 @@ use backstop_domain::text::Link;
 use backstop_server::audit::{Entry, Kind, Stored, Who};
 use backstop_server::store::{
     AuditFilter, Due, FollowupFilter, FollowupRow, Key, Lane, LinkKey, LinkRow, MessageRow, Op, OptOutSource, Row,
-    Scope, SettingsSet, Store, StoredAnswer, SuppressionFilter, SuppressionRow, Texted, Unit, Verdict, WorkspaceId,
+    Scope, SettingsSet, Store, StoredAnswer, SuppressionChannel, SuppressionFilter, SuppressionRow,
+    SuppressionStanding, Texted, Unit, Verdict, WorkspaceId,
 };
 use std::sync::Arc;
 
@@ -39,15 +41,16 @@ pub async fn exercise(store: Arc<dyn Store>) {
     retention_takes_the_oldest(store).await;
     opt_outs_outlive_the_customer(store).await;
     whom_a_stop_is_for(store).await;
+    answers_are_listed_in_the_order_of_their_coming(store).await;
     dropping_takes_everything_of_one(store).await;
     health_is_a_durable_write(store).await;
 }
 
-async fn new_workspace(store: &dyn Store, name: &str) -> WorkspaceId {
+pub(crate) async fn new_workspace(store: &dyn Store, name: &str) -> WorkspaceId {
     store.create_workspace(workspace(name), Vec::new()).await.unwrap().unwrap()
 }
 
-async fn commit(store: &dyn Store, unit: Unit) -> Verdict {
+pub(crate) async fn commit(store: &dyn Store, unit: Unit) -> Verdict {
     store.commit(vec![unit]).await.unwrap()[0]
 }
 
@@ -653,10 +656,11 @@ async fn opt_outs_outlive_the_customer(store: &dyn Store) {
         id: SuppressionId(id),
         version: 0,
         number_hash: [hash; 32],
-        number: vec![hash],
+        number: Some(vec![hash]),
+        channel: if id == 2 { SuppressionChannel::Email } else { SuppressionChannel::Text },
         source: OptOutSource::Stop,
         at: T0,
-        lifted_at: None,
+        standing: SuppressionStanding::InForce,
     };
     let unit =
         vec![put(customer(ws, "lucas")), Op::put(Row::Suppression(row(1, 1))), Op::put(Row::Suppression(row(2, 2)))];
@@ -675,12 +679,19 @@ async fn opt_outs_outlive_the_customer(store: &dyn Store) {
     assert_eq!(ids(SuppressionFilter { limit: 1, ..all }).await, [2]);
     assert_eq!(ids(SuppressionFilter { after: Some(SuppressionId(2)), ..all }).await, [1]);
     assert_eq!(ids(SuppressionFilter { id: Some(SuppressionId(1)), ..all }).await, [1]);
+    assert_eq!(ids(SuppressionFilter { channel: Some(SuppressionChannel::Email), ..all }).await, [2]);
     assert_eq!(store.suppressions(other, all).await.unwrap(), []);
-    let lifted = SuppressionRow { lifted_at: Some(T0 + 1), source: OptOutSource::Provider, ..stored };
+    let lifted = SuppressionStanding::Lifted(T0 + 1);
+    let lifted = SuppressionRow { standing: lifted, source: OptOutSource::Provider, number: None, ..stored };
     assert_eq!(commit(store, vec![Op::put(Row::Suppression(lifted.clone()))]).await, Done);
     assert_eq!(ids(all).await, [2]);
     let lifted = SuppressionRow { version: 2, ..lifted };
     assert_eq!(load(store, Key::Suppression(ws, [1; 32])).await, Some(Row::Suppression(lifted)));
+    let struck = SuppressionRow { standing: SuppressionStanding::Struck(2), ..row(4, 4) };
+    assert_eq!(commit(store, vec![Op::put(Row::Suppression(struck.clone()))]).await, Done);
+    assert_eq!(ids(all).await, [2], "not in force yet");
+    let struck = SuppressionRow { version: 1, ..struck };
+    assert_eq!(load(store, Key::Suppression(ws, [4; 32])).await, Some(Row::Suppression(struck)));
     store.drop_workspace(ws).await.unwrap();
     assert!(ids(all).await.is_empty());
 }
@@ -689,16 +700,22 @@ async fn opt_outs_outlive_the_customer(store: &dyn Store) {
 async fn whom_a_stop_is_for(store: &dyn Store) {
     let [a, b, c] = ["stop-a", "stop-b", "stop-c"].map(|name| new_workspace(store, name));
     let (a, b, c) = (a.await, b.await, c.await);
-    let texted = |ws, sender: &str, at| Op::Texted(ws, Texted { number_hash: [9; 32], sender: sender.into(), at });
+    let texted = |ws, sender: &str, at| {
+        let followup = FollowupId(at);
+        Op::Texted(ws, Texted { number_hash: [9; 32], sender: sender.into(), followup, at })
+    };
     let unit = vec![texted(a, "+1", T0), texted(a, "+1", T0 - 5), texted(b, "+2", T0), texted(c, "", T0 + 1)];
     assert_eq!(commit(store, unit).await, Done);
     let meant = async |sender: &str, since| {
-        let mut meant = store.texted([9; 32], sender, since).await.unwrap();
+        let meant = store.texted([9; 32], sender, since).await.unwrap();
+        assert!(meant.is_sorted_by(|a, b| a.at >= b.at) && meant.iter().all(|t| t.followup == Some(FollowupId(t.at))));
+        let mut meant: Vec<_> = meant.into_iter().map(|last| last.workspace).collect();
         meant.sort();
         meant
     };
     assert_eq!(meant("+1", T0).await, [a, c]);
     assert_eq!(meant("+2", T0).await, [b, c]);
+    assert_eq!(meant("", T0).await, [a, b, c], "from whichever");
     assert_eq!(meant("+1", T0 + 1).await, [c], "the others are too old");
     assert_eq!(store.texted([8; 32], "+1", 0).await.unwrap(), []);
     let kept_ms = 31 * 24 * 3_600_000;

@@ -48,6 +48,7 @@ impl Model {
             plan: None,
             counters: None,
             opted_out: false,
+            address_marked: false,
             spare: FollowupId(store.rows.len() as i64 + 1),
         }
     }

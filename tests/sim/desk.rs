@@ -174,6 +174,7 @@ impl<'a> Desk<'a> {
             plan: None,
             counters: None,
             opted_out: false,
+            address_marked: false,
             spare: FollowupId(spare),
         }
     }

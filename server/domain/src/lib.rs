@@ -10,6 +10,7 @@ pub mod device;
 pub mod followup;
 pub mod ids;
 pub mod limits;
+pub mod mail;
 pub mod mail_domain;
 pub mod mask;
 pub mod optout;

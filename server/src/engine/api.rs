@@ -6,6 +6,7 @@ use backstop_domain::Ms;
 use backstop_domain::customer::ContactSource;
 use backstop_domain::followup::{AuthorKind, Channel, Kind, Outcome, PublicState, Warning};
 use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::mail::Verdict;
 use backstop_domain::text::NoLogin;
 use backstop_wire::{Alerts, Environment, Grade, Platform, PresenceState, PushProvider};
 use serde::{Deserialize, Serialize};
@@ -139,6 +140,37 @@ pub struct CustomerMessage {
     pub text: String,
     /// See [`PostMessage::body_hash`].
     pub body_hash: [u8; 32],
+}
+
+/// What a mail server says later of an email (E5).
+#[derive(Clone, PartialEq, Eq)]
+pub struct MailReport {
+    /// Whose.
+    pub followup: FollowupId,
+    /// Which try; `None` = the newest.
+    pub attempt: Option<u32>,
+    /// The address that it is about; `None` = the one that the mail went to.
+    pub recipient: Option<String>,
+    /// The vendor's id of it.
+    pub provider_id: Option<String>,
+    /// What became of it.
+    pub word: MailWord,
+}
+
+/// What became of an email.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MailWord {
+    /// It is in the mailbox.
+    Delivered,
+    /// It came back.
+    Failed {
+        /// The server's code, without its words: `5.1.1`.
+        code: String,
+        /// What that says of the address.
+        verdict: Verdict,
+    },
+    /// It arrived, and its reader called it spam.
+    Complained,
 }
 
 /// What came of a short link's log-in (T8).

@@ -11,8 +11,8 @@ use super::find::{ByKey, Find};
 use crate::audit;
 use crate::clock::Clocks;
 use crate::store::{
-    ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, Key, MessageRow, Op, Row, Texted, Unit,
-    WorkspaceId,
+    ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, Inbound, Key, MessageRow, Op, Row, Texted,
+    Unit, WorkspaceId,
 };
 use crate::vault::Vault;
 use crate::workspace::Workspace;
@@ -300,10 +300,15 @@ impl<'a> Desk<'a> {
         self.draft.last_of_batch = true;
     }
 
-    /// This workspace texts this number now: whom a STOP is for (T7).
-    pub(crate) fn texted(&mut self, ws: WorkspaceId, number_hash: [u8; 32], sender: String) {
+    /// This workspace texts this number now: whom a STOP is for (T7), and what an answer answers (T9).
+    pub(crate) fn texted(&mut self, ws: WorkspaceId, number_hash: [u8; 32], sender: String, followup: FollowupId) {
         let at = self.clocks.real_ms();
-        self.draft.unit.push(Op::Texted(ws, Texted { number_hash, sender, at }));
+        self.draft.unit.push(Op::Texted(ws, Texted { number_hash, sender, followup, at }));
+    }
+
+    /// The message that is put came by mail or text.
+    pub(crate) fn inbound(&mut self, ws: WorkspaceId, inbound: Inbound) {
+        self.draft.unit.push(Op::Inbound(ws, inbound));
     }
 
     pub(crate) fn audit(&mut self, ws: WorkspaceId, entry: audit::Entry) {

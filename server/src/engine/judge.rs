@@ -25,13 +25,15 @@ pub(crate) fn judge(
     judge_text(desk, ws, id, event, AskedText::default())
 }
 
-/// What is known of a text that asks to leave.
+/// What is known of a text or email that asks to leave.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct AskedText<'a> {
     /// What it would be.
     pub(crate) plan: Option<&'a TextPlan>,
     /// Whether its number opted out (T7).
     pub(crate) opted_out: bool,
+    /// Whether an email's address is not to be written to (E5).
+    pub(crate) marked: bool,
     /// Where it is or was counted.
     pub(crate) purse: Option<&'a Purse>,
 }
@@ -60,9 +62,10 @@ pub(crate) fn judge_text(
         devices.push(ws.facts_of(row));
     }
     let spare = FollowupId(desk.spare_id());
-    let AskedText { plan, opted_out, purse } = text;
+    let AskedText { plan, opted_out, marked, purse } = text;
     let counters = purse.map(|purse| purse.read(desk)).transpose()?;
-    let facts = Facts { plan, opted_out, counters, ..facts(customer, &devices, conversation, now, &ws.policy, spare) };
+    let facts = facts(customer, &devices, conversation, now, &ws.policy, spare);
+    let facts = Facts { plan, opted_out, address_marked: marked, counters, ..facts };
     let decision = followup::decide(&row.state, event, &facts, now, &ws.policy);
     let judged = Judged {
         acked: decision.acked,
@@ -138,6 +141,7 @@ pub(crate) fn facts<'a>(
         plan: None,
         counters: None,
         opted_out: false,
+        address_marked: false,
         spare,
     }
 }

@@ -233,6 +233,8 @@ fn open_followups(desk: &Desk<'_>, conversation: &ConversationRow) -> Result<Vec
 pub(super) struct FromCustomer {
     pub(super) ws: Arc<Workspace>,
     pub(super) message: CustomerMessage,
+    /// Whether it is known to be the customer who wrote.
+    pub(super) is_sign_of_life: bool,
 }
 
 impl Ask for FromCustomer {
@@ -259,7 +261,9 @@ impl FromCustomer {
             return Ok(if same { Ok(()) } else { Err(EngineError::MessageConflict) });
         }
         let mut who = customer::or_new(desk, ws, &m.customer_id, now)?;
-        who.engaged_at = Some(now);
+        if self.is_sign_of_life {
+            who.engaged_at = Some(now);
+        }
         let sealed = match customer::key(desk, &who) {
             Ok(key) => {
                 let body = MessageBody { author: None, text: m.text.clone(), link: None };
@@ -271,8 +275,10 @@ impl FromCustomer {
         let mut conversation = conversation_or_new(desk, ws, &m.conversation_id, &m.customer_id)?;
         let seq = conversation.next_seq;
         conversation.next_seq += 1;
-        conversation.wrote_at = Some(now);
-        let open = conversation.open.clone();
+        let open = if self.is_sign_of_life { conversation.open.clone() } else { Vec::new() };
+        if self.is_sign_of_life {
+            conversation.wrote_at = Some(now);
+        }
         desk.put(Row::Conversation(conversation));
         desk.put(Row::Message(MessageRow {
             workspace: ws,

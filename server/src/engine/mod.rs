@@ -12,8 +12,10 @@ pub(crate) mod customer;
 pub(crate) mod desk;
 mod device;
 pub(crate) mod find;
+mod inbound;
 mod judge;
 mod link;
+mod mail;
 mod message;
 mod optout;
 pub(crate) mod outcome;
@@ -26,13 +28,13 @@ use crate::clock::Clocks;
 use crate::perform::Performer;
 use crate::providers::Providers;
 use crate::registry::Registry;
-use crate::store::{DeviceRow, Lane, LinkKey, OptOutSource, Store, StoreError};
+use crate::store::{DeviceRow, Inbound, Lane, LinkKey, OptOutSource, Store, StoreError, SuppressionChannel};
 use crate::timer::{Place, Timer};
 use crate::vault::Vault;
 use crate::workspace::Workspace;
 use api::{
-    AckInput, CustomerInput, CustomerMessage, CustomerView, EngineError, PostMessage, Posted, Present, Redeemed,
-    Registration, Tested,
+    AckInput, CustomerInput, CustomerMessage, CustomerView, EngineError, MailReport, PostMessage, Posted, Present,
+    Redeemed, Registration, Tested,
 };
 use backstop_domain::Ms;
 use backstop_domain::customer::Consent;
@@ -222,7 +224,17 @@ impl Engine {
     /// Takes a customer's message in.
     pub async fn customer_message(&self, ws: &Arc<Workspace>, message: CustomerMessage) -> Result<(), EngineError> {
         let ws = Arc::clone(ws);
-        self.ask(message::FromCustomer { ws, message }).await
+        self.ask(message::FromCustomer { ws, message, is_sign_of_life: true }).await
+    }
+
+    /// Takes an answer by mail or text in as the customer's message (E3, T9); answers whether it is new.
+    pub async fn take_in(
+        &self,
+        ws: &Arc<Workspace>,
+        message: CustomerMessage,
+        inbound: Inbound,
+    ) -> Result<bool, EngineError> {
+        self.ask(inbound::TakeIn::new(Arc::clone(ws), message, inbound)).await
     }
 
     /// The customer has read the conversation up to this message.
@@ -340,13 +352,25 @@ impl Engine {
         Ok(self.said(ws, id, word, number).await?)
     }
 
-    /// Keeps a number from all texts of a workspace (T7).
-    pub async fn opt_out(&self, ws: &Arc<Workspace>, number: String, source: OptOutSource) -> Result<(), EngineError> {
+    /// A mail server's later word about an email (E5). Answers whether there is such a follow-up.
+    pub async fn mail_reported(&self, ws: &Arc<Workspace>, report: MailReport) -> Result<bool, EngineError> {
         let ws = Arc::clone(ws);
-        self.ask(optout::OptOut { ws, number, source }).await
+        self.ask(mail::MailReported { ws, report }).await
     }
 
-    /// Lets a number be texted again (T7); answers whether it could not be before.
+    /// Keeps a number or address from a channel of a workspace (T7, E5).
+    pub async fn opt_out(
+        &self,
+        ws: &Arc<Workspace>,
+        channel: SuppressionChannel,
+        to: String,
+        source: OptOutSource,
+    ) -> Result<(), EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(optout::OptOut { ws, channel, to, source }).await
+    }
+
+    /// Lets a suppressed number or address be written to again (T7, E5); answers whether it could not be before.
     pub async fn opt_in(&self, ws: &Arc<Workspace>, number_hash: [u8; 32], who: Who) -> Result<bool, EngineError> {
         let ws = Arc::clone(ws);
         self.ask(optout::OptIn { ws, number_hash, who }).await

@@ -1,20 +1,22 @@
-//! Numbers that opt out of a workspace's texts, and back in (T7).
+//! Numbers that opt out of a workspace's texts, addresses that mail does not reach, and both back in (T7, E5).
 
 use super::api::EngineError;
 use super::desk::{Again, Desk};
 use super::find::Find;
 use super::work::Ask;
 use crate::audit::{Entry, Kind, Who};
-use crate::store::{OptOutSource, Row, SuppressionRow, WorkspaceId};
+use crate::store::{OptOutSource, Row, SuppressionChannel, SuppressionRow, SuppressionStanding, WorkspaceId};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::ids::SuppressionId;
+use backstop_domain::mail::strike;
 use std::sync::Arc;
 
-/// No text of the workspace goes to this number any more.
+/// Nothing of the workspace goes there by this channel any more.
 pub(super) struct OptOut {
     pub(super) ws: Arc<Workspace>,
-    pub(super) number: String,
+    pub(super) channel: SuppressionChannel,
+    pub(super) to: String,
     pub(super) source: OptOutSource,
 }
 
@@ -22,15 +24,15 @@ impl Ask for OptOut {
     type Answer = ();
 
     fn wants(&self, desk: &mut Desk<'_>) {
-        want(desk, self.ws.id, &self.number);
+        want(desk, self.ws.id, self.channel, &self.to);
     }
 
     fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<(), EngineError>, Again> {
-        suppress(desk, self.ws.id, &self.number, self.source).map(Ok)
+        suppress(desk, self.ws.id, self.channel, &self.to, self.source).map(|_| Ok(()))
     }
 }
 
-/// The number may be texted again. Answers whether it could not before.
+/// It may be written to again. Answers whether it could not be before.
 pub(super) struct OptIn {
     pub(super) ws: Arc<Workspace>,
     pub(super) number_hash: [u8; 32],
@@ -46,48 +48,85 @@ impl Ask for OptIn {
 
     fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<bool, EngineError>, Again> {
         let ws = self.ws.id;
-        let row = desk.hold(Find::Suppression(ws, &self.number_hash))?;
-        let row = row.as_ref().and_then(|row| row.as_suppression()).filter(|row| row.lifted_at.is_none());
-        let Some(row) = row.cloned() else { return Ok(Ok(false)) };
+        let row = known(desk, ws, &self.number_hash)?.filter(SuppressionRow::is_in_force);
+        let Some(row) = row else { return Ok(Ok(false)) };
         let (at, real) = (desk.now(ws), desk.real_now());
         let detail = serde_json::json!({ "suppression_id": row.id.to_string() });
-        desk.put(Row::Suppression(SuppressionRow { lifted_at: Some(at), ..row }));
+        desk.put(Row::Suppression(SuppressionRow { standing: SuppressionStanding::Lifted(at), ..row }));
         desk.audit(ws, Entry { at: real, kind: Kind::SuppressionLifted, who: self.who.clone(), detail });
         Ok(Ok(true))
     }
 }
 
-pub(super) fn want(desk: &mut Desk<'_>, ws: WorkspaceId, number: &str) {
-    let hash = desk.vault.number_hash(number);
+pub(super) fn want(desk: &mut Desk<'_>, ws: WorkspaceId, channel: SuppressionChannel, to: &str) {
+    let hash = desk.vault.suppression_hash(channel, to);
     desk.want(Find::Suppression(ws, &hash));
 }
 
-/// Whether the number opted out.
-pub(super) fn is_suppressed(desk: &Desk<'_>, ws: WorkspaceId, number_hash: &[u8; 32]) -> Result<bool, Again> {
-    let row = desk.get(Find::Suppression(ws, number_hash))?;
-    Ok(row.and_then(|row| row.as_suppression()).is_some_and(|row| row.lifted_at.is_none()))
+/// Whether nothing goes to the number or address of this hash.
+pub(super) fn is_suppressed(desk: &Desk<'_>, ws: WorkspaceId, hash: &[u8; 32]) -> Result<bool, Again> {
+    let row = desk.get(Find::Suppression(ws, hash))?;
+    Ok(row.and_then(|row| row.as_suppression()).is_some_and(SuppressionRow::is_in_force))
 }
 
-/// Keeps a number from all texts of a workspace, beside whatever else the work writes.
-pub(super) fn suppress(desk: &mut Desk<'_>, ws: WorkspaceId, number: &str, source: OptOutSource) -> Result<(), Again> {
-    let number_hash = desk.vault.number_hash(number);
-    let known = desk.hold(Find::Suppression(ws, &number_hash))?;
-    let known = known.as_ref().and_then(|row| row.as_suppression());
-    if known.is_some_and(|row| row.lifted_at.is_none()) {
-        return Ok(());
+/// Keeps a number or address from a channel, beside whatever else the work writes. Answers whether that is new.
+pub(super) fn suppress(
+    desk: &mut Desk<'_>,
+    ws: WorkspaceId,
+    channel: SuppressionChannel,
+    to: &str,
+    source: OptOutSource,
+) -> Result<bool, Again> {
+    let hash = desk.vault.suppression_hash(channel, to);
+    let known = known(desk, ws, &hash)?;
+    if known.as_ref().is_some_and(SuppressionRow::is_in_force) {
+        return Ok(false);
     }
-    let (id, version) = known.map_or_else(|| (SuppressionId(desk.spare_id()), 0), |row| (row.id, row.version));
-    let number = desk.vault.seal(ws, "suppressions", &id.to_string(), "number", number.as_bytes());
-    let at: Ms = desk.now(ws);
-    desk.put(Row::Suppression(SuppressionRow {
-        workspace: ws,
-        id,
-        version,
-        number_hash,
-        number,
-        source,
-        at,
-        lifted_at: None,
-    }));
+    let at = desk.now(ws);
+    put(desk, ws, known, (channel, to), Change { source, at, standing: SuppressionStanding::InForce });
+    Ok(true)
+}
+
+/// E5: a mail to the address failed in a way that may pass; several of them mark it.
+pub(super) fn note_strike(desk: &mut Desk<'_>, ws: WorkspaceId, address: &str) -> Result<(), Again> {
+    let hash = desk.vault.suppression_hash(SuppressionChannel::Email, address);
+    let known = known(desk, ws, &hash)?;
+    let (before, since) = match known.as_ref().map(|row| (row.standing, row.at)) {
+        Some((SuppressionStanding::InForce, _)) => return Ok(()),
+        Some((SuppressionStanding::Struck(before), since)) => (before, since),
+        _ => (0, Ms::MIN),
+    };
+    let now = desk.now(ws);
+    let (standing, at) = match strike(before, since, now) {
+        None => (SuppressionStanding::InForce, now),
+        Some((strikes, since)) => (SuppressionStanding::Struck(strikes), since),
+    };
+    put(desk, ws, known, (SuppressionChannel::Email, address), Change { source: OptOutSource::Bounce, at, standing });
     Ok(())
+}
+
+fn known(desk: &Desk<'_>, ws: WorkspaceId, hash: &[u8; 32]) -> Result<Option<SuppressionRow>, Again> {
+    Ok(desk.get(Find::Suppression(ws, hash))?.and_then(|row| row.as_suppression()).cloned())
+}
+
+/// What becomes of a row.
+struct Change {
+    source: OptOutSource,
+    at: Ms,
+    standing: SuppressionStanding,
+}
+
+fn put(
+    desk: &mut Desk<'_>,
+    ws: WorkspaceId,
+    known: Option<SuppressionRow>,
+    (channel, to): (SuppressionChannel, &str),
+    Change { source, at, standing }: Change,
+) {
+    let number_hash = desk.vault.suppression_hash(channel, to);
+    let (id, version) = known.map_or_else(|| (SuppressionId(desk.spare_id()), 0), |row| (row.id, row.version));
+    let number = Some(desk.vault.seal(ws, "suppressions", &id.to_string(), "number", to.as_bytes()));
+    let workspace = ws;
+    let row = SuppressionRow { workspace, id, version, channel, number_hash, number, source, at, standing };
+    desk.put(Row::Suppression(row));
 }

@@ -4,11 +4,12 @@ use super::desk::{Again, Desk};
 use super::device::lose;
 use super::find::Find;
 use super::judge::{AskedText, judge, judge_text};
+use super::mail;
 use super::optout::{is_suppressed, suppress, want};
 use super::spending::{Destination, Purse};
 use super::work::{Rank, Work, want_followup, want_open};
 use crate::perform::UnderWay;
-use crate::store::{DeviceRow, LinkRow, OptOutSource, Row, StoreError, WorkspaceId};
+use crate::store::{DeviceRow, LinkRow, OptOutSource, Row, StoreError, SuppressionChannel, WorkspaceId};
 use crate::timer::Place;
 use crate::vault::Vault;
 use crate::workspace::Workspace;
@@ -16,6 +17,7 @@ use backstop_domain::Ms;
 use backstop_domain::device::Standing;
 use backstop_domain::followup::{Channel, Event, Found, LegStatus, OPTED_OUT, Outcome, Reason};
 use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::mail::verdict;
 use backstop_domain::text::TextPlan;
 use backstop_wire::Environment;
 use std::sync::Arc;
@@ -234,6 +236,9 @@ impl Work for Claiming {
         if let Some(planned) = &self.planned {
             desk.want(Find::Suppression(self.ws.id, &planned.number_hash));
         }
+        if self.channel == Channel::Email {
+            mail::want_mark(desk, &self.ws, self.id);
+        }
         let row = desk.want(Find::Followup(self.ws.id, self.id));
         if let Some(purse) = self.purse(row.as_deref(), desk.vault) {
             purse.want(desk);
@@ -249,14 +254,18 @@ impl Work for Claiming {
         let purse = purse.as_ref();
         let text = match &self.planned {
             Some(Planned { plan, number_hash, .. }) => {
-                AskedText { plan: Some(plan), opted_out: is_suppressed(desk, self.ws.id, number_hash)?, purse }
+                let opted_out = is_suppressed(desk, self.ws.id, number_hash)?;
+                AskedText { plan: Some(plan), opted_out, purse, ..AskedText::default() }
+            }
+            None if self.channel == Channel::Email => {
+                AskedText { marked: mail::is_marked(desk, &self.ws, self.id)?, ..AskedText::default() }
             }
             None => AskedText::default(),
         };
         let judged = judge_text(desk, &self.ws, self.id, &Event::Claiming(self.channel), text)?;
         if let (Some(planned), true) = (&self.planned, judged.as_ref().is_some_and(|judged| judged.sends.is_some())) {
             let sender = planned.plan.sender.number().unwrap_or_default().to_owned();
-            desk.texted(self.ws.id, planned.number_hash, sender);
+            desk.texted(self.ws.id, planned.number_hash, sender, self.id);
         }
         let attempt = judged.and_then(|judged| judged.sends);
         let status = desk.followup(self.ws.id, self.id)?.map(|row| row.state.leg(self.channel).status);
@@ -312,6 +321,16 @@ impl Said {
         row.state.text.counted_at.map(|_| Purse::of(vault, row, &Destination::of(vault, self.ws.id, number)))
     }
 
+    /// The mail server's code, if it refused an email for good: that may be the address's fault (E5).
+    fn refused_mail(&self) -> Option<&str> {
+        match &self.event {
+            Event::FallbackAnswered { channel: Channel::Email, outcome: Outcome::Rejected { error }, .. } => {
+                Some(error)
+            }
+            _ => None,
+        }
+    }
+
     /// The number, if what was said may be that it opted out.
     fn opted_out(&self) -> Option<&str> {
         let error = match &self.event {
@@ -328,7 +347,10 @@ impl Work for Said {
     fn wants(&self, desk: &mut Desk<'_>) {
         want_followup(desk, self.ws.id, self.id);
         if let Some(number) = self.opted_out() {
-            want(desk, self.ws.id, number);
+            want(desk, self.ws.id, SuppressionChannel::Text, number);
+        }
+        if self.refused_mail().is_some() {
+            mail::want_mark(desk, &self.ws, self.id);
         }
         let row = desk.want(Find::Followup(self.ws.id, self.id));
         if let Some(purse) = self.purse(row.as_deref(), desk.vault) {
@@ -341,8 +363,11 @@ impl Work for Said {
         let text = AskedText { purse: purse.as_ref(), ..AskedText::default() };
         let judged = judge_text(desk, &self.ws, self.id, &self.event, text)?;
         self.known = judged.is_some();
+        if let (true, Some(error)) = (judged.as_ref().is_some_and(|judged| judged.changed), self.refused_mail()) {
+            mail::mark(desk, &self.ws, self.id, None, verdict(error))?;
+        }
         if let (true, Some(number)) = (judged.is_some_and(|judged| judged.suppresses), self.opted_out()) {
-            suppress(desk, self.ws.id, number, OptOutSource::Provider)?;
+            suppress(desk, self.ws.id, SuppressionChannel::Text, number, OptOutSource::Provider)?;
         }
         Ok(())
     }

@@ -6,9 +6,10 @@
 use super::Api;
 use super::request::{Answer, Reply, no_route, read_body};
 use crate::audit::Who;
+use crate::engine::api::MailReport;
 use crate::problem::{Code, Problem};
 use crate::providers::{Call, Callbacks, InboundText, Report, ReportWord, Thanks, Word};
-use crate::store::OptOutSource;
+use crate::store::{OptOutSource, SuppressionChannel};
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -47,11 +48,13 @@ pub(super) async fn post(
         let label = match &word {
             Word::Report(_) => "report",
             Word::Text(_) => "text",
+            Word::Mail { .. } => "mail",
         };
         metrics::counter!("backstop_callbacks_total", "provider" => vendor.name(), "word" => label).increment(1);
         match word {
             Word::Report(report) => reported(&api, report).await?,
             Word::Text(text) => wrote(&api, text).await?,
+            Word::Mail { workspace, report } => mailed(&api, &workspace, report).await?,
         }
     }
     Ok(match vendor.thanks() {
@@ -101,6 +104,18 @@ async fn reported(api: &Api, report: Report) -> Result<(), Problem> {
     Ok(())
 }
 
+/// E5: what became of an email.
+async fn mailed(api: &Api, workspace: &str, report: MailReport) -> Result<(), Problem> {
+    let known = match api.registry.by_name(workspace).await? {
+        Some(workspace) => api.engine.mail_reported(&workspace, report).await?,
+        None => false,
+    };
+    if !known {
+        unknown();
+    }
+    Ok(())
+}
+
 fn unknown() {
     metrics::counter!("backstop_callbacks_unknown_total").increment(1);
 }
@@ -115,10 +130,13 @@ async fn wrote(api: &Api, text: InboundText) -> Result<(), Problem> {
     let Some(asked) = asked else { return Ok(()) };
     let number_hash = api.vault.number_hash(&text.from);
     let since = api.clocks.real_ms() - MEANT_WITHIN_MS;
-    for id in api.store.texted(number_hash, &text.to, since).await? {
-        let Some(workspace) = api.registry.by_id(id).await? else { continue };
+    for last in api.store.texted(number_hash, &text.to, since).await? {
+        let Some(workspace) = api.registry.by_id(last.workspace).await? else { continue };
         match asked {
-            Wish::Out => api.engine.opt_out(&workspace, text.from.clone(), OptOutSource::Stop).await?,
+            Wish::Out => {
+                let (channel, from) = (SuppressionChannel::Text, text.from.clone());
+                api.engine.opt_out(&workspace, channel, from, OptOutSource::Stop).await?;
+            }
             Wish::In => {
                 api.engine.opt_in(&workspace, number_hash, Who::server()).await?;
             }

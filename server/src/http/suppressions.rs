@@ -1,11 +1,11 @@
-//! `/v1/suppressions`: numbers that opted out of the workspace's texts, and lifting that (T7).
+//! `/v1/suppressions`: numbers and addresses that are not written to, and lifting that (T7, E5).
 
 use super::Api;
 use super::followups::{bad_cursor, limit};
 use super::request::{Answer, Backend, Caller, Params, Reply, Segment};
 use super::view::List;
 use crate::problem::Problem;
-use crate::store::{OptOutSource, SuppressionFilter, SuppressionRow};
+use crate::store::{OptOutSource, SuppressionChannel, SuppressionFilter, SuppressionRow};
 use axum::extract::State;
 use backstop_domain::ids::SuppressionId;
 use backstop_wire::time::to_rfc3339;
@@ -13,13 +13,17 @@ use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// A number that opted out.
+/// A number or address that is not written to.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Suppression {
     /// `sup_…`.
     suppression_id: String,
-    /// Its last four digits.
-    number: String,
+    /// What is not sent there: `text` (all texts), `alimtalk`, `line` or `email`.
+    channel: SuppressionChannel,
+    /// The last four characters of the number or LINE id; `null` = an address, or forgotten with the customer.
+    number: Option<String>,
+    /// The address, but for most of what is before the `@`; `null` = a number, or forgotten with the customer.
+    address: Option<String>,
     /// How we know.
     source: OptOutSource,
     /// Since when.
@@ -29,16 +33,19 @@ pub(super) struct Suppression {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ListParams {
+    channel: Option<SuppressionChannel>,
     limit: Option<String>,
     after: Option<String>,
 }
 
-/// Lists numbers that opted out of texts, newest first
+/// Lists numbers and addresses that are not written to, newest first
 ///
-/// They wrote STOP or its kin, or the provider says so. No text goes there until they write START or the suppression
-/// is deleted; email still goes. Erasing a customer, or importing one again, changes nothing about it.
+/// Numbers: they wrote STOP or its kin, or the provider says so. No text goes there until they write START or the
+/// suppression is deleted; email still goes. Addresses: mail there came back, or its owner called it spam; texts still
+/// go. Erasing a customer, or importing one again, changes nothing about it.
 #[utoipa::path(get, path = "/v1/suppressions", tag = "backend",
     params(
+        ("channel" = Option<SuppressionChannel>, Query, description = "Only of this channel"),
         ("limit" = Option<u32>, Query, description = "1–200, default 50"),
         ("after" = Option<String>, Query, description = "The `next_cursor` of the page before"),
     ),
@@ -51,7 +58,7 @@ pub(super) async fn list(
     let limit = limit(params.limit.as_deref())?;
     let cursor = params.after.as_deref().filter(|cursor| !cursor.is_empty());
     let after = cursor.map(|cursor| SuppressionId::parse(cursor).ok_or_else(bad_cursor)).transpose()?;
-    let filter = SuppressionFilter { id: None, after, limit: limit + 1 };
+    let filter = SuppressionFilter { id: None, channel: params.channel, after, limit: limit + 1 };
     let mut rows = api.store.suppressions(workspace.id, filter).await?;
     let more = rows.len() > limit;
     rows.truncate(limit);
@@ -62,11 +69,11 @@ pub(super) async fn list(
 
 /// Lifts a suppression
 ///
-/// Say so only if the customer opted in again, by a way you can show: the law asks for it. The provider may still
-/// refuse texts to the number until they write START to it.
+/// Of a number, only if the customer opted in again, by a way you can show: the law asks for it. The provider may still
+/// refuse texts to the number until they write START to it. Of an address, once whoever has it says that it works.
 #[utoipa::path(delete, path = "/v1/suppressions/{suppression_id}", tag = "backend",
     params(("suppression_id" = String, Path, description = "`sup_…`")),
-    responses((status = 204, description = "The number may be texted again")))]
+    responses((status = 204, description = "It may be written to again")))]
 pub(super) async fn lift(
     State(api): State<Arc<Api>>,
     Backend(workspace): Backend,
@@ -74,7 +81,7 @@ pub(super) async fn lift(
     Segment(id): Segment,
 ) -> Answer {
     let id = SuppressionId::parse(&id).ok_or_else(none)?;
-    let filter = SuppressionFilter { id: Some(id), after: None, limit: 1 };
+    let filter = SuppressionFilter { id: Some(id), limit: 1, ..SuppressionFilter::default() };
     let row = api.store.suppressions(workspace.id, filter).await?.pop().ok_or_else(none)?;
     api.engine.opt_in(&workspace, row.number_hash, who).await?;
     Ok(Reply::no_content())
@@ -85,11 +92,22 @@ fn none() -> Problem {
 }
 
 fn view(api: &Api, row: &SuppressionRow) -> Suppression {
-    let number = api.vault.open(row.workspace, "suppressions", &row.id.to_string(), "number", &row.number);
-    let number = number.ok().and_then(|number| String::from_utf8(number).ok()).unwrap_or_default();
+    let opened = row
+        .number
+        .as_ref()
+        .and_then(|sealed| api.vault.open(row.workspace, "suppressions", &row.id.to_string(), "number", sealed).ok());
+    let opened = opened.and_then(|plain| String::from_utf8(plain).ok());
+    let (number, address) = match row.channel {
+        SuppressionChannel::Email => (None, opened.as_deref().map(masked_address)),
+        SuppressionChannel::Text | SuppressionChannel::Alimtalk | SuppressionChannel::Line => {
+            (opened.as_deref().map(masked), None)
+        }
+    };
     Suppression {
         suppression_id: row.id.to_string(),
-        number: masked(&number),
+        channel: row.channel,
+        number,
+        address,
         source: row.source,
         at: to_rfc3339(row.at),
     }
@@ -98,4 +116,10 @@ fn view(api: &Api, row: &SuppressionRow) -> Suppression {
 fn masked(number: &str) -> String {
     let digits: Vec<char> = number.chars().collect();
     format!("…{}", digits[digits.len().saturating_sub(4)..].iter().collect::<String>())
+}
+
+/// `l…@example.com`: enough to tell a typing mistake in the domain.
+fn masked_address(address: &str) -> String {
+    let (local, domain) = address.rsplit_once('@').unwrap_or((address, ""));
+    format!("{}…@{domain}", local.chars().next().unwrap_or('…'))
 }

@@ -17,6 +17,7 @@ pub use account::{About, Rate};
 pub use check::{CheckError, Checked, Checking, Fault};
 pub use guarded::{Guarded, Standing};
 
+use crate::engine::api::MailReport;
 use axum::http::HeaderMap;
 use backstop_domain::followup::{Found, Outcome, Services};
 use backstop_domain::ids::FollowupId;
@@ -265,6 +266,13 @@ pub enum Word {
     Report(Report),
     /// Somebody wrote to one of our numbers.
     Text(InboundText),
+    /// What became of an email (E5).
+    Mail {
+        /// The workspace's name.
+        workspace: String,
+        /// Whose, and what.
+        report: MailReport,
+    },
 }
 
 /// What became of a text (W2).
@@ -304,7 +312,7 @@ pub struct InboundText {
     pub id: Option<String>,
     /// Who: E.164, or the LINE user.
     pub from: String,
-    /// Our number; of LINE, the account's user id.
+    /// Our number; of LINE, the account's user id; empty = the vendor does not say which.
     pub to: String,
     /// What.
     pub text: String,

@@ -44,7 +44,7 @@ pub enum Key {
     Install(WorkspaceId, String),
     /// The device that holds this push token, by [`token_hash`](DeviceRow::token_hash); answers [`Row::Found`].
     Token(WorkspaceId, [u8; 32]),
-    /// Whether the number of this [hash](SuppressionRow::number_hash) opted out.
+    /// Whether anything goes to the number or address of this [hash](SuppressionRow::number_hash).
     Suppression(WorkspaceId, [u8; 32]),
     /// A text's short link. Found without a workspace: its code is the secret, and its row says whose it is.
     Link(LinkKey),
@@ -248,8 +248,8 @@ impl DeviceRow {
     }
 }
 
-/// A number that opted out of a workspace's texts (T7). It outlives the customer: an opt-out is not undone by erasing
-/// and importing again.
+/// A number or address that a workspace sends nothing to by one of its channels (T7, E5). It outlives the customer: an
+/// opt-out is not undone by erasing and importing again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SuppressionRow {
     /// The workspace.
@@ -258,19 +258,53 @@ pub struct SuppressionRow {
     pub id: SuppressionId,
     /// See [`CustomerRow`].
     pub version: i64,
-    /// Keyed hash of the number; unique in the workspace.
+    /// What is not sent there.
+    pub channel: SuppressionChannel,
+    /// Keyed hash of channel and number or address; unique in the workspace.
     pub number_hash: [u8; 32],
-    /// The number, sealed by the vault.
-    pub number: Vec<u8>,
+    /// The number or address, sealed by the vault; `None` = forgotten with whose it was.
+    pub number: Option<Vec<u8>>,
     /// How we know.
     pub source: OptOutSource,
-    /// Since when.
+    /// Since when; of strikes, the first one's time.
     pub at: Ms,
-    /// When it was lifted, if it was.
-    pub lifted_at: Option<Ms>,
+    /// Whether it is in force.
+    pub standing: SuppressionStanding,
 }
 
-/// How we know that a number opted out.
+impl SuppressionRow {
+    /// Whether nothing is sent there.
+    pub fn is_in_force(&self) -> bool {
+        self.standing == SuppressionStanding::InForce
+    }
+}
+
+/// What a suppression keeps from whoever it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SuppressionChannel {
+    /// All texts to a number.
+    Text,
+    /// Alimtalk to a number.
+    Alimtalk,
+    /// LINE to a user.
+    Line,
+    /// Email to an address.
+    Email,
+}
+
+/// How a suppression stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SuppressionStanding {
+    /// Nothing goes there.
+    InForce,
+    /// It was lifted then.
+    Lifted(Ms),
+    /// Not yet: mails to the address failed so many times (E5).
+    Struck(u8),
+}
+
+/// How we know that somebody is not to be written to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum OptOutSource {
@@ -278,6 +312,12 @@ pub enum OptOutSource {
     Stop,
     /// The provider said so.
     Provider,
+    /// Mail to the address came back.
+    Bounce,
+    /// Its owner called a mail of ours spam.
+    Complaint,
+    /// The company's own list said so.
+    Import,
 }
 
 /// A text to a number, from a number of the account: whom a STOP is for.
@@ -287,8 +327,57 @@ pub struct Texted {
     pub number_hash: [u8; 32],
     /// The account's number; empty = the account picks one.
     pub sender: String,
+    /// The follow-up whose text it is.
+    pub followup: FollowupId,
     /// When.
     pub at: Ms,
+}
+
+/// The last text of a workspace to a number: whom a STOP is for, and what an answer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LastText {
+    /// When.
+    pub at: Ms,
+    /// Whose.
+    pub workspace: WorkspaceId,
+    /// `None` = it left before follow-ups were kept.
+    pub followup: Option<FollowupId>,
+}
+
+/// An answer by mail or text: beside the message that it is, how it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inbound {
+    /// The message.
+    pub message_id: String,
+    /// The way it came.
+    pub channel: InboundChannel,
+    /// The follow-up that it answers.
+    pub followup: Option<FollowupId>,
+    /// It came by mail, and not from the customer's own address.
+    pub from_other: bool,
+}
+
+/// By what an answer came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum InboundChannel {
+    /// By mail.
+    Email,
+    /// By text.
+    Sms,
+    /// By LINE.
+    Line,
+}
+
+/// An answer as stored.
+#[derive(Clone, Debug, PartialEq)]
+pub struct StoredInbound {
+    /// Grows in the order of the commits.
+    pub id: i64,
+    /// How it came.
+    pub inbound: Inbound,
+    /// What it is.
+    pub message: MessageRow,
 }
 
 /// Filter of [`Store::suppressions`]; newest first.
@@ -296,6 +385,8 @@ pub struct Texted {
 pub struct SuppressionFilter {
     /// Only this one.
     pub id: Option<SuppressionId>,
+    /// Only of this channel.
+    pub channel: Option<SuppressionChannel>,
     /// Only older than this.
     pub after: Option<SuppressionId>,
     /// At most this many.
@@ -369,6 +460,8 @@ pub enum Op {
     DeleteDevice(WorkspaceId, DeviceId, i64),
     /// Remembers that this workspace texts this number; a newer one of the same replaces it.
     Texted(WorkspaceId, Texted),
+    /// An answer came by mail or text, beside the message that it is.
+    Inbound(WorkspaceId, Inbound),
     /// Adds a line to the audit log, beside the change it tells of.
     Audit(WorkspaceId, audit::Entry),
     /// Removes the customer's row and key, devices, conversations and the bodies of their messages. What stays of
@@ -600,10 +693,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Whether any app of the workspace has registered a device.
     fn any_device(&self, workspace: WorkspaceId) -> Reply<'_, bool>;
-    /// Numbers that opted out and did not opt in again.
+    /// Suppressions in force.
     fn suppressions(&self, workspace: WorkspaceId, filter: SuppressionFilter) -> Reply<'_, Vec<SuppressionRow>>;
-    /// Which workspaces texted a number from this number of the account, at or after `since`.
-    fn texted(&self, number_hash: [u8; 32], sender: &str, since: Ms) -> Reply<'_, Vec<WorkspaceId>>;
+    /// The last text of each workspace to a number, from this number of the account or one that it picked, at or after
+    /// `since`; newest first. An empty `sender` = from whichever.
+    fn texted(&self, number_hash: [u8; 32], sender: &str, since: Ms) -> Reply<'_, Vec<LastText>>;
+    /// Answers by mail and text after this one, oldest first; not those of customers who were erased.
+    fn inbound(&self, workspace: WorkspaceId, after: i64, limit: usize) -> Reply<'_, Vec<StoredInbound>>;
 
     /// Makes a workspace with its keys (hashes); fails with `None` when the name is taken.
     fn create_workspace(&self, workspace: WorkspaceRow, keys: Vec<([u8; 32], Scope)>)

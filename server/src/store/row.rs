@@ -78,7 +78,12 @@ impl Op {
     pub fn row(&self) -> Option<&Row> {
         match self {
             Op::Put(row) => Some(row),
-            Op::History(..) | Op::DeleteDevice(..) | Op::Audit(..) | Op::Erase(..) | Op::Texted(..) => None,
+            Op::History(..)
+            | Op::DeleteDevice(..)
+            | Op::Audit(..)
+            | Op::Erase(..)
+            | Op::Texted(..)
+            | Op::Inbound(..) => None,
         }
     }
 }

@@ -51,6 +51,8 @@ pub struct Facts<'a> {
     pub counters: Option<Counters>,
     /// The number opted out of the workspace's texts, as far as it is known here: always when a text is claimed (T7).
     pub opted_out: bool,
+    /// The address is not to be written to, as far as it is known here: always when an email is claimed (E5).
+    pub address_marked: bool,
     /// An unused id, should replies live on as a follow-up of their own.
     pub spare: FollowupId,
 }

@@ -96,6 +96,8 @@ pub(crate) fn route(d: &Draft<'_>, channel: Channel) -> Result<(), Skip> {
         Err(Skip::NoContact)
     } else if channel == Channel::Text && facts.opted_out {
         Err(Skip::OptedOut)
+    } else if channel == Channel::Email && facts.address_marked {
+        Err(Skip::AddressMarked)
     } else if f.kind == Kind::Outreach && facts.source == ContactSource::FollowUp {
         Err(Skip::Purpose)
     } else if channel == Channel::Text && !policy.channels.bot_text && f.unseen().all(|r| r.author == AuthorKind::Bot) {

@@ -39,6 +39,8 @@ pub enum Skip {
     UnassignedNumber,
     /// The number opted out of the workspace's texts (T7).
     OptedOut,
+    /// Mail to the address bounced, or its owner complained (E5).
+    AddressMarked,
 }
 
 /// The closed list of reasons (S7).
@@ -167,7 +169,8 @@ impl Skip {
             | Skip::Purpose
             | Skip::NoProvider
             | Skip::TooOld
-            | Skip::OptedOut => false,
+            | Skip::OptedOut
+            | Skip::AddressMarked => false,
         }
     }
 
@@ -194,6 +197,7 @@ impl Skip {
             Skip::PremiumNumber => "premium_number",
             Skip::UnassignedNumber => "unassigned_number",
             Skip::OptedOut => "opted_out",
+            Skip::AddressMarked => "address_marked",
         }
     }
 }

@@ -4,8 +4,8 @@ use super::*;
 use crate::audit;
 use crate::store::{
     AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Lane,
-    MessageRow, Op, Reply, Scope, StoredAnswer, SuppressionFilter, SuppressionRow, Unit, Verdict, WorkspaceId,
-    WorkspaceRow,
+    LastText, MessageRow, Op, Reply, Scope, StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit,
+    Verdict, WorkspaceId, WorkspaceRow,
 };
 use backstop_domain::ids::FollowupId;
 use std::sync::Mutex;
@@ -79,7 +79,8 @@ impl Store for Held {
         change_app(ws: WorkspaceId, version: i64, change: AppChange, entry: audit::Entry) -> bool;
         any_device(ws: WorkspaceId) -> bool;
         suppressions(ws: WorkspaceId, filter: SuppressionFilter) -> Vec<SuppressionRow>;
-        texted(number_hash: [u8; 32], sender: &str, since: Ms) -> Vec<WorkspaceId>;
+        texted(number_hash: [u8; 32], sender: &str, since: Ms) -> Vec<LastText>;
+        inbound(workspace: WorkspaceId, after: i64, limit: usize) -> Vec<StoredInbound>;
         freeze(ws: WorkspaceId, at: Ms) -> ();
         drop_workspace(ws: WorkspaceId) -> ();
         create_key(ws: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: audit::Who) -> ();

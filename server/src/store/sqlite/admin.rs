@@ -101,6 +101,7 @@ pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
         "DELETE FROM apps WHERE workspace = ?1",
         "DELETE FROM suppressions WHERE workspace = ?1",
         "DELETE FROM texted WHERE workspace = ?1",
+        "DELETE FROM inbound WHERE workspace = ?1",
         "DELETE FROM counters WHERE workspace = ?1",
         "DELETE FROM workspaces WHERE id = ?1",
         // After the workspace: as long as it is there, its log stays.
@@ -178,6 +179,7 @@ pub(super) fn retire(tx: &Connection, texts: Ms, followups: Ms, answers: Ms, lim
         left -= tx.prepare_cached(sql)?.execute(params![before, to_i64(left)])?.min(left);
     }
     left -= retire_links(tx, texts, left)?.min(left);
+    left -= retire_inbound(tx, left)?.min(left);
     left -= retire_answers(tx, answers, left)?.min(left);
     left -= retire_texted(tx, answers.saturating_sub(TEXTED_KEPT_MS), left)?.min(left);
     left -= retire_counters(tx, answers, left)?.min(left);
@@ -190,6 +192,13 @@ fn retire_links(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
     let sql = "DELETE FROM links WHERE (made_at_s, hash) IN
                    (SELECT made_at_s, hash FROM links WHERE made_at_s < ?1 ORDER BY made_at_s LIMIT ?2)";
     tx.prepare_cached(sql)?.execute(params![before / 1_000, to_i64(limit)])
+}
+
+/// What was said of answers whose messages are gone. Oldest first, like those.
+fn retire_inbound(tx: &Connection, limit: usize) -> Result<usize> {
+    let sql = "DELETE FROM inbound WHERE id IN (SELECT id FROM inbound ORDER BY id LIMIT ?1) AND NOT EXISTS
+                   (SELECT 1 FROM messages m WHERE m.workspace = inbound.workspace AND m.message_id = inbound.message_id)";
+    tx.prepare_cached(sql)?.execute(params![to_i64(limit)])
 }
 
 fn retire_answers(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {

@@ -1,6 +1,6 @@
 //! Between rows and Rust: words of enums, JSON columns, and what a column that does not read is called.
 
-use crate::store::{Direction, OptOutSource, Scope};
+use crate::store::{Direction, InboundChannel, OptOutSource, Scope, SuppressionChannel};
 use backstop_domain::customer::ContactSource;
 use backstop_domain::followup::WakeReason;
 use backstop_domain::limits;
@@ -41,7 +41,15 @@ words!(Alerts {
 });
 words!(ContactSource { Account = "account", FollowUp = "follow_up", Consent = "consent" });
 words!(Direction { ToCustomer = "to_customer", FromCustomer = "from_customer" });
-words!(OptOutSource { Stop = "stop", Provider = "provider" });
+words!(OptOutSource {
+    Stop = "stop",
+    Provider = "provider",
+    Bounce = "bounce",
+    Complaint = "complaint",
+    Import = "import",
+});
+words!(InboundChannel { Email = "email", Sms = "sms", Line = "line" });
+words!(SuppressionChannel { Text = "text", Alimtalk = "alimtalk", Line = "line", Email = "email" });
 words!(Scope { Server = "server", Read = "read", App = "app" });
 
 /// A number, because it is in a primary key. A number is never given again.

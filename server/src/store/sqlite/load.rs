@@ -1,9 +1,10 @@
 //! Reads: rows by key, the timer's questions, lists.
 
-use super::codec::{json, optional_word, scope_code, wake_reason, word};
+use super::codec::{Word as _, json, optional_word, scope_code, wake_reason, word};
 use crate::store::{
-    ConversationRow, CounterRow, CustomerRow, DeviceRow, Due, FollowupFilter, FollowupRow, HistoryEntry, Key, Lane,
-    LinkKey, LinkRow, MessageRow, Row, SuppressionFilter, SuppressionRow, WorkspaceId,
+    ConversationRow, CounterRow, CustomerRow, DeviceRow, Due, FollowupFilter, FollowupRow, HistoryEntry, Inbound, Key,
+    Lane, LastText, LinkKey, LinkRow, MessageRow, Row, StoredInbound, SuppressionFilter, SuppressionRow,
+    SuppressionStanding, WorkspaceId,
 };
 use backstop_domain::Ms;
 use backstop_domain::device::Standing;
@@ -35,7 +36,7 @@ macro_rules! conversation_columns {
 
 macro_rules! suppression_columns {
     () => {
-        "workspace, id, version, number_hash, number, source, at, lifted_at"
+        "workspace, id, version, number_hash, number, source, at, lifted_at, channel, strikes"
     };
 }
 
@@ -390,10 +391,15 @@ fn suppression(row: &rusqlite::Row<'_>) -> Result<SuppressionRow> {
         id: SuppressionId(row.get(1)?),
         version: row.get(2)?,
         number_hash: row.get(3)?,
-        number: row.get(4)?,
+        number: Some(row.get(4)?).filter(|sealed: &Vec<u8>| !sealed.is_empty()),
         source: word(row, 5, "suppressions.source")?,
         at: row.get(6)?,
-        lifted_at: row.get(7)?,
+        standing: match (row.get(7)?, row.get(9)?) {
+            (Some(at), _) => SuppressionStanding::Lifted(at),
+            (None, 0) => SuppressionStanding::InForce,
+            (None, strikes) => SuppressionStanding::Struck(strikes),
+        },
+        channel: word(row, 8, "suppressions.channel")?,
     })
 }
 
@@ -403,18 +409,43 @@ pub(super) fn suppressions(db: &Connection, ws: WorkspaceId, filter: Suppression
         "SELECT ",
         suppression_columns!(),
         " FROM suppressions INDEXED BY suppressions_number
-          WHERE workspace = ?1 AND lifted_at IS NULL AND (?2 IS NULL OR id = ?2) AND (?3 IS NULL OR id < ?3)
+          WHERE workspace = ?1 AND lifted_at IS NULL AND strikes = 0 AND (?2 IS NULL OR id = ?2)
+              AND (?3 IS NULL OR id < ?3) AND (?5 IS NULL OR channel = ?5)
           ORDER BY id DESC LIMIT ?4"
     );
     let (id, after) = (filter.id.map(|id| id.0), filter.after.map(|id| id.0));
-    many(db, sql, params![ws.0, id, after, cap(filter.limit)], suppression)
+    let channel = filter.channel.map(|channel| channel.word());
+    many(db, sql, params![ws.0, id, after, cap(filter.limit), channel], suppression)
 }
 
 /// Whoever texted by a number that the account picked may be meant, too.
-pub(super) fn texted(db: &Connection, number_hash: &[u8; 32], sender: &str, since: Ms) -> Result<Vec<WorkspaceId>> {
-    let sql = "SELECT DISTINCT workspace FROM texted
-               WHERE number_hash = ?1 AND sender IN ('', ?2) AND at >= ?3 LIMIT ?4";
-    many(db, sql, params![number_hash, sender, since, cap(LIST_LIMIT)], |row| Ok(WorkspaceId(row.get(0)?)))
+pub(super) fn texted(db: &Connection, number_hash: &[u8; 32], sender: &str, since: Ms) -> Result<Vec<LastText>> {
+    // With max(), the other columns are those of its row.
+    let sql = "SELECT max(at), workspace, followup FROM texted
+               WHERE number_hash = ?1 AND (?2 = '' OR sender IN ('', ?2)) AND at >= ?3
+               GROUP BY workspace ORDER BY 1 DESC, workspace LIMIT ?4";
+    many(db, sql, params![number_hash, sender, since, cap(LIST_LIMIT)], |row| {
+        let followup = row.get::<_, Option<i64>>(2)?.map(FollowupId);
+        Ok(LastText { at: row.get(0)?, workspace: WorkspaceId(row.get(1)?), followup })
+    })
+}
+
+pub(super) fn inbound(db: &Connection, ws: WorkspaceId, after: i64, limit: usize) -> Result<Vec<StoredInbound>> {
+    let sql = "SELECT m.workspace, m.message_id, m.version, m.conversation_id, m.customer_id, m.seq, m.direction,
+                   m.body_hash, m.body, m.followup, m.answer, m.accepted_at, i.id, i.channel, i.followup, i.from_other
+               FROM inbound i INDEXED BY inbound_workspace
+                   CROSS JOIN messages m ON m.workspace = i.workspace AND m.message_id = i.message_id
+               WHERE i.workspace = ?1 AND i.id > ?2 AND m.customer_id <> '' ORDER BY i.id LIMIT ?3";
+    many(db, sql, params![ws.0, after, cap(limit)], |row| {
+        let message = message(row)?;
+        let inbound = Inbound {
+            message_id: message.message_id.clone(),
+            channel: word(row, 13, "inbound.channel")?,
+            followup: row.get::<_, Option<i64>>(14)?.map(FollowupId),
+            from_other: row.get(15)?,
+        };
+        Ok(StoredInbound { id: row.get(12)?, inbound, message })
+    })
 }
 
 fn link(db: &Connection, key: &LinkKey) -> Result<Option<LinkRow>> {

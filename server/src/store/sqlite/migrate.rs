@@ -15,6 +15,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0002_trail.sql"),
     include_str!("../../../migrations/sqlite/0003_live.sql"),
     include_str!("../../../migrations/sqlite/0004_privacy.sql"),
+    include_str!("../../../migrations/sqlite/0005_inbound.sql"),
 ];
 
 /// "Bkst": tells our files from other programs'.

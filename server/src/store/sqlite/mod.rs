@@ -21,8 +21,8 @@ pub use open::{OpenError, OpenOptions};
 
 use super::{
     AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane,
-    MessageRow, Reply, Row, Scope, Store, StoreError, StoredAnswer, SuppressionFilter, SuppressionRow, Unit, Verdict,
-    WorkspaceId, WorkspaceRow,
+    LastText, MessageRow, Reply, Row, Scope, Store, StoreError, StoredAnswer, StoredInbound, SuppressionFilter,
+    SuppressionRow, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use crate::audit::{Entry, Kind, Stored, Who};
 use crate::vault::Vault;
@@ -229,9 +229,13 @@ impl Store for SqliteStore {
         self.read(move |db| load::suppressions(db, workspace, filter))
     }
 
-    fn texted(&self, number_hash: [u8; 32], sender: &str, since: Ms) -> Reply<'_, Vec<WorkspaceId>> {
+    fn texted(&self, number_hash: [u8; 32], sender: &str, since: Ms) -> Reply<'_, Vec<LastText>> {
         let sender = sender.to_owned();
         self.read(move |db| load::texted(db, &number_hash, &sender, since))
+    }
+
+    fn inbound(&self, workspace: WorkspaceId, after: i64, limit: usize) -> Reply<'_, Vec<StoredInbound>> {
+        self.read(move |db| load::inbound(db, workspace, after, limit))
     }
 
     fn create_workspace(

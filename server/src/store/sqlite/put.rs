@@ -8,8 +8,8 @@
 use super::codec::{Word as _, scope_code, to_json, wake_code};
 use super::load::{messages_of_customer, one as find, trail, trail_of_customer};
 use crate::store::{
-    ConversationRow, CounterRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, LinkRow, MessageRow, Op, Row,
-    SuppressionRow, Texted, Unit, WorkspaceId,
+    ConversationRow, CounterRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, Inbound, LinkRow, MessageRow, Op,
+    Row, SuppressionRow, SuppressionStanding, Texted, Unit, WorkspaceId,
 };
 use backstop_domain::device::Standing;
 use backstop_domain::ids::{DeviceId, FollowupId};
@@ -284,23 +284,45 @@ pub(super) fn device(tx: &Connection, row: &DeviceRow) -> Result<bool> {
 
 pub(super) fn suppression(tx: &Connection, row: &SuppressionRow) -> Result<bool> {
     let sql = if row.version == 1 {
-        "INSERT INTO suppressions (id, workspace, version, number_hash, number, source, at, lifted_at)
-         VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING"
+        "INSERT INTO suppressions (id, workspace, version, number_hash, number, source, at, lifted_at, channel, strikes)
+         VALUES (?1, ?2, ?3 + 1, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT DO NOTHING"
     } else {
-        "UPDATE suppressions SET version = ?3 + 1, number = ?5, source = ?6, at = ?7, lifted_at = ?8
-         WHERE id = ?1 AND workspace = ?2 AND version = ?3 AND number_hash = ?4"
+        "UPDATE suppressions SET version = ?3 + 1, number = ?5, source = ?6, at = ?7, lifted_at = ?8, strikes = ?10
+         WHERE id = ?1 AND workspace = ?2 AND version = ?3 AND number_hash = ?4 AND channel = ?9"
     };
-    let (id, source) = (row.id.0, row.source.word());
-    let values =
-        params![id, row.workspace.0, row.version - 1, row.number_hash, row.number, source, row.at, row.lifted_at];
+    let (lifted_at, strikes) = match row.standing {
+        SuppressionStanding::InForce => (None, 0),
+        SuppressionStanding::Lifted(at) => (Some(at), 0),
+        SuppressionStanding::Struck(strikes) => (None, strikes),
+    };
+    let values = params![
+        row.id.0,
+        row.workspace.0,
+        row.version - 1,
+        row.number_hash,
+        // Forgotten is empty: nothing sealed is.
+        row.number.as_deref().unwrap_or_default(),
+        row.source.word(),
+        row.at,
+        lifted_at,
+        row.channel.word(),
+        strikes,
+    ];
     one(tx, sql, values)
 }
 
 /// It only ever gets newer, so that it conflicts with nothing.
 pub(super) fn texted(tx: &Connection, ws: WorkspaceId, texted: &Texted) -> Result<bool> {
-    let sql = "INSERT INTO texted (number_hash, sender, workspace, at) VALUES (?1, ?2, ?3, ?4)
-               ON CONFLICT DO UPDATE SET at = max(at, excluded.at)";
-    one(tx, sql, params![texted.number_hash, texted.sender, ws.0, texted.at])
+    let sql = "INSERT INTO texted (number_hash, sender, workspace, at, followup) VALUES (?1, ?2, ?3, ?4, ?5)
+               ON CONFLICT DO UPDATE SET followup = CASE WHEN at <= excluded.at THEN excluded.followup ELSE followup END,
+                   at = max(at, excluded.at)";
+    one(tx, sql, params![texted.number_hash, texted.sender, ws.0, texted.at, texted.followup.0])
+}
+
+pub(super) fn inbound(tx: &Connection, ws: WorkspaceId, inbound: &Inbound) -> Result<bool> {
+    let sql = "INSERT INTO inbound (workspace, message_id, channel, followup, from_other) VALUES (?1, ?2, ?3, ?4, ?5)";
+    let Inbound { message_id, channel, followup, from_other } = inbound;
+    one(tx, sql, params![ws.0, message_id, channel.word(), followup.map(|id| id.0), from_other])
 }
 
 pub(super) fn link(tx: &Connection, row: &LinkRow) -> Result<bool> {

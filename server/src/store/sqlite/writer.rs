@@ -139,6 +139,7 @@ impl Batch<'_> {
                 Row::Found(_) | Row::Open(_) => true,
             },
             Op::Texted(ws, texted) => put::texted(self.tx, *ws, texted)?,
+            Op::Inbound(ws, inbound) => put::inbound(self.tx, *ws, inbound)?,
             Op::History(ws, id, entry) => put::history(self.tx, *ws, *id, entry, beside)?,
             Op::DeleteDevice(ws, id, version) => put::delete_device(self.tx, *ws, *id, *version)?,
             Op::Audit(ws, entry) => {
@@ -196,9 +197,12 @@ fn workspace_of(op: &Op) -> Option<WorkspaceId> {
             Row::Counter(row) => Some(row.workspace),
             Row::Found(_) | Row::Open(_) => None,
         },
-        Op::History(ws, ..) | Op::DeleteDevice(ws, ..) | Op::Audit(ws, _) | Op::Erase(ws, _) | Op::Texted(ws, _) => {
-            Some(*ws)
-        }
+        Op::History(ws, ..)
+        | Op::DeleteDevice(ws, ..)
+        | Op::Audit(ws, _)
+        | Op::Erase(ws, _)
+        | Op::Texted(ws, _)
+        | Op::Inbound(ws, _) => Some(*ws),
     }
 }
 

@@ -318,6 +318,21 @@ fn no_text_goes_to_a_number_that_opted_out() {
     assert_eq!(later.state(), Some(PublicState::FellBack));
 }
 
+/// E5: a marked address is not written to, whether that is known at the decision or only at the claim; the text goes.
+#[test]
+fn e5_no_email_goes_to_a_marked_address() {
+    let mut known = Case::around(&[]);
+    known.address_marked = true;
+    known.open(T0, reply(1, T0));
+    assert_eq!((known.f.email.status, known.offers()), (LegStatus::Skipped(Skip::AddressMarked), vec![TEXT]));
+    let mut later = Case::falling_back();
+    later.address_marked = true;
+    later.at(10, &Event::Claiming(EMAIL));
+    assert_eq!((later.f.email.status, later.sends(EMAIL)), (LegStatus::Skipped(Skip::AddressMarked), 0));
+    later.sent(20, TEXT, accepted());
+    assert_eq!(later.state(), Some(PublicState::FellBack));
+}
+
 /// T7: the provider's word that the number opted out is remembered, said at once or in a report.
 #[test]
 fn a_provider_that_knows_of_an_opt_out_is_believed() {

@@ -39,6 +39,7 @@ pub(super) struct Case {
     pub(super) plan: Option<TextPlan>,
     pub(super) counters: Option<Counters>,
     pub(super) opted_out: bool,
+    pub(super) address_marked: bool,
     pub(super) f: Followup,
     /// Everything that was to be done so far.
     pub(super) effects: Vec<Effect>,
@@ -111,6 +112,7 @@ impl Case {
             plan: None,
             counters: None,
             opted_out: false,
+            address_marked: false,
             last: unchanged(&blank),
             f: blank,
             effects: Vec::new(),
@@ -149,6 +151,7 @@ impl Case {
             plan: self.plan.as_ref(),
             counters: self.counters,
             opted_out: self.opted_out,
+            address_marked: self.address_marked,
             spare: FollowupId(77),
         }
     }
