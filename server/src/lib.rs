@@ -29,6 +29,7 @@ pub mod registry;
 pub mod sandbox;
 pub mod serve;
 pub mod settings;
+pub mod signing;
 pub mod store;
 pub mod telemetry;
 pub mod templates;
