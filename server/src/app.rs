@@ -225,8 +225,7 @@ pub fn deployment(config: &Config, providers: &Providers, sandbox: bool) -> Depl
         ..defaults
     };
     let opt_out = config.text.opt_out.iter().map(|told| (told.country, told.line.clone())).collect();
-    let retention = config.retention;
-    Deployment { sandbox, policy, public_url: config.link_base(sandbox), opt_out, retention }
+    Deployment { sandbox, policy, public_url: config.link_base(sandbox), opt_out }
 }
 
 impl App {

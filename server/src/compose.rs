@@ -18,7 +18,18 @@ pub(crate) struct Additions<'a> {
 
 /// The whole text of these lines; what is too long is cut, and the additions stay.
 pub(crate) fn text<'a>(lines: impl Iterator<Item = (Option<&'a str>, &'a str)>, with: Additions<'_>) -> Fitted {
-    let mut head = format!("[{}]", with.company);
+    let head = head(lines, with.company);
+    let mut ending = String::new();
+    for line in [with.opt_out, with.link].into_iter().flatten() {
+        ending.push('\n');
+        ending.push_str(line);
+    }
+    fit(&head, &ending, MAX_SEGMENTS)
+}
+
+/// Whose text it is, and its lines.
+pub(crate) fn head<'a>(lines: impl Iterator<Item = (Option<&'a str>, &'a str)>, company: &str) -> String {
+    let mut head = format!("[{company}]");
     for (author, text) in lines {
         head.push('\n');
         if let Some(author) = author {
@@ -27,12 +38,7 @@ pub(crate) fn text<'a>(lines: impl Iterator<Item = (Option<&'a str>, &'a str)>, 
         }
         head.push_str(text);
     }
-    let mut ending = String::new();
-    for line in [with.opt_out, with.link].into_iter().flatten() {
-        ending.push('\n');
-        ending.push_str(line);
-    }
-    fit(&head, &ending, MAX_SEGMENTS)
+    head
 }
 
 /// S10: the replies, or only that there are some.

@@ -4,6 +4,7 @@ use crate::store::{FollowupRow, HistoryEntry};
 use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Followup, Kind, Leg, LegStatus, Push, PushStatus, Reason, Skip, Stage};
 use backstop_domain::limits::Scope;
+use backstop_domain::text::Form;
 use backstop_wire::time::to_rfc3339;
 use backstop_wire::{Grade, PushProvider};
 
@@ -17,6 +18,7 @@ pub fn sentences(row: &FollowupRow, history: &[HistoryEntry]) -> Vec<String> {
     told.push(outcome(followup, began));
     told.extend(followup.pushes.iter().map(push));
     let legs = [(Channel::Text, &followup.text), (Channel::Email, &followup.email)];
+    told.extend(followup.text.tried.iter().filter_map(|leg| leg_sentence(Channel::Text, leg)));
     told.extend(legs.into_iter().filter_map(|(channel, leg)| leg_sentence(channel, leg)));
     told
 }
@@ -57,6 +59,12 @@ fn line(entry: &HistoryEntry) -> String {
         ("joined", "watch") => "Another reply joined it; the customer is still online.",
         ("presence", "start") => "The customer went away without reading: the clock started and a push set out.",
         ("retry", "push_again") => "The push was sent again.",
+        ("text", "next_way") => return format!("This way of the text failed for good{code}: the next one is tried."),
+        ("report", "next_way") => "Nobody said whether it arrived: a text goes in its place, and may be a second one.",
+        ("report", "unconfirmed") => "Nobody said whether it arrived; nothing follows it.",
+        ("text" | "report", "delivered_before") => "An earlier way of the text was reported delivered after all.",
+        ("text" | "report", "failed_before") => return format!("An earlier way of the text failed after all{code}."),
+        ("text" | "report", "accepted_before") => "An earlier way of the text was taken after all.",
         ("push" | "text" | "email", answer) => return answered(event, answer, &because, &code),
         ("device", "lost") => return format!("A device can no longer show the push{because}."),
         ("ack", "acked") if why == Some(Reason::AckedByNewer) => {
@@ -72,7 +80,7 @@ fn line(entry: &HistoryEntry) -> String {
         ("seen", "shorten") => return format!("A part of it was seen{because}: only the rest is still sent."),
         ("withdrawn", _) => "The agent took a reply back.",
         ("cancel", _) => return format!("What had not left was stopped{because}."),
-        ("claim", "send_text") => "The text was handed to its provider.",
+        ("claim", "send_text") => return format!("The text was handed to its provider{}.", passed(detail)),
         ("claim", "send_email") => "The email was handed to its provider.",
         ("claim", "hold") if why == Some(Reason::QuietHours) => "The text waits for the end of the quiet hours.",
         ("held", "over") => "What held the text is over: it goes.",
@@ -92,6 +100,11 @@ fn line(entry: &HistoryEntry) -> String {
         (event, decision) => return format!("{event}: {decision}{because}{code}."),
     };
     text.to_owned()
+}
+
+/// The ways that were not taken, and why.
+fn passed(words: Option<&str>) -> String {
+    words.map(|words| format!(", after these ways were passed over: {words}")).unwrap_or_default()
 }
 
 /// What led to a fallback, as the beginning of its sentence.
@@ -170,7 +183,14 @@ fn push(push: &Push) -> String {
 }
 
 fn leg_sentence(channel: Channel, leg: &Leg) -> Option<String> {
-    let name = if channel == Channel::Email { "Email" } else { "Text" };
+    let name = match (channel, leg.form) {
+        (Channel::Email, _) => "Email",
+        (_, Some(Form::Sms)) => "SMS",
+        (_, Some(Form::Lms)) => "LMS",
+        (_, Some(Form::Alimtalk)) => "Alimtalk",
+        (_, Some(Form::Line)) => "LINE message",
+        (_, None) => "Text",
+    };
     let by = leg.provider.as_ref().map(|provider| format!(" by {provider}")).unwrap_or_default();
     let code = leg.error.as_ref().map(|error| format!(" ({error})")).unwrap_or_default();
     let status = match leg.status {
@@ -183,6 +203,7 @@ fn leg_sentence(channel: Channel, leg: &Leg) -> Option<String> {
         LegStatus::Claimed(_) => "is on its way to the provider",
         LegStatus::Retry(_) => "will be tried again",
         LegStatus::Accepted => "was taken by the provider",
+        LegStatus::Confirming(_) => "was taken by the provider, which is to say whether it arrived",
         LegStatus::Delivered => "was delivered",
         LegStatus::Unknown(_) => "may have left; a report is awaited",
         LegStatus::Asking(_) => "may have left; the provider is asked for it",
@@ -251,6 +272,8 @@ fn phrase(reason: Reason) -> Option<&'static str> {
         Reason::QuietHours => "it is quiet where the customer is",
         Reason::Overdue => "it is too late for a text",
         Reason::ChannelUnavailable => "the channel cannot be used",
+        Reason::WayFailed => "that way of the text failed for good",
+        Reason::WayUnknown => "nobody said in time whether it arrived",
         Reason::LiveDevice => "a device can show the push",
         Reason::Nothing => return None,
     })

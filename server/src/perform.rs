@@ -138,7 +138,7 @@ impl Performer {
             Effect::Offer(channel) => (&self.texts, What::Fallback(channel)),
             Effect::Ask { attempt, inquiry, since, mark } => (&self.texts, What::Ask { attempt, inquiry, since, mark }),
             // A claim's send is performed by the hand that claimed it, the others by the commit itself.
-            Effect::Send { .. } | Effect::Suppress | Effect::Alarm(_) => return,
+            Effect::Send { .. } | Effect::Suppress | Effect::Block(_) | Effect::Alarm(_) => return,
         };
         let under_way = self.begin(&workspace);
         let task = Task { ws: workspace, row, around, what, under_way };
@@ -278,7 +278,7 @@ async fn fall_back(engine: &Engine, shop: &Shop, task: &Task, channel: Channel) 
         Channel::Text | Channel::Push => {
             let Some((claim, text)) = claim_text(engine, shop, task).await else { return };
             hit(Point::FallbackClaimed);
-            let number = text.as_ref().ok().map(|(_, send)| send.to.clone());
+            let number = text.as_ref().ok().map(|(_, send)| goes_to(send).to_owned());
             (send_text(engine, shop, task, claim, text).await, number)
         }
     };
@@ -344,6 +344,14 @@ async fn send_text(engine: &Engine, shop: &Shop, task: &Task, claim: Claim, text
             Event::MayHaveLeft { attempt, error, mark: Mark { number: mark(&send.to), body: mark(&plain(&send)) } }
         }
         outcome => answered(outcome),
+    }
+}
+
+/// What a text is counted and suppressed by.
+fn goes_to(send: &TextSend) -> &str {
+    match &send.body {
+        TextBody::Line(line) if send.to.is_empty() => line.user_id.as_deref().unwrap_or_default(),
+        _ => &send.to,
     }
 }
 

@@ -16,11 +16,11 @@ pub use limits::{CapInput, LimitsInput};
 
 use backstop_domain::Ms;
 use backstop_domain::device::UnreadPolicy;
-use backstop_domain::followup::{Channels, Policy};
+use backstop_domain::followup::{Channels, Policy, Sns, SnsUnknown};
 use backstop_domain::limits::Limits;
 use backstop_domain::presence::PresencePolicy;
 use backstop_domain::quiet;
-use backstop_domain::text::Country;
+use backstop_domain::text::{Country, Way};
 use backstop_wire::{FieldError, Grade};
 use rlibphonenumber::Region;
 use serde::{Deserialize, Serialize};
@@ -155,6 +155,15 @@ settings! {
     /// deployment's, which is fine for follow-ups, but answers then do not reach you; chats that you begin need one of
     /// your own.
     senders: BTreeMap<Country, String> as BTreeMap<String, String> = BTreeMap::new();
+    /// What a text goes as before SMS or LMS is tried, in this order: `alimtalk` (needs a template), `line`. None: they
+    /// need contracts with Kakao and LINE.
+    sns: Vec<Way> as Vec<String> = Vec::new();
+    /// How long an Alimtalk or LINE message may stay without a word on whether it arrived. Three minutes: that is how
+    /// long Kakao itself takes for uncertain.
+    sns_report_wait_ms: i64 = d.policy.sns.report_wait_ms, in 1_000..=DAY_MS;
+    /// What follows when that is over: `email_decides` = SMS or LMS, unless the email was accepted; `hold` = nothing;
+    /// `xms` = SMS or LMS, though it may be a second text. `email_decides`: nobody is lost, and few are told twice.
+    sns_unknown: SnsUnknown as String = d.policy.sns.unknown;
 
     without_default;
 
@@ -277,6 +286,7 @@ impl Settings {
             push_ttl_ms: self.push_ttl_ms,
             fallback_horizon_ms: self.fallback_horizon_ms,
             quiet: self.quiet(),
+            sns: Sns { report_wait_ms: self.sns_report_wait_ms, unknown: self.sns_unknown },
             limits: self.limits_within(&deployment.limits),
             channels: Channels { phone_number: self.phone_number, email: self.email, bot_text: self.bot_text },
             ..deployment.clone()

@@ -250,7 +250,7 @@ pub(crate) fn hand(node: &mut Node, row: usize, next: &Followup, effects: &[Effe
                 Hand::Push { row, device, attempt, covers, expires_at: *expires_at, until }
             }
             // Its text provider cannot be asked.
-            Effect::Ask { .. } | Effect::Suppress | Effect::Alarm(_) => continue,
+            Effect::Ask { .. } | Effect::Suppress | Effect::Block(_) | Effect::Alarm(_) => continue,
         };
         if !node.hands.contains(&hand) {
             node.hands.push(hand);

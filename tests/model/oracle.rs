@@ -257,7 +257,7 @@ impl Model {
                 Effect::SendPush { device, attempt, .. } => {
                     Event::PushAnswered { device: *device, attempt: *attempt, outcome: accepted }
                 }
-                Effect::Ask { .. } | Effect::Suppress | Effect::Alarm(_) => continue,
+                Effect::Ask { .. } | Effect::Suppress | Effect::Block(_) | Effect::Alarm(_) => continue,
             };
             self.heal_event(state, row, &answer);
         }

@@ -269,8 +269,12 @@ impl<H: Hasher> Seen<'_, H> {
             segments: _,
             counted_at: _,
             held_ms: _,
+            form: _,
+            since: _,
+            then,
+            tried,
         } = leg;
-        (discriminant(status), attempt, left).hash(self.hasher);
+        (discriminant(status), attempt, left, then.len(), tried.len()).hash(self.hasher);
         if let LegStatus::Queued(at)
         | LegStatus::Held(at)
         | LegStatus::Claimed(at)

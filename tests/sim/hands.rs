@@ -34,8 +34,8 @@ impl World {
             }
             Effect::Offer(channel) => Task::Fallback { followup, channel },
             Effect::Ask { attempt, inquiry, .. } => Task::Ask { followup, attempt, inquiry },
-            // A claim's send is performed by the hand that claimed it; no number opts out here.
-            Effect::Send { .. } | Effect::Suppress => return,
+            // A claim's send is performed by the hand that claimed it; no number opts out or blocks here.
+            Effect::Send { .. } | Effect::Suppress | Effect::Block(_) => return,
             Effect::Alarm(_) => return self.oracle.reach("alarm"),
         };
         if self.mishap(30) {

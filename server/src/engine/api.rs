@@ -20,6 +20,8 @@ pub struct CustomerInput {
     pub email: Option<String>,
     /// E.164, checked.
     pub phone: Option<String>,
+    /// LINE user id, checked.
+    pub line_user_id: Option<String>,
     /// What the contact data may be used for.
     pub contact_source: ContactSource,
     /// BCP 47.
@@ -40,6 +42,9 @@ pub struct Contact {
     /// E.164.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phone: Option<String>,
+    /// LINE user id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub line_user_id: Option<String>,
 }
 
 /// A customer as shown.

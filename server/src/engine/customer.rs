@@ -63,7 +63,12 @@ pub(super) fn put(
         Ok(key) => key,
         Err(error) => return Ok(Err(error)),
     };
-    let contact = Contact { name: input.name.clone(), email: input.email.clone(), phone: input.phone.clone() };
+    let contact = Contact {
+        name: input.name.clone(),
+        email: input.email.clone(),
+        phone: input.phone.clone(),
+        line_user_id: input.line_user_id.clone(),
+    };
     let same_contact = row.version > 0 && open_contact(&key, &row).is_ok_and(|known| known == contact);
     let unchanged = same_contact
         && row.contact_source == input.contact_source
@@ -75,7 +80,7 @@ pub(super) fn put(
     if !same_contact {
         row.contact_at = now;
     }
-    row.has_phone = contact.phone.is_some();
+    row.has_phone = contact.phone.is_some() || contact.line_user_id.is_some();
     row.has_email = contact.email.is_some();
     row.contact = (contact != Contact::default()).then(|| {
         let plain = serde_json::to_vec(&contact).expect("strings serialize");

@@ -12,7 +12,7 @@ use backstop_domain::followup::{
     self, Acked, Alarm, Decision, Effect, Event, Facts, Followup, LegStatus, Note, Reason, Stage, Wake,
 };
 use backstop_domain::ids::FollowupId;
-use backstop_domain::text::TextPlan;
+use backstop_domain::text::{TextPlan, Way};
 use std::sync::Arc;
 
 /// Judges one event of one follow-up and stages what comes of it. `Ok(None)` = there is no such follow-up.
@@ -71,6 +71,10 @@ pub(crate) fn judge_text(
         acked: decision.acked,
         sends: sends(&decision.effects),
         suppresses: decision.effects.contains(&Effect::Suppress),
+        blocks: decision.effects.iter().find_map(|effect| match effect {
+            Effect::Block(way) => Some(*way),
+            _ => None,
+        }),
         changed: decision.changed,
     };
     if let Event::Woke = event
@@ -94,13 +98,20 @@ pub(crate) struct Judged {
     pub(crate) sends: Option<u32>,
     /// The number of its text opted out.
     pub(crate) suppresses: bool,
+    /// Its recipient blocked that way of a text.
+    pub(crate) blocks: Option<Way>,
     pub(crate) changed: bool,
 }
 
 fn sends(effects: &[Effect]) -> Option<u32> {
     effects.iter().find_map(|effect| match effect {
         Effect::Send { attempt, .. } => Some(*attempt),
-        Effect::SendPush { .. } | Effect::Offer(_) | Effect::Ask { .. } | Effect::Suppress | Effect::Alarm(_) => None,
+        Effect::SendPush { .. }
+        | Effect::Offer(_)
+        | Effect::Ask { .. }
+        | Effect::Suppress
+        | Effect::Block(_)
+        | Effect::Alarm(_) => None,
     })
 }
 
@@ -222,7 +233,7 @@ pub(super) fn put(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: FollowupRow, ef
     for effect in effects {
         match effect {
             // Staged by the work that brought the word: it knows the number.
-            Effect::Suppress => {}
+            Effect::Suppress | Effect::Block(_) => {}
             Effect::Alarm(Alarm::Overdue) => desk.draft.counts.push(Count::Alarm("overdue_text")),
             Effect::Alarm(Alarm::Filled(filled)) => desk.draft.counts.push(Count::Filled(ws.id, filled)),
             effect => {

@@ -15,10 +15,10 @@ use crate::vault::Vault;
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::device::Standing;
-use backstop_domain::followup::{Channel, Event, Found, LegStatus, OPTED_OUT, Outcome, Reason};
+use backstop_domain::followup::{BLOCKED, Channel, Event, Found, LegStatus, OPTED_OUT, Outcome, Reason};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_domain::mail::verdict;
-use backstop_domain::text::TextPlan;
+use backstop_domain::text::{TextPlan, Way};
 use backstop_wire::Environment;
 use std::sync::Arc;
 use tokio::sync::oneshot;
@@ -333,13 +333,30 @@ impl Said {
 
     /// The number, if what was said may be that it opted out.
     fn opted_out(&self) -> Option<&str> {
-        let error = match &self.event {
+        self.number.as_deref().filter(|_| self.error() == Some(OPTED_OUT))
+    }
+
+    /// Who it went to, if what was said may be that they blocked that way.
+    fn blocked(&self) -> Option<&str> {
+        self.number.as_deref().filter(|_| self.error() == Some(BLOCKED))
+    }
+
+    fn error(&self) -> Option<&str> {
+        match &self.event {
             Event::FallbackAnswered { outcome, .. } => outcome.error(),
             Event::Reported { error, .. } => error.as_deref(),
             Event::Asked { found: Found::Failed { error, .. }, .. } => Some(error.as_str()),
             _ => None,
-        };
-        self.number.as_deref().filter(|_| error == Some(OPTED_OUT))
+        }
+    }
+}
+
+/// The list that a way of a text is kept from people by (T7).
+pub(crate) fn channel_of(way: Way) -> SuppressionChannel {
+    match way {
+        Way::Alimtalk => SuppressionChannel::Alimtalk,
+        Way::Line => SuppressionChannel::Line,
+        Way::Xms => SuppressionChannel::Text,
     }
 }
 
@@ -348,6 +365,9 @@ impl Work for Said {
         want_followup(desk, self.ws.id, self.id);
         if let Some(number) = self.opted_out() {
             want(desk, self.ws.id, SuppressionChannel::Text, number);
+        }
+        if let Some(who) = self.blocked() {
+            [Way::Alimtalk, Way::Line].into_iter().for_each(|way| want(desk, self.ws.id, channel_of(way), who));
         }
         if self.refused_mail().is_some() {
             mail::want_mark(desk, &self.ws, self.id);
@@ -365,6 +385,9 @@ impl Work for Said {
         self.known = judged.is_some();
         if let (true, Some(error)) = (judged.as_ref().is_some_and(|judged| judged.changed), self.refused_mail()) {
             mail::mark(desk, &self.ws, self.id, None, verdict(error))?;
+        }
+        if let (Some(way), Some(who)) = (judged.as_ref().and_then(|judged| judged.blocks), self.blocked()) {
+            suppress(desk, self.ws.id, channel_of(way), who, OptOutSource::Provider)?;
         }
         if let (true, Some(number)) = (judged.is_some_and(|judged| judged.suppresses), self.opted_out()) {
             suppress(desk, self.ws.id, SuppressionChannel::Text, number, OptOutSource::Provider)?;

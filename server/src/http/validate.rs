@@ -36,6 +36,10 @@ pub(super) struct CustomerData {
     #[serde(default)]
     #[schema(example = "+821012345678")]
     phone: Option<String>,
+    /// The customer's user id at your LINE channel, as its webhooks and LINE Login name it.
+    #[serde(default)]
+    #[schema(example = "U4af4980629f4a8d4b6a1b7c3b0a4e5d6")]
+    line_user_id: Option<String>,
     /// What the contact data may be used for; default `account`. `follow_up` = answers to this customer's inquiry only.
     #[serde(default)]
     #[schema(value_type = Option<super::openapi::ContactSource>)]
@@ -202,6 +206,11 @@ impl Check {
             self.error(&field("email"), "invalid", "give one address such as lucas@example.com");
         }
         let phone = data.phone.and_then(|given| self.phone(&field("phone"), &given, settings));
+        if let Some(user) = &data.line_user_id
+            && !is_line_user(user)
+        {
+            self.error(&field("line_user_id"), "invalid", "give U and 32 hexadecimal digits, as LINE writes it");
+        }
         let locale = data.locale.and_then(|given| {
             let read = locale(&given);
             if read.is_none() {
@@ -215,8 +224,22 @@ impl Check {
             self.error(&field("time_zone"), "invalid", "give an IANA name such as Asia/Seoul");
         }
         let contact_source = data.contact_source.unwrap_or_default();
-        CustomerInput { name: data.name, email: data.email, phone, contact_source, locale, time_zone: data.time_zone }
+        CustomerInput {
+            name: data.name,
+            email: data.email,
+            phone,
+            line_user_id: data.line_user_id,
+            contact_source,
+            locale,
+            time_zone: data.time_zone,
+        }
     }
+}
+
+/// As LINE writes it: nothing is folded.
+fn is_line_user(id: &str) -> bool {
+    let digits = id.strip_prefix('U').unwrap_or_default();
+    digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
 }
 
 /// A caller's id alone.

@@ -166,11 +166,13 @@ pub(super) fn followup(row: &FollowupRow, history: Vec<HistoryEntry>) -> Option<
     })
 }
 
-/// Pushes first, then the text, then the email; a leg that nobody decided on is not shown.
+/// Pushes first, then the text, a line for each way it took, then the email; a leg that nobody decided on is not shown.
 pub(super) fn deliveries(row: &FollowupRow) -> Vec<DeliveryView> {
     let pushes = row.state.pushes.iter().map(push);
-    let legs = [("sms", &row.state.text), ("email", &row.state.email)];
-    pushes.chain(legs.into_iter().filter_map(|(channel, l)| leg(channel, l))).collect()
+    let text = &row.state.text;
+    let legs = text.tried.iter().chain([text]).map(|text| (text.form().as_str(), text));
+    let legs = legs.chain([("email", &row.state.email)]);
+    pushes.chain(legs.filter_map(|(channel, l)| leg(channel, l))).collect()
 }
 
 fn decision(entry: HistoryEntry) -> HistoryView {
@@ -223,7 +225,7 @@ fn leg(channel: &'static str, leg: &Leg) -> Option<DeliveryView> {
         LegStatus::Skipped(why) => ("skipped", Some(why.as_str())),
         LegStatus::Queued(_) | LegStatus::Held(_) | LegStatus::Retry(_) => ("queued", None),
         LegStatus::Claimed(_) => ("claimed", None),
-        LegStatus::Accepted => ("accepted", None),
+        LegStatus::Accepted | LegStatus::Confirming(_) => ("accepted", None),
         LegStatus::Delivered => ("delivered", None),
         LegStatus::Unknown(_) | LegStatus::Asking(_) | LegStatus::Unresolved => ("unknown", None),
         LegStatus::Failed => ("failed", None),

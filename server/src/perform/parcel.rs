@@ -234,7 +234,7 @@ fn content_keys(row: &FollowupRow) -> impl Iterator<Item = Find<'_>> {
     messages.chain([Find::Customer(ws, &row.customer_id)])
 }
 
-async fn load(shop: &Shop, mut keys: Vec<Key>) -> Result<ByKey<Row>, StoreError> {
+pub(super) async fn load(shop: &Shop, mut keys: Vec<Key>) -> Result<ByKey<Row>, StoreError> {
     keys.sort_unstable();
     keys.dedup();
     if keys.is_empty() {
@@ -263,6 +263,6 @@ pub(super) fn gone(what: &str) -> Outcome {
     Outcome::Rejected { error: what.to_owned() }
 }
 
-fn later(_: &StoreError) -> Outcome {
+pub(super) fn later(_: &StoreError) -> Outcome {
     Outcome::RetryAfter { after_ms: None, error: "store_unavailable".into() }
 }

@@ -4,15 +4,19 @@ use super::Shop;
 use super::parcel::{self, Fresh, envelope, gone};
 use crate::compose::{self, Additions};
 use crate::engine::Engine;
-use crate::engine::outcome::Planned;
+use crate::engine::outcome::{Planned, channel_of};
 use crate::engine::spending::Destination;
 use crate::number;
-use crate::providers::{Envelope, TextBody, TextSend};
-use crate::store::{FollowupRow, LinkRow};
+use crate::providers::{Envelope, LineMessage, TextBody, TextSend};
+use crate::store::{FollowupRow, Key, LinkRow, Row};
 use crate::vault;
 use crate::workspace::Workspace;
-use backstop_domain::followup::Outcome;
-use backstop_domain::text::{Country, Fitted, Form, Link, Recipient, TextPlan, hops};
+use backstop_domain::Ms;
+use backstop_domain::breaker::State;
+use backstop_domain::followup::{Kind, Outcome};
+use backstop_domain::text::{
+    BLOCK_LASTS_MS, Country, Encoding, Fitted, Form, Hop, Link, NumberKind, Recipient, TextPlan, Way, hops,
+};
 use std::sync::Arc;
 
 /// The text of a follow-up as it would leave now, with what its claim is judged by; or the outcome that stands in for
@@ -24,43 +28,103 @@ pub(super) async fn plan(
     row: &FollowupRow,
 ) -> Result<(Planned, TextSend), Outcome> {
     let fresh = parcel::fresh(shop, ws, row).await?;
-    let to = fresh.contact.phone.clone().ok_or_else(|| gone("no_phone"))?;
-    let (country, kind) = number::look_up(&to);
+    let (to, line_user) = (fresh.contact.phone.clone(), fresh.contact.line_user_id.clone());
+    let (country, kind) = to.as_deref().map_or((None, NumberKind::Ordinary), number::look_up);
     let at_ms = engine.clocks().now_ms(ws.id);
     let link = short_link(engine, ws, row, at_ms);
-    let fitted = compose(engine, ws, &fresh, country, link.as_ref().map(|(url, _)| url.as_str()))?;
-    let services = &ws.policy.services;
-    let recipient = Recipient { country, has_number: true, has_line_user: false };
-    let mut hops = hops(&recipient, &[], &services.text, &services.routes).into_iter();
-    let hop = hops.next().ok_or_else(|| gone("no_provider"))?;
+    let recipient = Recipient { country, has_number: to.is_some(), has_line_user: line_user.is_some() };
+    let leg = &fresh.row.state.text;
+    let mut ways = hops(&recipient, sns(ws, &fresh), &ws.policy.services.text, &ws.policy.services.routes);
+    ways.sort_by_key(|hop| hop.way == Way::Xms && is_paused(shop, hop, engine.clocks().real_ms()));
+    let blocked = blocked(shop, ws, &ways, to.as_deref(), line_user.as_deref(), at_ms).await?;
+    let mut open = leg.open(&ways);
+    let mut passed = Vec::new();
+    let (hop, composed) = loop {
+        let hop = open.next().ok_or_else(|| gone(if ways.is_empty() { "no_route" } else { "no_way_left" }))?;
+        if blocked.contains(&hop.way) {
+            passed.push(format!("{}=blocked", hop.way.as_str()));
+            continue;
+        }
+        match compose(engine, ws, &fresh, hop, country, link.as_ref().map(|(url, _)| url.as_str()))? {
+            Ok(composed) => break (hop.clone(), composed),
+            Err(why) => passed.push(format!("{}={why}", hop.way.as_str())),
+        }
+    };
+    let then = open.cloned().collect();
     let senders = shop.providers.text_of(&hop.via).map(|provider| provider.senders()).unwrap_or_default();
     let sender = senders.of(country, &ws.settings.senders);
-    let counted = Destination::of(&shop.vault, ws.id, &to);
-    let attempt = fresh.row.state.text.attempt.saturating_add(1);
-    let envelope = Envelope { effect_key: format!("{}:sms", row.id), attempt, at_ms, ..envelope(ws, row) };
-    // P13, D10: the quiet hours between are nobody's delay.
-    let (deadline_at, quiet) = (fresh.row.state.deadline_at, ws.policy.quiet.as_ref());
-    let quiet_ms = quiet.map_or(0, |quiet| quiet.within(deadline_at, at_ms, fresh.customer.time_zone.as_deref()));
-    let delay_ms = quiet_ms.max(fresh.row.state.text.held_ms);
-    let expires_at_ms = deadline_at.saturating_add(delay_ms).saturating_add(ws.policy.fallback_horizon_ms);
+    // A LINE user without a number is counted by that name.
+    let goes_to = to.as_deref().or(line_user.as_deref()).ok_or_else(|| gone("no_phone"))?;
+    let counted = Destination::of(&shop.vault, ws.id, goes_to);
+    let number_hash = shop.vault.number_hash(goes_to);
+    let attempt = leg.attempt.saturating_add(1);
+    let way = if hop.way == Way::Xms { "sms" } else { hop.way.as_str() };
+    let envelope = Envelope { effect_key: format!("{}:{way}", row.id), attempt, at_ms, ..envelope(ws, row) };
+    let expires_at_ms = useless_from(ws, &fresh, at_ms);
     let from = sender.number().map(str::to_owned);
-    let body = TextBody::Xms { form: Form::Sms, subject: None, text: fitted.text };
-    let send = TextSend { envelope, to, from, body, expires_at_ms };
+    let Composed { form, encoding, segments, body } = composed;
     let plan = TextPlan {
         hop,
-        then: hops.collect(),
-        passed: None,
+        then,
+        passed: (!passed.is_empty()).then(|| passed.join(",")),
         country,
         number: kind,
-        form: Form::Sms,
-        encoding: fitted.size.encoding,
-        segments: fitted.size.segments,
+        form,
+        encoding,
+        segments,
         sender,
         shows: fresh.row.state.unseen().map(|reply| reply.seq).collect(),
     };
-    let number_hash = shop.vault.number_hash(&send.to);
+    let send = TextSend { envelope, to: to.unwrap_or_default(), from, body, expires_at_ms };
     let link = link.map(|(_, row)| row);
     Ok((Planned { plan, to: counted, attempt, contact: fresh.customer.contact, number_hash, link }, send))
+}
+
+/// T7: the SNS that this person blocked; nothing is looked up where there is none.
+async fn blocked(
+    shop: &Shop,
+    ws: &Workspace,
+    ways: &[Hop],
+    number: Option<&str>,
+    line_user: Option<&str>,
+    now: Ms,
+) -> Result<Vec<Way>, Outcome> {
+    let mut marks = Vec::new();
+    for way in ways.iter().map(|hop| hop.way).filter(|way| *way != Way::Xms) {
+        // A LINE user is known by that name, or by the number that LINE was given.
+        let names = [number, line_user.filter(|_| way == Way::Line)].into_iter().flatten();
+        let hash = |who| Key::Suppression(ws.id, shop.vault.suppression_hash(channel_of(way), who));
+        marks.extend(names.map(|who| (way, hash(who))));
+    }
+    let rows = parcel::load(shop, marks.iter().map(|(_, key)| key.clone()).collect()).await;
+    let rows = rows.map_err(|error| parcel::later(&error))?;
+    let holds = |key: &Key| {
+        let row = rows.get(key).and_then(Row::as_suppression);
+        row.is_some_and(|row| row.is_in_force() && now < row.at.saturating_add(BLOCK_LASTS_MS))
+    };
+    Ok(marks.iter().filter(|(_, key)| holds(key)).map(|(way, _)| *way).collect())
+}
+
+/// D6: what the agent begins goes by XMS alone.
+fn sns<'a>(ws: &'a Workspace, fresh: &Fresh) -> &'a [Way] {
+    match fresh.row.state.kind {
+        Kind::Reply => &ws.settings.sns,
+        Kind::Outreach => &[],
+    }
+}
+
+/// Whether its account is left alone now: another one goes first, if there is one.
+fn is_paused(shop: &Shop, hop: &Hop, real_ms: Ms) -> bool {
+    let state = shop.providers.text_of(&hop.via).map(|provider| provider.standing().state);
+    matches!(state, Some(State::Open { until, .. }) if real_ms < until)
+}
+
+/// P13, D10: the quiet hours between are nobody's delay.
+fn useless_from(ws: &Workspace, fresh: &Fresh, at_ms: Ms) -> Ms {
+    let (deadline_at, quiet) = (fresh.row.state.deadline_at, ws.policy.quiet.as_ref());
+    let quiet_ms = quiet.map_or(0, |quiet| quiet.within(deadline_at, at_ms, fresh.customer.time_zone.as_deref()));
+    let delay_ms = quiet_ms.max(fresh.row.state.text.held_ms);
+    deadline_at.saturating_add(delay_ms).saturating_add(ws.policy.fallback_horizon_ms)
 }
 
 /// A link of this try's own: each text is told from every other by its end. Without a `public_url` nobody could follow
@@ -72,14 +136,24 @@ fn short_link(engine: &Engine, ws: &Workspace, row: &FollowupRow, now: i64) -> O
     Some((compose::short_link(url, &code), row))
 }
 
-/// Who answered what, and where to go on: by the short link, or by the message's own where there is none.
+/// A text as one way carries it.
+struct Composed {
+    form: Form,
+    encoding: Encoding,
+    segments: u16,
+    body: TextBody,
+}
+
+/// Who answered what, and where to go on: by the short link, or by the message's own where there is none. The inner
+/// error is why this way cannot carry it.
 fn compose(
     engine: &Engine,
     ws: &Workspace,
     fresh: &Fresh,
+    hop: &Hop,
     country: Option<Country>,
     link: Option<&str>,
-) -> Result<Fitted, Outcome> {
+) -> Result<Result<Composed, &'static str>, Outcome> {
     let bodies = &fresh.content.bodies;
     let replies: Vec<_> = bodies.iter().map(|(_, body)| (body.author.as_deref(), body.text.as_str())).collect();
     if replies.is_empty() {
@@ -87,11 +161,26 @@ fn compose(
     }
     let lines = compose::lines(ws.settings.text_content, &replies, fresh.customer.locale.as_deref());
     let own = fresh.content.link();
-    let opt_out = compose::opt_out(&engine.registry().deployment().opt_out, country);
-    let additions = Additions {
-        company: ws.display_name(),
-        opt_out: opt_out.filter(|_| fresh.is_first_text),
-        link: link.or(own.as_deref()),
-    };
-    Ok(compose::text(lines.into_iter(), additions))
+    let link = link.or(own.as_deref());
+    let whole = |form, body| Composed { form, encoding: Encoding::Ucs2, segments: 1, body };
+    Ok(match hop.way {
+        // No template is registered.
+        Way::Alimtalk => Err("no_template"),
+        Way::Line => {
+            let message = LineMessage {
+                user_id: fresh.contact.line_user_id.clone(),
+                text: compose::head(lines.into_iter(), ws.display_name()),
+                link: link.map(str::to_owned),
+            };
+            Ok(whole(Form::Line, TextBody::Line(message)))
+        }
+        Way::Xms => {
+            let opt_out = compose::opt_out(&engine.registry().deployment().opt_out, country);
+            let opt_out = opt_out.filter(|_| fresh.is_first_text);
+            let Fitted { text, size, .. } =
+                compose::text(lines.into_iter(), Additions { company: ws.display_name(), opt_out, link });
+            let body = TextBody::Xms { form: Form::Sms, subject: None, text };
+            Ok(Composed { form: Form::Sms, encoding: size.encoding, segments: size.segments, body })
+        }
+    })
 }

@@ -5,7 +5,7 @@ use crate::links;
 use backstop_domain::followup::Services;
 use backstop_domain::limits::Limits;
 use backstop_domain::quiet;
-use backstop_domain::text::Country;
+use backstop_domain::text::{Country, Way};
 use backstop_wire::{FieldError, Grade};
 use std::collections::BTreeMap;
 
@@ -166,6 +166,11 @@ impl SettingsInput {
         errors.extend(self.link_schemes.iter().flat_map(|schemes| scheme_problems(schemes)));
         errors.extend(self.link_hosts.iter().flat_map(|hosts| host_problems(hosts)));
         errors.extend(self.senders.iter().flat_map(sender_problems));
+        if let Some(ways) = &self.sns
+            && (ways.contains(&Way::Xms) || ways.iter().enumerate().any(|(i, way)| ways[..i].contains(way)))
+        {
+            errors.push(error("sns", "invalid", "give alimtalk and line, each once at most: SMS comes after them"));
+        }
         errors
     }
 }

@@ -125,8 +125,10 @@ pub(crate) fn wake_of(f: &Followup) -> Option<Wake> {
                 (LegStatus::Claimed(at), _) => wake(at, WakeReason::ClaimExpiry),
                 (LegStatus::Retry(at), _) => wake(at, WakeReason::Retry),
                 (LegStatus::Unknown(at), _) => wake(at, WakeReason::Report),
-                (LegStatus::Asking(inquiry), _) if inquiry.at < inquiry.until => wake(inquiry.at, WakeReason::Inquiry),
-                (LegStatus::Asking(inquiry), _) => wake(inquiry.until, WakeReason::Report),
+                (LegStatus::Asking(inquiry) | LegStatus::Confirming(inquiry), _) => match inquiry.at < inquiry.until {
+                    true => wake(inquiry.at, WakeReason::Inquiry),
+                    false => wake(inquiry.until, WakeReason::Report),
+                },
                 _ => None,
             };
             [of_leg(f.text.status), of_leg(f.email.status)].into_iter().flatten().min_by_key(|w| w.at)

@@ -6,6 +6,7 @@ use super::state::{Channel, Followup, Mark};
 use crate::Ms;
 use crate::ids::{DeviceId, FollowupId};
 use crate::limits::{Counters, Filled};
+use crate::text::Way;
 use serde::{Deserialize, Serialize};
 
 /// Something for the shell to do after the commit. All of them can be derived again from the state at `wake`.
@@ -44,6 +45,8 @@ pub enum Effect {
     },
     /// The number that this text went to opted out: keep it from all texts of the workspace (T7).
     Suppress,
+    /// The recipient of this text blocked that way: keep to the others (T7).
+    Block(Way),
     /// Tell the operator.
     Alarm(Alarm),
 }

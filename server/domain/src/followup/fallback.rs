@@ -3,6 +3,7 @@
 use super::decide::{Draft, stop_pushes};
 use super::effect::{Alarm, Effect};
 use super::event::NewReply;
+use super::hops::{self, Told};
 use super::outcome::{Found, OPTED_OUT, Outcome};
 use super::reason::{Reason, Skip};
 use super::state::{AuthorKind, Channel, Ended, Inquiry, Kind, LegStatus, Mark, Stage};
@@ -44,7 +45,7 @@ pub(crate) fn fall_back(d: &mut Draft<'_>, event: &'static str, why: Reason, det
 }
 
 /// How a way out waits for a free hand; a text waits for the end of the quiet hours first (D10).
-fn queued(d: &Draft<'_>, channel: Channel) -> LegStatus {
+pub(super) fn queued(d: &Draft<'_>, channel: Channel) -> LegStatus {
     match quiet_until(d, channel) {
         Some(until) => LegStatus::Held(until),
         None => LegStatus::Queued(d.now + d.policy.offer_ms),
@@ -180,8 +181,12 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
         d.note("claim", "hold", why, None);
         return;
     }
+    if channel == Channel::Text && hops::has_arrived(&d.f.text) {
+        hops::spare(d);
+        return settle(d);
+    }
     let plan = d.facts.plan.filter(|_| channel == Channel::Text);
-    if plan.is_some_and(|plan| !plan.shows(&d.f)) {
+    if plan.is_some_and(|plan| !plan.shows(&d.f) || !plan.follows(&d.f.text)) {
         return;
     }
     let refusal = plan.and_then(|plan| plan.refusal(d.f.kind));
@@ -194,12 +199,20 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
         d.note("claim", "skip", Reason::ChannelUnavailable, Some(skip.as_str()));
         return settle(d);
     }
-    let provider = d.policy.provider_name(channel);
+    let provider = plan.map_or_else(|| d.policy.provider_name(channel), |plan| Some(plan.hop.via.clone()));
     let until = now + d.policy.claim_ms;
     let leg = d.f.leg_mut(channel);
     leg.attempt = leg.attempt.saturating_add(1);
     leg.provider = provider;
     leg.segments = plan.map(|plan| plan.segments);
+    if channel == Channel::Text {
+        leg.form = plan.map(|plan| plan.form);
+        // A repeat under its key is planned for its own way alone: what follows it was known before.
+        if !leg.left {
+            leg.then = plan.map(|plan| plan.then.clone()).unwrap_or_default();
+        }
+        leg.since.get_or_insert(now);
+    }
     let attempt = leg.attempt;
     set(d, channel, LegStatus::Claimed(until));
     if let Stage::FallingBack { hold_until, .. } = &mut d.f.stage {
@@ -213,7 +226,8 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
     }
     d.effects.push(Effect::Send { channel, attempt });
     let why = d.f.reason().unwrap_or(Reason::Nothing);
-    d.note("claim", if channel == Channel::Email { "send_email" } else { "send_text" }, why, None);
+    let passed = plan.and_then(|plan| plan.passed.as_deref());
+    d.note("claim", if channel == Channel::Email { "send_email" } else { "send_text" }, why, passed);
 }
 
 /// S4: the last word before a text costs something. A repeat under the key of a try that was counted is one text.
@@ -232,8 +246,14 @@ fn spend(d: &mut Draft<'_>, channel: Channel) -> Result<(), Skip> {
 /// S4: what was counted certainly did not leave. Where the counters are not known it stays counted, and the next try
 /// is not counted again.
 fn give_back(d: &mut Draft<'_>, channel: Channel) {
-    let (Channel::Text, Some(counters), Some(at)) = (channel, d.facts.counters, d.f.text.counted_at) else { return };
-    if !d.f.text.left {
+    if channel == Channel::Text && !d.f.text.left {
+        uncount(d);
+    }
+}
+
+/// The same of what was taken and failed: an SNS that did not arrive is no text.
+fn uncount(d: &mut Draft<'_>) {
+    if let (Some(counters), Some(at)) = (d.facts.counters, d.f.text.counted_at) {
         d.f.text.counted_at = None;
         d.counters = Some(Box::new(counters.give_back(at)));
     }
@@ -241,11 +261,15 @@ fn give_back(d: &mut Draft<'_>, channel: Channel) {
 
 /// A text or email provider answered.
 pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcome: &Outcome) {
-    let idempotent = d.policy.idempotent(channel);
+    let idempotent = d.policy.idempotent(channel, d.f.leg(channel));
+    let earlier = channel == Channel::Text && hops::told_of_earlier(d, attempt, Told::Answer(outcome));
     let leg = d.f.leg_mut(channel);
-    if attempt == 0 || leg.attempt != attempt || !leg.awaits(outcome) {
+    if earlier || attempt == 0 || leg.attempt != attempt || !leg.awaits(outcome) {
         return;
     }
+    let event = if channel == Channel::Email { "email" } else { "text" };
+    d.note(event, outcome.label(), Reason::Nothing, outcome.error());
+    let leg = d.f.leg_mut(channel);
     leg.error = outcome.error().map(str::to_owned);
     if channel == Channel::Text && matches!(outcome, Outcome::Rejected { error } if error == OPTED_OUT) {
         d.effects.push(Effect::Suppress);
@@ -254,35 +278,46 @@ pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcom
     match outcome {
         Outcome::Accepted { provider_id } => {
             leg.provider_id = provider_id.clone();
-            set(d, channel, LegStatus::Accepted);
+            let status = hops::accepted(d, channel);
+            set(d, channel, status);
             left(d, channel);
         }
         Outcome::TokenGone { .. } | Outcome::WrongEnvironment { .. } | Outcome::Rejected { .. } => {
             give_back(d, channel);
             set(d, channel, LegStatus::Failed);
+            if channel == Channel::Text && hops::failed(d, false) {
+                offer(d);
+            }
         }
         Outcome::RetryAfter { after_ms, .. } => {
             // Never repeated while unknown, so this word is about its only open try.
             leg.left &= idempotent;
+            let waits = leg.left || !(channel == Channel::Text && hops::is_sns(leg));
             give_back(d, channel);
-            again(d, channel, after_ms.unwrap_or(0));
+            // T2: an SNS that cannot be sent now has failed: the next way can.
+            if !waits {
+                set(d, channel, LegStatus::Failed);
+            }
+            if !waits && hops::failed(d, false) {
+                offer(d);
+            } else {
+                again(d, channel, after_ms.unwrap_or(0));
+            }
         }
         Outcome::Unknown { .. } => unknown(d, channel),
     }
     let its_gap = d.f.gap_at.is_some() && d.f.gap_at == d.facts.left_at;
     d.returned = its_gap && !BOTH.iter().any(|c| d.f.leg(*c).has_begun());
-    let event = if channel == Channel::Email { "email" } else { "text" };
-    d.note(event, outcome.label(), Reason::Nothing, outcome.error());
     settle(d);
 }
 
 /// May have left. Repeated where a repeat is one effect; else a report is awaited and nothing is sent again.
 fn unknown(d: &mut Draft<'_>, channel: Channel) {
     left(d, channel);
-    if d.policy.idempotent(channel) {
+    if d.policy.idempotent(channel, d.f.leg(channel)) {
         again(d, channel, 0);
     } else {
-        set(d, channel, LegStatus::Unknown(d.now + d.policy.report_wait_ms));
+        set(d, channel, LegStatus::Unknown(d.now + hops::report_wait_ms(d, channel)));
     }
 }
 
@@ -356,6 +391,13 @@ fn again(d: &mut Draft<'_>, channel: Channel, after_ms: Ms) {
     let at = d.now.saturating_add(after_ms.max(d.policy.backoff_ms(leg.attempt)));
     let late_ms = if channel == Channel::Email { at.saturating_sub(d.f.deadline_at) } else { late_ms(d, at) };
     let too_late = late_ms > horizon_ms;
+    // T2: an SNS is not repeated for longer than its report would be awaited.
+    let leg = d.f.leg(channel);
+    let sns_over = hops::is_sns(leg) && leg.since.is_some_and(|since| at - since > d.policy.sns.report_wait_ms);
+    if sns_over && leg.left && !d.f.stopped {
+        hops::unconfirmed(d);
+        return offer(d);
+    }
     let status = match (d.f.stopped, too_late, leg.left) {
         (true, ..) => leg.stopped(),
         (false, false, _) => LegStatus::Retry(at),
@@ -384,15 +426,20 @@ pub(crate) fn woke(d: &mut Draft<'_>) {
                 unknown(d, channel);
                 d.note("claim", "unknown", Reason::Nothing, Some("claim_expired"));
             }
-            LegStatus::Unknown(until) if until <= now => {
-                set(d, channel, LegStatus::Unresolved);
-                d.note("report", "unresolved", Reason::Nothing, None);
+            LegStatus::Unknown(until)
+            | LegStatus::Asking(Inquiry { until, .. })
+            | LegStatus::Confirming(Inquiry { until, .. })
+                if until <= now =>
+            {
+                if channel == Channel::Text && hops::is_sns(&d.f.text) {
+                    hops::unconfirmed(d);
+                } else {
+                    set(d, channel, LegStatus::Unresolved);
+                    d.note("report", "unresolved", Reason::Nothing, None);
+                }
             }
-            LegStatus::Asking(inquiry) if inquiry.until <= now => {
-                set(d, channel, LegStatus::Unresolved);
-                d.note("report", "unresolved", Reason::Nothing, None);
-            }
-            LegStatus::Asking(inquiry) if inquiry.at <= now => ask(d, channel, inquiry),
+            LegStatus::Asking(inquiry) if inquiry.at <= now => ask(d, channel, inquiry, LegStatus::Asking),
+            LegStatus::Confirming(inquiry) if inquiry.at <= now => ask(d, channel, inquiry, LegStatus::Confirming),
             LegStatus::Held(until) if until <= now => {
                 let leg = d.f.leg_mut(channel);
                 leg.held_ms = leg.held_ms.saturating_add(until.saturating_sub(leg.at).max(0));
@@ -412,16 +459,17 @@ pub(crate) fn woke(d: &mut Draft<'_>) {
     settle(d);
 }
 
-fn ask(d: &mut Draft<'_>, channel: Channel, inquiry: Inquiry) {
+fn ask(d: &mut Draft<'_>, channel: Channel, inquiry: Inquiry, asking: fn(Inquiry) -> LegStatus) {
     let number = inquiry.asked.saturating_add(1);
     let at = d.now.saturating_add(d.policy.ask_after_ms);
     let attempt = d.f.leg(channel).attempt;
-    set(d, channel, LegStatus::Asking(Inquiry { at, asked: number, ..inquiry }));
+    set(d, channel, asking(Inquiry { at: at.min(inquiry.until), asked: number, ..inquiry }));
     let Inquiry { since, mark, .. } = inquiry;
     d.effects.push(Effect::Ask { attempt, inquiry: number, since, mark });
 }
 
 /// What a provider says became of something it took.
+#[derive(Clone, Copy)]
 pub(crate) struct Fate<'a> {
     pub(crate) delivered: bool,
     pub(crate) provider_id: Option<&'a str>,
@@ -430,6 +478,9 @@ pub(crate) struct Fate<'a> {
 
 /// A provider's later word, which may overtake its first one. After the outcome it changes the delivery only.
 pub(crate) fn reported(d: &mut Draft<'_>, channel: Channel, attempt: u32, fate: &Fate<'_>) {
+    if channel == Channel::Text && attempt > 0 && hops::told_of_earlier(d, attempt, Told::Fate(fate)) {
+        return settle(d);
+    }
     let leg = d.f.leg_mut(channel);
     let newest = attempt == leg.attempt;
     let open = match leg.status {
@@ -437,6 +488,7 @@ pub(crate) fn reported(d: &mut Draft<'_>, channel: Channel, attempt: u32, fate: 
         | LegStatus::Accepted
         | LegStatus::Unknown(_)
         | LegStatus::Asking(_)
+        | LegStatus::Confirming(_)
         | LegStatus::Unresolved => newest,
         // Thought not to have left, and delivered after all: spared the next try.
         LegStatus::Queued(_) | LegStatus::Held(_) | LegStatus::Retry(_) => fate.delivered || newest && leg.left,
@@ -455,6 +507,14 @@ pub(crate) fn reported(d: &mut Draft<'_>, channel: Channel, attempt: u32, fate: 
     }
     set(d, channel, if delivered { LegStatus::Delivered } else { LegStatus::Failed });
     d.note("report", if delivered { "delivered" } else { "failed" }, Reason::Nothing, error);
+    if !delivered && channel == Channel::Text {
+        if hops::is_sns(&d.f.text) {
+            uncount(d);
+        }
+        if hops::failed(d, true) {
+            offer(d);
+        }
+    }
     settle(d);
 }
 
@@ -476,10 +536,12 @@ pub(crate) fn stop(d: &mut Draft<'_>, why: Ended) {
 fn settle(d: &mut Draft<'_>) {
     let Stage::FallingBack { at, why, ended, .. } = d.f.stage else { return };
     let legs = [d.f.text.status, d.f.email.status];
-    if legs.iter().any(|l| matches!(l, LegStatus::Accepted | LegStatus::Delivered)) {
+    let taken = |l: &LegStatus| matches!(l, LegStatus::Accepted | LegStatus::Confirming(_) | LegStatus::Delivered);
+    let tried = || d.f.text.tried.iter().map(|leg| leg.status);
+    if legs.iter().any(taken) || tried().any(|l| taken(&l)) {
         d.f.stage = Stage::FellBack { at, why };
     } else if !legs.iter().any(|l| l.is_moving()) {
-        let may_have_left = legs.contains(&LegStatus::Unresolved);
+        let may_have_left = legs.into_iter().chain(tried()).any(|l| l == LegStatus::Unresolved);
         d.f.stage = match ended {
             _ if may_have_left => Stage::FellBack { at, why },
             Some(Ended::LateAck) => Stage::FellBack { at, why: Reason::AckLate },
@@ -492,7 +554,7 @@ fn settle(d: &mut Draft<'_>) {
     }
 }
 
-fn set(d: &mut Draft<'_>, channel: Channel, status: LegStatus) {
+pub(super) fn set(d: &mut Draft<'_>, channel: Channel, status: LegStatus) {
     let at = d.now;
     let leg = d.f.leg_mut(channel);
     leg.status = status;

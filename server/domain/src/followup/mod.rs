@@ -19,6 +19,7 @@ mod decide;
 mod effect;
 mod event;
 mod fallback;
+mod hops;
 mod open;
 mod outcome;
 mod policy;
@@ -33,8 +34,8 @@ pub use decide::decide;
 pub use effect::{Alarm, Decision, Effect, Note, Rest, Wake, WakeReason};
 pub use event::{Event, Facts, NewReply};
 pub use open::{Opened, Warning, join, kind_of, open, refusal, wake};
-pub use outcome::{Found, OPTED_OUT, Outcome};
-pub use policy::{Channels, Policy, Services};
+pub use outcome::{BLOCKED, Found, OPTED_OUT, Outcome};
+pub use policy::{Channels, Policy, Services, Sns, SnsUnknown};
 pub use reason::{Reason, Skip};
 pub use state::{
     AuthorKind, Channel, Ended, Followup, Inquiry, Kind, Leg, LegStatus, MAX_REPLIES, Mark, PublicState, Push,

@@ -48,6 +48,9 @@ pub enum Outcome {
 /// The vendor's code of a text that was refused because its number opted out of the sender's texts (T7).
 pub const OPTED_OUT: &str = "opted_out";
 
+/// The code of an SNS that was refused because the recipient blocked it: that way is over, others are not (T7).
+pub const BLOCKED: &str = "blocked";
+
 /// What a provider knows of a text that may have left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

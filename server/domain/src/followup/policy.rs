@@ -1,6 +1,6 @@
 //! The numbers and switches a decision takes as given; each default is the rule's.
 
-use super::state::Channel;
+use super::state::{Channel, Leg};
 use crate::Ms;
 use crate::device::{DeviceFacts, UnreadPolicy};
 use crate::limits::Limits;
@@ -8,6 +8,7 @@ use crate::presence::PresencePolicy;
 use crate::quiet::QuietHours;
 use crate::text::{Routes, TextService, Way};
 use backstop_wire::{Grade, PushProvider};
+use serde::{Deserialize, Serialize};
 
 /// What the deployment can send by. A workspace's apps may have push credentials of their own.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +34,28 @@ pub struct Channels {
     pub email: bool,
     /// Whether a bot's reply starts a text (D1).
     pub bot_text: bool,
+}
+
+/// T2: what follows an SNS of which nobody knows whether it arrived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sns {
+    /// How long its report is awaited.
+    pub report_wait_ms: Ms,
+    /// What happens then.
+    pub unknown: SnsUnknown,
+}
+
+/// What happens when no report of an SNS came in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SnsUnknown {
+    /// No XMS if the email was accepted, else XMS.
+    #[default]
+    EmailDecides,
+    /// No XMS.
+    Hold,
+    /// XMS, though it may be a second text.
+    Xms,
 }
 
 /// Everything adjustable that [`super::decide()`] knows.
@@ -70,6 +93,8 @@ pub struct Policy {
     pub retry_max_ms: Ms,
     /// How long a report of an unknown outcome is awaited.
     pub report_wait_ms: Ms,
+    /// What becomes of an SNS that nobody confirms.
+    pub sns: Sns,
     /// How long after a text may have left its provider is asked for it, and how long between two such questions. Two
     /// that find nothing mean that it did not leave: longer than any provider takes to note down what it took.
     pub ask_after_ms: Ms,
@@ -105,6 +130,7 @@ impl Policy {
             retry_base_ms: 1_000,
             retry_max_ms: 300_000,
             report_wait_ms: 180_000,
+            sns: Sns { report_wait_ms: 180_000, unknown: SnsUnknown::EmailDecides },
             ask_after_ms: 30_000,
         }
     }
@@ -126,10 +152,15 @@ impl Policy {
         }
     }
 
-    /// Whether repeating an unknown outcome of this channel is one effect. Email is: its Message-ID is fixed.
-    pub(crate) fn idempotent(&self, channel: Channel) -> bool {
+    /// The provider that a text is or was tried by.
+    pub(crate) fn text_service(&self, leg: &Leg) -> Option<&TextService> {
+        self.services.text.iter().find(|text| leg.provider.as_deref() == Some(text.name.as_str()))
+    }
+
+    /// Whether repeating an unknown outcome of this leg is one effect. Email is: its Message-ID is fixed.
+    pub(crate) fn idempotent(&self, channel: Channel, leg: &Leg) -> bool {
         match channel {
-            Channel::Text => self.services.text.first().is_some_and(|text| text.idempotent),
+            Channel::Text => self.text_service(leg).is_some_and(|text| text.idempotent),
             Channel::Email | Channel::Push => true,
         }
     }

@@ -105,6 +105,10 @@ pub enum Reason {
     QuietHours,
     /// Too late for a text (P13).
     Overdue,
+    /// One way of a text failed for good (T2).
+    WayFailed,
+    /// Nobody said in time what became of one way of a text (T2).
+    WayUnknown,
     /// The channel cannot be used.
     ChannelUnavailable,
     /// It happened again, or changes nothing.
@@ -144,6 +148,8 @@ impl Reason {
             Reason::RepeatGap => "repeat_gap",
             Reason::QuietHours => "quiet_hours",
             Reason::Overdue => "overdue",
+            Reason::WayFailed => "way_failed",
+            Reason::WayUnknown => "way_unknown",
             Reason::ChannelUnavailable => "channel_unavailable",
             Reason::Nothing => "nothing",
         }

@@ -4,6 +4,7 @@ use super::outcome::Outcome;
 use super::reason::{Reason, Skip};
 use crate::Ms;
 use crate::ids::{DeviceId, FollowupId};
+use crate::text::{Form, Hop};
 use backstop_wire::{Environment, Grade, PushProvider};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -254,6 +255,18 @@ pub struct Leg {
     /// Parts of the newest try, for a text (T4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub segments: Option<u16>,
+    /// What its newest try went as, for a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub form: Option<Form>,
+    /// When it was first claimed this way, for a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<Ms>,
+    /// What could carry a text if this way fails for good, in order, as it was known at the claim (T1).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub then: Vec<Hop>,
+    /// The ways of a text that were given up, oldest first, each as it stands (T2).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Leg>,
     /// For how long it was held (D10): nobody's delay, whatever the quiet hours are by now.
     #[serde(default, skip_serializing_if = "is_zero_ms")]
     pub held_ms: Ms,
@@ -277,6 +290,8 @@ pub enum LegStatus {
     Retry(Ms),
     /// The provider has it.
     Accepted,
+    /// The provider has it, and is to say whether it arrived: it is asked, and a report is awaited (T2).
+    Confirming(Inquiry),
     /// The provider reported it delivered.
     Delivered,
     /// May have left; a report is awaited until then.
@@ -311,7 +326,7 @@ pub struct Inquiry {
 }
 
 /// What a text is found again by at its provider: keyed hashes, so that nothing of it is stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Mark {
     /// Of the number that it went to.
     pub number: u64,
@@ -492,13 +507,17 @@ impl Leg {
             provider_id: None,
             error: None,
             segments: None,
+            form: None,
+            since: None,
+            then: Vec::new(),
+            tried: Vec::new(),
             held_ms: 0,
         }
     }
 
     /// Whether its bytes have begun to leave: they left, may have left, or may be leaving now.
     pub fn has_begun(&self) -> bool {
-        self.left || matches!(self.status, LegStatus::Claimed(_))
+        self.left || matches!(self.status, LegStatus::Claimed(_)) || self.tried.iter().any(|tried| tried.left)
     }
 
     /// How it ends when it is not tried again.
@@ -538,7 +557,8 @@ impl LegStatus {
             | LegStatus::Claimed(_)
             | LegStatus::Retry(_)
             | LegStatus::Unknown(_)
-            | LegStatus::Asking(_) => true,
+            | LegStatus::Asking(_)
+            | LegStatus::Confirming(_) => true,
             LegStatus::Idle
             | LegStatus::Skipped(_)
             | LegStatus::Accepted

@@ -13,7 +13,7 @@ pub use count::{Encoding, Size, count};
 pub use fit::{Fitted, fit};
 pub use link::{LINK_LIFE_MS, LOGIN_LIFE_MS, Link, NoLogin, Visit, Welcome};
 pub use plan::{Country, Form, NumberKind, Sender, Senders, TextPlan};
-pub use route::{Carrier, Hop, Reach, Recipient, Routes, TextService, Way, hops};
+pub use route::{BLOCK_LASTS_MS, Carrier, Hop, Reach, Recipient, Routes, TextService, Way, hops};
 
 /// T4: parts of one text, at most.
 pub const MAX_SEGMENTS: u16 = 3;

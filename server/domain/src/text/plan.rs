@@ -2,7 +2,7 @@
 
 use super::count::Encoding;
 use super::route::{Hop, Way};
-use crate::followup::{Followup, Kind, Skip};
+use crate::followup::{Followup, Kind, Leg, Skip};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -109,6 +109,11 @@ impl TextPlan {
     /// Whether it shows what is to be shown now. If a reply was read, taken back or joined since, it is planned again.
     pub fn shows(&self, f: &Followup) -> bool {
         f.unseen().map(|reply| reply.seq).eq(self.shows.iter().copied())
+    }
+
+    /// Whether it takes a way that is open (T1, T2).
+    pub(crate) fn follows(&self, leg: &Leg) -> bool {
+        leg.open(std::slice::from_ref(&self.hop)).next().is_some()
     }
 
     /// Why it may not leave, whatever it costs (T6).

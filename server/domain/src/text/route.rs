@@ -1,6 +1,7 @@
 //! Which ways a text can take, and in which order: SNS before XMS, a second provider after the first (T1, T2).
 
 use super::plan::Country;
+use crate::Ms;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -121,6 +122,9 @@ impl TextService {
         }
     }
 }
+
+/// How long a block of one way is kept to: nobody says when it is lifted, so that way is tried again after it (T7).
+pub const BLOCK_LASTS_MS: Ms = 30 * 86_400_000;
 
 /// Every hop to this recipient, in the order in which they are tried: the workspace's SNS, then XMS.
 pub fn hops(to: &Recipient, sns: &[Way], services: &[TextService], routes: &Routes) -> Vec<Hop> {

@@ -29,6 +29,10 @@ fn state(stage: &Stage, push: Option<&Push>, text: LegStatus, email: LegStatus) 
         counted_at: None,
         error: None,
         segments: None,
+        form: None,
+        since: None,
+        then: Vec::new(),
+        tried: Vec::new(),
         held_ms: 0,
     };
     serde_json::json!({

@@ -319,6 +319,9 @@ impl Family {
                     assert_eq!((decision.next.text.attempt, asking.asked), (*attempt, *inquiry));
                 }
                 Effect::Suppress => assert!(matches!(decision.next.text.status, LegStatus::Failed)),
+                Effect::Block(way) => {
+                    assert!(decision.next.text.tried.iter().any(|leg| leg.form().way() == *way), "T7: a way given up");
+                }
                 Effect::Alarm(_) => {}
             }
         }

@@ -70,7 +70,7 @@ fn a_repeat_is_one_text() {
     case.sent(1, Channel::Text, retry_after(None)).woke(2 * S).sent(2 * S, Channel::Text, accepted());
     assert_eq!((counted(&case), case.sends(Channel::Text)), (1, 2));
     let mut keyed = capped(1);
-    keyed.policy.services.text = vec![TextService { idempotent: true, ..TextService::xms("keyed") }];
+    keyed.policy.services.text = vec![TextService { idempotent: true, ..TextService::xms("text") }];
     keyed.sent(1, Channel::Text, unknown()).woke(2 * S).sent(2 * S, Channel::Text, rejected());
     assert_eq!((counted(&keyed), keyed.sends(Channel::Text)), (1, 2), "the first may have left");
 }

@@ -9,6 +9,7 @@ mod quiet;
 mod replies;
 mod start;
 mod text;
+mod ways;
 
 use super::*;
 use crate::Ms;
