@@ -225,7 +225,8 @@ pub fn deployment(config: &Config, providers: &Providers, sandbox: bool) -> Depl
         ..defaults
     };
     let opt_out = config.text.opt_out.iter().map(|told| (told.country, told.line.clone())).collect();
-    Deployment { sandbox, policy, public_url: config.link_base(sandbox), opt_out }
+    let retention = config.retention;
+    Deployment { sandbox, policy, public_url: config.link_base(sandbox), opt_out, retention }
 }
 
 impl App {

@@ -11,6 +11,7 @@ use crate::providers::apns::ApnsConfig;
 use crate::providers::fcm::FcmConfig;
 use crate::providers::smtp::SmtpConfig;
 use crate::providers::twilio::TwilioConfig;
+use crate::retention::Retention;
 use backstop_domain::mail_domain;
 use backstop_domain::text::Country;
 use error::Found;
@@ -61,6 +62,8 @@ pub struct Config {
     pub limits: Limits,
     /// `[wallet]`
     pub wallet: Wallet,
+    /// `[retention]`
+    pub retention: Retention,
     /// `[golive]`
     pub golive: GoLiveSection,
     /// `[log]`
@@ -412,7 +415,7 @@ impl Config {
             must(count > 0, key, "must be at least 1".into());
         }
         let of_money = crate::limits::problems(&self.limits).into_iter().chain(crate::wallet::problems(&self.wallet));
-        found.extend(of_money.map(|(key, mend)| Found { key, mend }));
+        found.extend(of_money.chain(self.retention.problems()).map(|(key, mend)| Found { key, mend }));
         found
     }
 

@@ -26,6 +26,7 @@ pub mod perform;
 pub mod problem;
 pub mod providers;
 pub mod registry;
+pub mod retention;
 pub mod sandbox;
 pub mod serve;
 pub mod settings;

@@ -7,6 +7,7 @@ use crate::apps::{AppInput, Apps, Planned, plan, told};
 use crate::audit::{Entry, Kind, Who};
 use crate::canary::is_cage;
 use crate::clock::Clocks;
+use crate::retention::Retention;
 use crate::settings::{Settings, SettingsInput};
 use crate::store::{AppChange, Scope, SettingsSet, Store, StoreError, WorkspaceId, WorkspaceRow};
 use crate::vault::{self, Vault, VaultError};
@@ -41,6 +42,8 @@ pub struct Deployment {
     pub public_url: Option<String>,
     /// How to opt out, by country: the line of the first text of a conversation there.
     pub opt_out: BTreeMap<Country, String>,
+    /// How long what is said and sent is kept.
+    pub retention: Retention,
 }
 
 /// Finds workspaces by key and by number.

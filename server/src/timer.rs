@@ -6,6 +6,7 @@ use crate::clock::Clocks;
 use crate::engine::desk::Rearmed;
 use crate::engine::{Engine, Stats};
 use crate::failpoint::{Point, hit};
+use crate::retention;
 use crate::store::{Due, Lane, WorkspaceId};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
@@ -32,18 +33,6 @@ const UNDER_WAY: usize = 2_048;
 const HAND_ROWS: usize = 256;
 /// The longest nap: a clock that was slewed or a suspend is noticed after it.
 const MAX_NAP_MS: Ms = 250;
-
-const DAY_MS: Ms = 86_400_000;
-/// How long message texts are kept (S8).
-const TEXT_KEPT_MS: Ms = 90 * DAY_MS;
-/// How long follow-ups, their history and deliveries are kept (S8).
-const FOLLOWUP_KEPT_MS: Ms = 365 * DAY_MS;
-/// How long answers to an `Idempotency-Key` are kept (W3).
-const ANSWER_KEPT_MS: Ms = DAY_MS;
-/// Rows one step of retention takes: it shares the writer with everyone else.
-const RETIRE_ROWS: usize = 500;
-const RETIRE_PAUSE_MS: Ms = 100;
-const RETIRE_EVERY_MS: Ms = 600_000;
 
 type Entry = (Ms, FollowupId, WorkspaceId);
 
@@ -150,6 +139,11 @@ impl Timer {
         due
     }
 
+    /// Whether the loops are to end.
+    pub(crate) fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
     /// Those of the store's due rows that the index does not know, and that are not under way.
     fn unknown(&self, due: &[Due]) -> Vec<Entry> {
         let mut index = self.lock();
@@ -175,7 +169,7 @@ impl Timer {
 
 /// Starts the fire loop, the sweep and the housekeeping.
 pub(crate) fn start(engine: &Engine) {
-    engine.start_loop("housekeeping", keep_house(engine.clone()));
+    engine.start_loop("housekeeping", retention::keep_house(engine.clone()));
     engine.start_loop("timer", fill(engine.clone()));
     engine.start_loop("timer", fire(engine.clone()));
     engine.start_loop("timer", sweep(engine.clone()));
@@ -255,26 +249,6 @@ async fn sweep(engine: Engine) {
     }
 }
 
-/// Retention (S8): what has outlived its purpose goes, a little at a time.
-async fn keep_house(engine: Engine) {
-    let timer = Arc::clone(engine.timer());
-    let never = Notify::new();
-    while !timer.stopped.load(Ordering::Acquire) {
-        let now = engine.clocks().real_ms();
-        hit(Point::HouseKept);
-        let retired =
-            engine.store().retire(now - TEXT_KEPT_MS, now - FOLLOWUP_KEPT_MS, now - ANSWER_KEPT_MS, RETIRE_ROWS);
-        match retired.await {
-            Ok(rows) if rows >= RETIRE_ROWS => nap(&never, RETIRE_PAUSE_MS).await,
-            Ok(_) => nap(&never, RETIRE_EVERY_MS).await,
-            Err(error) => {
-                tracing::error!(%error, "retention waits for the store");
-                nap(&never, RETIRE_EVERY_MS).await;
-            }
-        }
-    }
-}
-
 /// Hands wake-ups to the engine, in order, as places come free.
 async fn wake(engine: &Engine, due: Vec<Entry>) {
     let timer = engine.timer();
@@ -336,7 +310,7 @@ async fn watch_clock(engine: &Engine, stepped: &mut bool) {
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one place that sleeps: it is what a timer is")]
-async fn nap(earlier: &Notify, ms: Ms) {
+pub(crate) async fn nap(earlier: &Notify, ms: Ms) {
     let ms = u64::try_from(ms).unwrap_or(0);
     tokio::select! {
         () = tokio::time::sleep(Duration::from_millis(ms)) => {}

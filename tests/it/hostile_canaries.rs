@@ -4,6 +4,8 @@ use crate::hostile_support::{Heard, World};
 use crate::program::said;
 use axum::http::Method;
 use backstop_server::identity::customer_hash;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -215,6 +217,43 @@ fn found(path: &Path, needles: &[&str]) -> Vec<String> {
     needles.iter().filter(has).map(|needle| format!("{needle} in {}", path.display())).collect()
 }
 
+/// The same of each needle in UTF-16, hexadecimal digits and base64, wherever in a group of three its bytes begin.
+fn spelled_otherwise(path: &Path, needles: &[&str]) -> Vec<String> {
+    let bytes = std::fs::read(path).unwrap();
+    let spellings = |needle: &str| {
+        let wide = |of: fn(u16) -> [u8; 2]| needle.encode_utf16().flat_map(of).collect::<Vec<u8>>();
+        let mut all = vec![wide(u16::to_le_bytes), wide(u16::to_be_bytes), hex::encode(needle).into_bytes()];
+        all.push(hex::encode_upper(needle).into_bytes());
+        for before in 0..3 {
+            let text = STANDARD.encode([&vec![0; before], needle.as_bytes()].concat());
+            // Without the characters that what stands around it has a part in.
+            let whole = &text[(before * 8).div_ceil(6)..(before + needle.len()) * 8 / 6];
+            all.extend([whole.to_owned().into_bytes(), whole.replace('+', "-").replace('/', "_").into_bytes()]);
+        }
+        all
+    };
+    let has = |spelled: &Vec<u8>| bytes.windows(spelled.len()).any(|window| window == spelled);
+    let held = needles.iter().filter(|needle| spellings(needle).iter().any(has));
+    held.map(|needle| format!("{needle} in {}", path.display())).collect()
+}
+
+/// Keyed hashes by which rows of the customer are found; those of an opt-out outlive them.
+fn hashes(dir: &Path) -> Vec<Vec<u8>> {
+    let path = dir.join("backstop.db");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    let column = |sql: &str| {
+        let mut statement = db.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| row.get::<_, Vec<u8>>(0)).unwrap();
+        rows.map(Result::unwrap).collect::<Vec<_>>()
+    };
+    let customer = word("customer_id");
+    let of_messages = format!("SELECT body_hash FROM messages WHERE customer_id = '{customer}'");
+    let of_devices = format!("SELECT token_hash FROM devices WHERE customer_id = '{customer}'");
+    let all = [column(&of_messages), column(&of_devices)].concat();
+    assert!(all.len() > 8, "the test looks for what is there");
+    all
+}
+
 fn files(dir: &Path) -> Vec<std::path::PathBuf> {
     std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).collect()
 }
@@ -262,8 +301,18 @@ async fn canaries_are_found_nowhere() {
     for file in files(world.dir.path()) {
         assert_eq!(found(&file, &[&sealed[..], &secrets[..2]].concat()), Vec::<String>::new(), "before the erasure");
     }
+    let hashes = hashes(world.dir.path());
     let customer = format!("/v1/customers/{}", word("customer_id"));
     run.backend(Method::DELETE, &customer, Value::Null).await.ok();
+    // A message's id stays, so that the same one is never told again; it is the company's, and names nobody.
+    let erased: Vec<&str> = canaries.iter().copied().filter(|needle| *needle != "zyxmessage").collect();
+    for file in files(world.dir.path()) {
+        assert_eq!(found(&file, &erased), Vec::<String>::new(), "once the erasure is answered");
+        assert_eq!(spelled_otherwise(&file, &erased), Vec::<String>::new(), "once the erasure is answered");
+        let bytes = std::fs::read(&file).unwrap();
+        let left = hashes.iter().find(|hash| bytes.windows(hash.len()).any(|window| window == **hash));
+        assert_eq!(left, None, "a keyed hash is left in {}", file.display());
+    }
     let secrets = run.secrets.clone();
     let World { server, dir, .. } = world;
     server.terminate();
@@ -275,8 +324,6 @@ async fn canaries_are_found_nowhere() {
     for secret in &secrets {
         assert!(!log.contains(secret.as_str()) && !metrics.contains(secret.as_str()), "{secret} is in the log");
     }
-    // A message's id stays, so that the same one is never told again; it is the company's, and names nobody.
-    let erased: Vec<&str> = canaries.iter().copied().filter(|needle| *needle != "zyxmessage").collect();
     for file in files(dir.path()) {
         assert_eq!(found(&file, &erased), Vec::<String>::new(), "after the erasure");
     }

@@ -70,6 +70,8 @@ while_on! {
     fn stored_answer(workspace: WorkspaceId, key: &str, not_before: Ms) -> Option<StoredAnswer>;
     fn keep_answer(workspace: WorkspaceId, key: &str, answer: StoredAnswer) -> ();
     fn retire(texts_before: Ms, followups_before: Ms, answers_before: Ms, limit: usize) -> usize;
+    fn retire_in(workspace: WorkspaceId, texts_before: Ms, followups_before: Ms, limit: usize) -> usize;
+    fn scrubbed() -> ();
     fn health() -> Health;
 }
 

@@ -160,6 +160,7 @@ impl Rig {
             policy,
             public_url: Some("https://t.example".into()),
             opt_out: Default::default(),
+            retention: Default::default(),
         };
         let registry = Registry::new(store.clone(), vault.clone(), clocks.clone(), deployment);
         let registry = Arc::new(match vendors {

@@ -56,6 +56,7 @@ mod providers_smtp_double;
 mod providers_support;
 mod providers_twilio;
 mod readme;
+mod retention;
 mod sandbox_basics;
 mod serve_bounds;
 mod serve_listeners;

@@ -37,7 +37,7 @@ fn page(text: &str) -> Columns {
     sections.map(section).collect()
 }
 
-/// S8: every table and every column of the schema stands in PRIVACY.md, with how long it is kept, and nothing else does.
+/// S8: every table and every column of the schema stands in PRIVACY.md, with how long it is kept, and nothing else.
 #[test]
 fn s8_every_column_is_accounted_for() {
     let text = include_str!("../../PRIVACY.md");

@@ -56,8 +56,13 @@ async fn rig_on(fcm: Option<Arc<dyn PushProvider>>, on: impl FnOnce(Arc<dyn Stor
 fn parts(store: &Arc<dyn Store>, fcm: Option<Arc<dyn PushProvider>>) -> Parts {
     let vault = Arc::new(Vault::new(&[7; 32]));
     let clocks = Arc::new(Clocks::new(Arc::new(Still)));
-    let deployment =
-        Deployment { sandbox: true, policy: Policy::sandbox(), public_url: None, opt_out: BTreeMap::new() };
+    let deployment = Deployment {
+        sandbox: true,
+        policy: Policy::sandbox(),
+        public_url: None,
+        opt_out: BTreeMap::new(),
+        retention: Default::default(),
+    };
     let registry = Arc::new(Registry::new(Arc::clone(store), vault.clone(), clocks.clone(), deployment));
     let providers = Providers { fcm, ..Providers::default() };
     Parts { store: Arc::clone(store), vault, clocks, registry, providers }

@@ -63,6 +63,8 @@ impl Sandbox {
             }
         }
         self.stand(ws, target).await?;
+        let kept = api.registry.deployment().retention;
+        crate::retention::turned(&api.store, kept, id, start, target).await?;
         decided += yard.reacted.load(Ordering::Acquire) - reacted;
         let performed = self.0.capture.attempts(&ws.name) - sent;
         Ok(Stepped { now: backstop_wire::time::to_rfc3339(target), decided, performed })

@@ -753,6 +753,17 @@ pub trait Store: Send + Sync + 'static {
     /// `followups_before` and idempotency answers from before `answers_before`; at most `limit` rows a call. Answers
     /// how many went.
     fn retire(&self, texts_before: Ms, followups_before: Ms, answers_before: Ms, limit: usize) -> Reply<'_, usize>;
+    /// The same of one workspace alone, by the times in its rows: its clock is its own, and what goes by real time does
+    /// not go by it.
+    fn retire_in(
+        &self,
+        workspace: WorkspaceId,
+        texts_before: Ms,
+        followups_before: Ms,
+        limit: usize,
+    ) -> Reply<'_, usize>;
+    /// Answers when nothing of whoever was erased before is left in the store's files, nor in what was written ahead.
+    fn scrubbed(&self) -> Reply<'_, ()>;
     /// Whether it works.
     fn health(&self) -> Reply<'_, Health>;
 }

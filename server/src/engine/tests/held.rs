@@ -89,6 +89,8 @@ impl Store for Held {
         stored_answer(ws: WorkspaceId, key: &str, not_before: Ms) -> Option<StoredAnswer>;
         keep_answer(ws: WorkspaceId, key: &str, answer: StoredAnswer) -> ();
         retire(texts: Ms, followups: Ms, answers: Ms, limit: usize) -> usize;
+        retire_in(ws: WorkspaceId, texts: Ms, followups: Ms, limit: usize) -> usize;
+        scrubbed() -> ();
         health() -> Health;
     }
 }

@@ -233,13 +233,46 @@ fn retire_followups(tx: &Connection, before: Ms, limit: usize) -> Result<usize> 
     let oldest = "SELECT id FROM followups WHERE id < ?1 AND wake_at IS NULL ORDER BY id LIMIT ?2";
     let before_id = before.max(0) << ID_TIME_SHIFT;
     let ids = many(tx, oldest, params![before_id, to_i64(limit)], |row| row.get::<_, i64>(0))?;
-    for id in &ids {
+    delete_followups(tx, &ids)?;
+    Ok(ids.len())
+}
+
+fn delete_followups(tx: &Connection, ids: &[i64]) -> Result<()> {
+    for id in ids {
         // Its messages too: they are found through it.
         tx.prepare_cached("DELETE FROM messages WHERE followup = ?1")?.execute(params![id])?;
         tx.prepare_cached("DELETE FROM history WHERE followup = ?1")?.execute(params![id])?;
         tx.prepare_cached("DELETE FROM followups WHERE id = ?1")?.execute(params![id])?;
     }
-    Ok(ids.len())
+    Ok(())
+}
+
+/// Of one workspace, by what its rows say of their time. For sandboxes alone: it reads all of its follow-ups.
+pub(super) fn retire_in(tx: &Connection, ws: WorkspaceId, texts: Ms, followups: Ms, limit: usize) -> Result<usize> {
+    let steps = [
+        (
+            "UPDATE messages SET body = NULL, version = version + 1 WHERE row IN
+                 (SELECT row FROM messages INDEXED BY messages_texts
+                  WHERE body IS NOT NULL AND accepted_at < ?2 AND workspace = ?1 ORDER BY accepted_at LIMIT ?3)",
+            texts,
+        ),
+        (
+            "DELETE FROM messages WHERE row IN
+                 (SELECT row FROM messages INDEXED BY messages_customer
+                  WHERE workspace = ?1 AND followup IS NULL AND accepted_at < ?2 LIMIT ?3)",
+            followups,
+        ),
+    ];
+    let mut left = limit;
+    for (sql, before) in steps {
+        left -= tx.prepare_cached(sql)?.execute(params![ws.0, before, to_i64(left)])?.min(left);
+    }
+    let oldest = "SELECT id FROM followups INDEXED BY followups_workspace
+                  WHERE workspace = ?1 AND wake_at IS NULL AND json_extract(state, '$.started_at') < ?2
+                  ORDER BY id LIMIT ?3";
+    let ids = many(tx, oldest, params![ws.0, followups, to_i64(left)], |row| row.get::<_, i64>(0))?;
+    delete_followups(tx, &ids)?;
+    Ok(limit - left + ids.len())
 }
 
 fn to_i64(limit: usize) -> i64 {

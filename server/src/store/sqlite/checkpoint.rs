@@ -55,11 +55,21 @@ enum Ask {
     Purge,
 }
 
+/// How far erasures have come: each is counted, then cut off from the WAL.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Purges {
+    /// Commits that erased.
+    pub(super) wanted: u64,
+    /// The newest of them of which nothing is left.
+    pub(super) done: u64,
+}
+
 /// The writer's side.
 pub(super) struct Checkpoints {
     asks: SyncSender<Ask>,
     shared: Arc<Shared>,
     purge_wanted: bool,
+    purges: watch::Sender<Purges>,
 }
 
 /// The thread's side.
@@ -68,6 +78,7 @@ pub(super) struct Checkpointer {
     file: Option<Arc<File>>,
     asks: Receiver<Ask>,
     shared: Arc<Shared>,
+    purges: watch::Sender<Purges>,
     poison: Poison,
 }
 
@@ -91,8 +102,10 @@ struct Shared {
 pub(super) fn pair(db: Connection, file: Option<Arc<File>>, poison: Poison) -> (Checkpoints, Checkpointer) {
     let (asks, received) = std::sync::mpsc::sync_channel(2);
     let shared = Arc::new(Shared::default());
-    let checkpointer = Checkpointer { db, file, asks: received, shared: shared.clone(), poison };
-    (Checkpoints { asks, shared, purge_wanted: false }, checkpointer)
+    let purges = watch::Sender::default();
+    let checkpointer =
+        Checkpointer { db, file, asks: received, shared: shared.clone(), purges: purges.clone(), poison };
+    (Checkpoints { asks, shared, purge_wanted: false, purges }, checkpointer)
 }
 
 impl Checkpoints {
@@ -101,9 +114,19 @@ impl Checkpoints {
         db.wal_hook(Some(note_pages));
     }
 
+    /// How far erasures have come.
+    pub(super) fn purges(&self) -> watch::Receiver<Purges> {
+        self.purges.subscribe()
+    }
+
+    /// Called by the writer before anybody hears of a commit that erased.
+    pub(super) fn erased(&mut self) {
+        self.purge_wanted = true;
+        self.purges.send_modify(|purges| purges.wanted += 1);
+    }
+
     /// Called by the writer between two transactions.
-    pub(super) fn after_commit(&mut self, db: &Connection, erased: bool, poison: &Poison) {
-        self.purge_wanted |= erased;
+    pub(super) fn after_commit(&mut self, db: &Connection, poison: &Poison) {
         if self.purge_wanted && self.asks.try_send(Ask::Purge).is_ok() {
             self.purge_wanted = false;
         }
@@ -149,10 +172,14 @@ impl Checkpointer {
     /// What was erased must not stay in the WAL because somebody happened to read.
     fn purge(&self) {
         hit(Point::CheckpointCutsOff);
+        // An erasure that is committed from here on asks for itself.
+        let upto = self.purges.borrow().wanted;
         let _ = self.db.busy_timeout(PURGE_WAIT);
         let done = (0..PURGE_TRIES).any(|_| cut_off(&self.db, &self.poison));
         let _ = self.db.busy_timeout(BUSY_WAIT);
-        if !done {
+        if done {
+            self.purges.send_modify(|purges| purges.done = upto);
+        } else {
             tracing::error!("the WAL still holds what was erased: it goes with the next erasure or restart");
         }
     }

@@ -28,7 +28,7 @@ use crate::audit::{Entry, Kind, Stored, Who};
 use crate::vault::Vault;
 use backstop_domain::Ms;
 use backstop_domain::ids::FollowupId;
-use checkpoint::Checkpoints;
+use checkpoint::{Checkpoints, Purges};
 use lock::ServerLock;
 use readers::{Look, Reader};
 use rusqlite::Connection;
@@ -46,6 +46,7 @@ pub struct SqliteStore {
     looks: Option<mpsc::Sender<Look>>,
     threads: Vec<JoinHandle<()>>,
     poison: watch::Receiver<Option<String>>,
+    purges: watch::Receiver<Purges>,
     schema: i64,
     /// Closed after the threads' connections: see [`checkpoint::pair`].
     _file: Option<Arc<File>>,
@@ -75,6 +76,7 @@ impl SqliteStore {
             looks: Some(looks),
             threads: Vec::new(),
             poison,
+            purges: checkpoints.purges(),
             schema: opened.schema,
             _file: file,
             _lock: opened.lock,
@@ -314,6 +316,26 @@ impl Store for SqliteStore {
 
     fn retire(&self, texts_before: Ms, followups_before: Ms, answers_before: Ms, limit: usize) -> Reply<'_, usize> {
         self.write(move |tx| admin::retire(tx, texts_before, followups_before, answers_before, limit))
+    }
+
+    fn retire_in(
+        &self,
+        workspace: WorkspaceId,
+        texts_before: Ms,
+        followups_before: Ms,
+        limit: usize,
+    ) -> Reply<'_, usize> {
+        self.write(move |tx| admin::retire_in(tx, workspace, texts_before, followups_before, limit))
+    }
+
+    fn scrubbed(&self) -> Reply<'_, ()> {
+        let mut purges = self.purges.clone();
+        Box::pin(async move {
+            let wanted = purges.borrow().wanted;
+            // The sender is gone: so is the WAL.
+            let _ = purges.wait_for(|purges| purges.done >= wanted).await;
+            Ok(())
+        })
     }
 
     fn health(&self) -> Reply<'_, Health> {

@@ -234,11 +234,14 @@ impl Writer {
         };
         match outcome {
             Ok((outcomes, erased)) => {
+                if erased {
+                    self.checkpoints.erased();
+                }
                 for (job, outcome) in jobs.drain(..).zip(outcomes) {
                     job.answer(outcome);
                 }
                 hit(Point::WriteAnswered);
-                self.checkpoints.after_commit(&self.db, erased, &self.poison);
+                self.checkpoints.after_commit(&self.db, &self.poison);
             }
             Err(error) => {
                 for job in jobs.drain(..) {
