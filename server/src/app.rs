@@ -10,13 +10,15 @@ use crate::engine::{Engine, Parts};
 use crate::failpoint::{self, Point, hit};
 use crate::golive::GoLive;
 use crate::http::{self, Api, Front, Limits, Serves, TestPushes, TestSends};
+use crate::mail::dns::Dns;
+use crate::mail::domain::Watch;
 use crate::providers::Providers;
 use crate::providers::apns::{Apns, ApnsConfigError, ApnsNet};
 use crate::providers::capture::Capture;
 use crate::providers::fcm::{Fcm, FcmConfigError};
 use crate::providers::smtp::{Smtp, SmtpConfigError};
 use crate::providers::twilio::{Twilio, TwilioConfigError};
-use crate::registry::{CreateError, Created, Deployment, Registry};
+use crate::registry::{CreateError, Created, Deployment, DeploymentMail, Registry};
 use crate::sandbox::{Network, Sandbox};
 use crate::serve::{Bounds, Door, serve_all};
 use crate::store::{OpenError, OpenOptions, SqliteStore, Store, StoreError};
@@ -35,6 +37,8 @@ use tokio::sync::watch;
 
 /// Name of the workspace that every sandbox has.
 pub const SANDBOX_WORKSPACE: &str = "sandbox";
+/// Where answers to the mail of a sandbox would go.
+const SANDBOX_REPLY_DOMAIN: &str = "reply.backstop.invalid";
 /// Samples of metrics are folded into buckets this often.
 const METRICS_EVERY: Duration = Duration::from_secs(5);
 
@@ -67,6 +71,7 @@ pub struct App {
     clocks: Arc<Clocks>,
     router: Router,
     canary: Arc<Canary>,
+    domains: Watch,
     public_url: String,
     bounds: Bounds,
     metrics: Metrics,
@@ -226,7 +231,13 @@ pub fn deployment(config: &Config, providers: &Providers, sandbox: bool) -> Depl
     };
     let opt_out = config.text.opt_out.iter().map(|told| (told.country, told.line.clone())).collect();
     let retention = config.retention;
-    Deployment { sandbox, policy, public_url: config.link_base(sandbox), opt_out, retention }
+    let mail = DeploymentMail {
+        // Nobody's: a sandbox shows where answers would go.
+        reply_domain: config.mail.reply_domain.clone().or_else(|| sandbox.then(|| SANDBOX_REPLY_DOMAIN.into())),
+        spf: config.mail.spf.clone(),
+        dns: Dns::new(&config.mail.dns_servers()),
+    };
+    Deployment { sandbox, policy, public_url: config.link_base(sandbox), opt_out, retention, mail }
 }
 
 impl App {
@@ -267,8 +278,7 @@ impl App {
             providers,
         });
         hit(Point::BootEngine);
-        let (birds, rooms) = (engine.clone(), Arc::clone(&registry));
-        let canary = Arc::new(Canary::new(birds, Arc::clone(&judge), rooms, Arc::clone(&clocks)));
+        let (canary, domains) = keepers(&engine, &judge, &registry, &clocks);
         let asks = (!sandbox).then(|| config.clone());
         let golive = GoLive::new(asks, Arc::clone(&vault), Arc::clone(&clocks), Arc::clone(&canary));
         let render = metrics.clone();
@@ -289,7 +299,18 @@ impl App {
         };
         let router = routes(Arc::new(api), mode);
         let public_url = config.public_url();
-        Ok(App { store, engine, registry, clocks, router, canary, public_url, bounds: bounds(config), metrics })
+        Ok(App {
+            store,
+            engine,
+            registry,
+            clocks,
+            router,
+            canary,
+            domains,
+            public_url,
+            bounds: bounds(config),
+            metrics,
+        })
     }
 
     /// What answers requests, for callers in the same process.
@@ -326,7 +347,7 @@ impl App {
     /// Serves until `shutdown`, then drains: no new connection, requests under way end, then sends under way. What is
     /// left is in the store and is judged again at the next start.
     pub async fn serve_on(self, doors: Vec<Door>, shutdown: impl Future<Output = ()>) -> Ended {
-        let App { store, engine, clocks, canary, bounds, metrics, .. } = self;
+        let App { store, engine, clocks, canary, domains, bounds, metrics, .. } = self;
         let unhealthy = unhealthy(store.poison_watch(), engine.broken_watch());
         let tls = doors.iter().find_map(|door| door.tls.clone());
         tokio::select! {
@@ -334,6 +355,7 @@ impl App {
             () = tidy(metrics) => Ended::Cut,
             () = renew(tls, clocks) => Ended::Cut,
             () = canary.keep() => Ended::Cut,
+            () = domains.keep() => Ended::Cut,
             drained = serve_all(doors, bounds, shutdown) => {
                 hit(Point::DrainSends);
                 engine.drain(half(bounds.drain)).await;
@@ -366,6 +388,17 @@ async fn unhealthy(
         // The engine is held as long.
         Ok(part) = broken.wait_for(Option::is_some) => format!("{} ended by a fault", part.unwrap_or_default()),
     }
+}
+
+/// Those who look after what nobody asks for.
+fn keepers(
+    engine: &Engine,
+    judge: &Arc<dyn Store>,
+    registry: &Arc<Registry>,
+    clocks: &Arc<Clocks>,
+) -> (Arc<Canary>, Watch) {
+    let canary = Canary::new(engine.clone(), Arc::clone(judge), Arc::clone(registry), Arc::clone(clocks));
+    (Arc::new(canary), Watch::new(Arc::clone(registry), Arc::clone(judge)))
 }
 
 /// The API, and in a sandbox what belongs to it.

@@ -20,6 +20,12 @@ pub enum Kind {
     AppChanged,
     /// An app was deleted with its credentials.
     AppDeleted,
+    /// The mail domain was put, got a new key, or was deleted: `detail` has which.
+    MailDomainChanged,
+    /// Mail leaves from the company's own domain from now on, or no longer: `detail` has which, and why.
+    MailDomainChecked,
+    /// An email template was put or deleted: `detail` has its locale.
+    EmailTemplateChanged,
     /// A key was made.
     KeyCreated,
     /// A key was taken out of use.
@@ -38,10 +44,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 13] = [
         Kind::SettingsChanged,
         Kind::AppChanged,
         Kind::AppDeleted,
+        Kind::MailDomainChanged,
+        Kind::MailDomainChecked,
+        Kind::EmailTemplateChanged,
         Kind::KeyCreated,
         Kind::KeyRevoked,
         Kind::IdentitySecretRotated,
@@ -57,6 +66,9 @@ impl Kind {
             Kind::SettingsChanged => "settings_changed",
             Kind::AppChanged => "app_changed",
             Kind::AppDeleted => "app_deleted",
+            Kind::MailDomainChanged => "mail_domain_changed",
+            Kind::MailDomainChecked => "mail_domain_checked",
+            Kind::EmailTemplateChanged => "email_template_changed",
             Kind::KeyCreated => "key_created",
             Kind::KeyRevoked => "key_revoked",
             Kind::IdentitySecretRotated => "identity_secret_rotated",

@@ -30,6 +30,8 @@ const MAX_SEND_MS: u64 = 11_000;
 const MAX_TEST_NUMBERS: usize = 20;
 /// Of the line on opting out: it takes its share of every first text.
 const MAX_OPT_OUT_CHARS: usize = 60;
+const DNS_PORT: u16 = 53;
+const MAX_SPF_CHARS: usize = 200;
 const STOP: &str = "Reply STOP to opt out";
 /// Sections that mean something by being there: their defaults count only beside a key that somebody set.
 const ACCOUNTS: &[&[&str]] =
@@ -169,7 +171,17 @@ pub struct MailSection {
     /// Where answers and bounces come in (E3).
     #[serde(default)]
     pub reply_domain: Option<String>,
+    /// What the mail server needs in the SPF record of a company's domain.
+    #[serde(default)]
+    pub spf: Option<String>,
+    /// Who is asked about companies' domains; none = the machine's servers.
+    dns_servers: Vec<DnsServer>,
 }
+
+/// Where a DNS server is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+struct DnsServer(SocketAddr);
 
 /// What every text is held to.
 #[derive(Clone, Debug, Deserialize)]
@@ -394,6 +406,12 @@ impl Config {
         }
         let reply_domain = self.mail.reply_domain.as_deref().is_none_or(mail_domain::is_domain);
         must(reply_domain, "mail.reply_domain", "must be a domain in lower case, such as reply.example.com".into());
+        let spf = self.mail.spf.as_deref().is_none_or(is_spf);
+        must(
+            spf,
+            "mail.spf",
+            "must be mechanisms of SPF such as include:_spf.example.com, without v=spf1 and all".into(),
+        );
         let readers = self.store.read_connections;
         for (key, timeout_ms) in [
             ("apns.timeout_ms", self.apns.as_ref().map(|apns| apns.timeout_ms)),
@@ -473,6 +491,16 @@ impl StoreUrl {
     }
 }
 
+/// What may stand between `v=spf1` and `all`.
+fn is_spf(mechanisms: &str) -> bool {
+    let is_one = |word: &str| {
+        let kind = word.split([':', '/']).next().unwrap_or_default();
+        let is_plain = word.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b';');
+        is_plain && ["include", "ip4", "ip6", "a", "mx", "exists"].contains(&kind)
+    };
+    (1..=MAX_SPF_CHARS).contains(&mechanisms.len()) && mechanisms.split(' ').all(is_one)
+}
+
 /// Names are not looked up, but for the one that everybody has.
 fn listen_address<'de, D: serde::Deserializer<'de>>(from: D) -> Result<SocketAddr, D::Error> {
     let text = String::deserialize(from)?;
@@ -518,6 +546,22 @@ impl Network {
         let ((mine, width), (other, other_width)) = (bits(self.address), bits(address));
         let host = u32::from(width - self.prefix);
         width == other_width && mine.checked_shr(host).unwrap_or(0) == other.checked_shr(host).unwrap_or(0)
+    }
+}
+
+impl MailSection {
+    /// Who is asked about companies' domains; none = the machine's servers.
+    pub fn dns_servers(&self) -> Vec<SocketAddr> {
+        self.dns_servers.iter().map(|server| server.0).collect()
+    }
+}
+
+impl TryFrom<String> for DnsServer {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<DnsServer, String> {
+        let with_port = text.parse().or_else(|_| text.parse().map(|ip: IpAddr| SocketAddr::new(ip, DNS_PORT)));
+        with_port.map(DnsServer).map_err(|_| format!("`{text}` is no IP address such as 10.0.0.2 or [fd00::2]:5353"))
     }
 }
 

@@ -403,7 +403,7 @@ async fn inquire(
 
 async fn send_email(engine: &Engine, shop: &Shop, task: &Task, claim: Claim) -> Outcome {
     let at = engine.clocks().now_ms(task.ws.id);
-    let parcel = parcel::email(shop, &task.ws, &task.row, claim.attempt, at).await;
+    let parcel = parcel::email(engine, shop, &task.ws, &task.row, (claim.attempt, at)).await;
     let ready = parcel.and_then(|send| Ok((send, time_left(engine, task, claim)?)));
     if task.ws.canary {
         return ready.map_or_else(|error| error, |_| taken_in());

@@ -2,14 +2,20 @@
 //!
 //! Nothing is believed for longer than a second: a revoked key dies in flight, and what another process changed shows.
 
+mod mail;
+
+pub use mail::MailChanged;
+
 use crate::apps::accounts::Accounts;
 use crate::apps::{AppInput, Apps, Planned, plan, told};
 use crate::audit::{Entry, Kind, Who};
 use crate::canary::is_cage;
 use crate::clock::Clocks;
+use crate::mail::Company;
+use crate::mail::dns::Dns;
 use crate::retention::Retention;
 use crate::settings::{Settings, SettingsInput};
-use crate::store::{AppChange, Scope, SettingsSet, Store, StoreError, WorkspaceId, WorkspaceRow};
+use crate::store::{AppChange, MailRows, Scope, SettingsSet, Store, StoreError, WorkspaceId, WorkspaceRow};
 use crate::vault::{self, Vault, VaultError};
 use crate::workspace::{Activity, Workspace};
 use backstop_domain::followup::Policy;
@@ -44,6 +50,19 @@ pub struct Deployment {
     pub opt_out: BTreeMap<Country, String>,
     /// How long what is said and sent is kept.
     pub retention: Retention,
+    /// What all mail has in common.
+    pub mail: DeploymentMail,
+}
+
+/// What all mail of the deployment has in common.
+#[derive(Clone, Default)]
+pub struct DeploymentMail {
+    /// Where answers and bounces come in (E3); `None` = nowhere.
+    pub reply_domain: Option<String>,
+    /// What the SPF record of a company's domain needs, if that is known.
+    pub spf: Option<String>,
+    /// Looks up what companies publish.
+    pub dns: Dns,
 }
 
 /// Finds workspaces by key and by number.
@@ -415,6 +434,7 @@ impl Registry {
             return Ok(Arc::clone(&known.workspace));
         }
         let apps = self.apps_of(row.id).await?;
+        let mail = self.mail_of(row.id).await?;
         let mut all = write(&self.workspaces);
         let known = all.get(&row.id);
         // Read before this one, and slower.
@@ -422,7 +442,7 @@ impl Registry {
             return Ok(Arc::clone(&newer.workspace));
         }
         let activity = known.map(|known| Arc::clone(&known.workspace.activity)).unwrap_or_default();
-        let workspace = Arc::new(self.open(&row, apps, activity)?);
+        let workspace = Arc::new(self.open(&row, apps, mail, activity)?);
         all.insert(row.id, Cached { workspace: Arc::clone(&workspace), row, checked_at: now });
         Ok(workspace)
     }
@@ -443,7 +463,29 @@ impl Registry {
         opened.unwrap_or_else(|_| Err(StoreError::Unavailable("opening the apps did not end".into()))).map(Arc::new)
     }
 
-    fn open(&self, row: &WorkspaceRow, apps: Arc<Apps>, activity: Arc<Activity>) -> Result<Workspace, StoreError> {
+    /// Domain and templates as they are stored now; the ones in use, if they are.
+    async fn mail_of(&self, id: WorkspaceId) -> Result<Arc<Company>, StoreError> {
+        let rows = self.store.mail(id).await?;
+        let known = self.cached(id).map(|workspace| Arc::clone(&workspace.mail));
+        if let Some(known) = known.filter(|known| *known.rows() == rows) {
+            return Ok(known);
+        }
+        if rows == MailRows::default() {
+            return Ok(Arc::default());
+        }
+        let vault = Arc::clone(&self.vault);
+        // Templates are made into HTML.
+        let opened = tokio::task::spawn_blocking(move || Company::open(rows, &vault)).await;
+        opened.unwrap_or_else(|_| Err(StoreError::Unavailable("opening the mail did not end".into()))).map(Arc::new)
+    }
+
+    fn open(
+        &self,
+        row: &WorkspaceRow,
+        apps: Arc<Apps>,
+        mail: Arc<Company>,
+        activity: Arc<Activity>,
+    ) -> Result<Workspace, StoreError> {
         let corrupt = |what: &str| StoreError::Corrupt(format!("{what} of workspace {}", row.name));
         let input: SettingsInput = serde_json::from_str(&row.settings).map_err(|_| corrupt("settings"))?;
         let settings: Settings = input.in_force(&self.deployment.policy, self.deployment.sandbox);
@@ -460,6 +502,7 @@ impl Registry {
             identity_secrets: secrets.collect::<Result<_, _>>().map_err(|_| corrupt("an identity secret"))?,
             trusted_keys: row.trusted_keys.clone(),
             apps,
+            mail,
             canary,
             activity,
         })

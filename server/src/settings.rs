@@ -6,11 +6,13 @@
 //! A setting is one entry of the table below: its meaning, its type, its default and the numbers it may have. What a
 //! number alone cannot say is in [`check`]; what the rules make of it is in [`Settings::policy`].
 
+mod branding;
 mod check;
 mod limits;
 #[cfg(test)]
 mod tests;
 
+pub use branding::Branding;
 pub use check::Advice;
 pub use limits::{CapInput, LimitsInput};
 
@@ -182,6 +184,11 @@ settings! {
     countries: Vec<String>;
     /// Caps of texts that are lower than the deployment's. Unset: the deployment's.
     limits: LimitsInput;
+    /// How emails look: logo, colour, footer. Unset: none, blue, none.
+    branding: Branding;
+    /// The address that answers to emails go to where the deployment reads none itself (`[mail] reply_domain`). Unset:
+    /// they go to the sender, which nobody may read.
+    support_email: String;
     /// Daily hours, on the customer's clock, in which no text is sent: it waits for their end. Push and email go at
     /// once. Unset: no hour is quiet, since an answer is awaited.
     quiet_hours: QuietHours;

@@ -1,6 +1,7 @@
 //! A workspace as requests use it: settings in force, secrets opened, and how busy it is.
 
 use crate::apps::Apps;
+use crate::mail::Company;
 use crate::settings::Settings;
 use crate::store::{DeviceRow, SettingsSet, WorkspaceId};
 use backstop_domain::Ms;
@@ -33,6 +34,8 @@ pub struct Workspace {
     pub trusted_keys: Vec<String>,
     /// Its mobile apps, and by what their pushes leave.
     pub apps: Arc<Apps>,
+    /// Its mail domain and its email templates.
+    pub mail: Arc<Company>,
     /// Whether only canaries live in it: nothing of it leaves, and nothing of it is counted.
     pub canary: bool,
     /// What is under way.

@@ -10,6 +10,7 @@ Anything else is taken.
 """
 
 import asyncio
+import base64
 import email
 import email.policy
 import json
@@ -61,6 +62,7 @@ def describe(session, envelope):
         "defects": [str(d) for d in message.defects] + [str(d) for v in message.values() for d in v.defects],
         "type": message.get_content_type(),
         "parts": list(parts(message)),
+        "raw": base64.b64encode(raw).decode(),
         "ascii": all(byte < 128 for byte in raw),
         "bare_line_breaks": len(re.findall(rb"\r(?!\n)|(?<!\r)\n", raw)),
         "longest_line": max(len(line) for line in raw.split(b"\r\n")),

@@ -54,6 +54,7 @@ static OURS: LazyLock<Workspace> = LazyLock::new(|| {
         settings_set: None,
         settings: input.in_force(&Policy::sandbox(), true),
         policy: Policy::sandbox(),
+        mail: Default::default(),
         canary: false,
         identity_secrets: vec![vec![0x0b; 32]],
         trusted_keys: vec![include_str!("../fixtures/jwt/ec-public.pem").into()],

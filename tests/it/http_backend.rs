@@ -285,6 +285,7 @@ async fn settings_are_replaced_whole() {
         "fallback_horizon_ms": 21_600_000, "company_name": "shop", "country": null, "quiet_hours": null,
         "push_content": "full", "text_content": "full", "link_schemes": ["https", "http"], "senders": {},
         "conversation_url": null, "link_hosts": null, "countries": null, "limits": null, "version": 1,
+        "branding": null, "support_email": null,
         "updated_at": "2026-11-22T18:00:00.000Z", "updated_by": null, "warnings": [],
     });
     assert_eq!(defaults, expected);

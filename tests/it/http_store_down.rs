@@ -7,8 +7,8 @@ use backstop_server::audit;
 use backstop_server::http::Limits;
 use backstop_server::store::{
     AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane,
-    LastText, MessageRow, Reply, Row, Scope, Store, StoreError, StoredAnswer, StoredInbound, SuppressionFilter,
-    SuppressionRow, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    LastText, MailChange, MailRows, MessageRow, Reply, Row, Scope, Store, StoreError, StoredAnswer, StoredInbound,
+    SuppressionFilter, SuppressionRow, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -58,6 +58,9 @@ while_on! {
     fn audit(workspace: WorkspaceId, filter: AuditFilter) -> Vec<audit::Stored>;
     fn apps(workspace: WorkspaceId) -> Vec<AppRow>;
     fn change_app(workspace: WorkspaceId, version: i64, change: AppChange, entry: audit::Entry) -> bool;
+    fn mail(id: WorkspaceId) -> MailRows;
+    fn change_mail(id: WorkspaceId, version: i64, change: MailChange, entry: Option<audit::Entry>) -> bool;
+    fn mail_domains_due(until: Ms, limit: usize) -> Vec<WorkspaceId>;
     fn any_device(workspace: WorkspaceId) -> bool;
     fn suppressions(workspace: WorkspaceId, filter: SuppressionFilter) -> Vec<SuppressionRow>;
     fn texted(number_hash: [u8; 32], sender: &str, since: Ms) -> Vec<LastText>;

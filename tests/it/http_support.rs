@@ -16,7 +16,7 @@ use backstop_server::golive::GoLive;
 use backstop_server::http::{Api, Limits, TestPushes, TestSends, router};
 use backstop_server::providers::capture::{Capture, Channel};
 use backstop_server::providers::{EmailProvider, Providers, TextProvider};
-use backstop_server::registry::{Created, Deployment, Registry};
+use backstop_server::registry::{Created, Deployment, DeploymentMail, Registry};
 use backstop_server::store::{OpenOptions, SqliteStore, Store, WorkspaceId};
 use backstop_server::vault::Vault;
 use backstop_wire::PushProvider;
@@ -110,13 +110,14 @@ impl Rig {
 
     /// `wrap` may stand between the server and its store.
     pub fn with(limits: Limits, wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>) -> Rig {
-        Rig::build(limits, None, wrap, |captured| captured, TestPushes::default())
+        Rig::build(limits, None, wrap, |captured| captured, TestPushes::default(), DeploymentMail::default())
     }
 
     /// Not a sandbox: the deployment has no push credentials, apps send by those of their own through these vendors.
     /// Texts and emails are captured.
     pub fn live(vendors: Arc<dyn Vendors>) -> Rig {
-        Rig::build(Limits::none(), Some(vendors), |store| store, |captured| captured, TestPushes::default())
+        let mail = DeploymentMail::default();
+        Rig::build(Limits::none(), Some(vendors), |store| store, |captured| captured, TestPushes::default(), mail)
     }
 
     /// `change` may put others in the place of captured providers.
@@ -126,7 +127,12 @@ impl Rig {
 
     /// The same, and bounds of its own for test pushes.
     pub fn with_test_pushes(change: impl FnOnce(Providers) -> Providers, test_pushes: TestPushes) -> Rig {
-        Rig::build(Limits::none(), None, |store| store, change, test_pushes)
+        Rig::build(Limits::none(), None, |store| store, change, test_pushes, DeploymentMail::default())
+    }
+
+    /// Mail of another set-up, and by other providers.
+    pub fn with_mail(mail: DeploymentMail, change: impl FnOnce(Providers) -> Providers) -> Rig {
+        Rig::build(Limits::none(), None, |store| store, change, TestPushes::default(), mail)
     }
 
     fn build(
@@ -135,6 +141,7 @@ impl Rig {
         wrap: impl FnOnce(Arc<dyn Store>) -> Arc<dyn Store>,
         change: impl FnOnce(Providers) -> Providers,
         test_pushes: TestPushes,
+        mail: DeploymentMail,
     ) -> Rig {
         let dir = tempfile::tempdir().unwrap();
         let vault = Arc::new(Vault::new(&[7; 32]));
@@ -161,6 +168,7 @@ impl Rig {
             public_url: Some("https://t.example".into()),
             opt_out: Default::default(),
             retention: Default::default(),
+            mail,
         };
         let registry = Registry::new(store.clone(), vault.clone(), clocks.clone(), deployment);
         let registry = Arc::new(match vendors {

@@ -35,15 +35,12 @@ impl MailServer {
 
     pub(crate) async fn start_with(tls: SmtpTls, extra: Value) -> MailServer {
         let files = make_certificates();
-        let python = std::env::var_os("BACKSTOP_PYTHON")
-            .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/python3").into(), PathBuf::from);
-        let mut process = Command::new(&python)
-            .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/doubles/smtp_server.py"))
+        let mut process = Command::from(python("smtp_server.py"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .unwrap_or_else(|error| panic!("{}: {error}; tests/run makes it", python.display()));
+            .unwrap_or_else(|error| panic!("Python: {error}; tests/run installs it"));
         let mut config = json!({
             "tls": match tls {
                 SmtpTls::Required => "starttls",
@@ -117,6 +114,15 @@ impl MailServer {
             }
         }
     }
+}
+
+/// Runs one of the doubles.
+pub(crate) fn python(double: &str) -> std::process::Command {
+    let python = std::env::var_os("BACKSTOP_PYTHON")
+        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/python3").into(), PathBuf::from);
+    let mut command = std::process::Command::new(python);
+    command.arg(format!("{}/doubles/{double}", env!("CARGO_MANIFEST_DIR")));
+    command
 }
 
 /// An authority of our own, and a certificate of its for this machine.

@@ -1,7 +1,7 @@
 //! What the tests of the providers send.
 
 use backstop_domain::text::Form;
-use backstop_server::providers::{EmailReply, EmailSend, Envelope, PushSend, TextBody, TextSend};
+use backstop_server::providers::{Dress, EmailReply, EmailSend, Envelope, PushSend, TextBody, TextSend};
 use backstop_wire::Push;
 
 /// 2026-11-22 18:00 UTC.
@@ -70,5 +70,6 @@ pub(crate) fn email_send(followup_id: &str, to: &str) -> EmailSend {
             },
         ],
         link: Some("https://acme.example/c/1?a=1&b=2".into()),
+        dress: Dress::default(),
     }
 }

@@ -21,6 +21,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("server/examples/store_bench.rs", "measures, and paces its calls"),
     ("server/src/app.rs", "folds metrics every few seconds"),
     ("server/src/canary.rs", "sends out a canary every minute"),
+    ("server/src/mail/domain.rs", "asks every minute which mail domains are to be looked at"),
     ("server/src/bench.rs", "waits between the parts of a measurement"),
     ("server/src/bench/deadlines.rs", "holds the store's lock for a second, on a thread of its own"),
     ("server/src/bench/load.rs", "measures how long requests take"),
@@ -57,6 +58,8 @@ const SPAWNS: &[(&str, &str)] = &[
     ("server/src/sandbox/phones.rs", "one per push that a virtual phone answers; ends with its answer"),
     ("server/src/serve.rs", "one per connection, as many as there are permits; the drain ends them"),
     ("server/src/store/sqlite/mod.rs", "the writer, the readers, the checkpoints; joined when the store is dropped"),
+    ("server/src/http/email_templates.rs", "templates are rendered by a thread; the request waits for it"),
+    ("server/src/registry/mail.rs", "a key is made by a thread; the request waits for it"),
     ("server/src/testing.rs", "a sandbox's own threads and its callers' requests; ended when it is dropped"),
 ];
 

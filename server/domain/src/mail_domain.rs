@@ -1,7 +1,7 @@
 //! A company's own mail domain (E2): its keys, what DNS says of them, and which one signs, if any.
 //!
-//! A key signs only while its record in DNS was seen as it has to be. So publishing the record is what proves the domain
-//! to be the company's, and whatever an answer says wrong ends in mail from the deployment's domain, never in a
+//! A key signs only while its record in DNS was seen as it has to be. So publishing the record is what proves the
+//! domain to be the company's, and whatever an answer says wrong ends in mail from the deployment's domain, never in a
 //! signature that receivers refuse.
 
 mod record;
@@ -85,7 +85,20 @@ pub enum Seen {
         at: Ms,
         /// What is wrong with it.
         wrong: Wrong,
+        /// When it was last seen as it has to be, if ever.
+        good_until: Option<Ms>,
     },
+}
+
+/// Whether mail comes from the domain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does, signed.
+    Verified,
+    /// No key's record was ever seen as it has to be: somebody is still at it.
+    Pending,
+    /// One was, and no longer is, or DNS has been silent for too long.
+    Failing,
 }
 
 /// What a key is good for at the moment.
@@ -143,6 +156,16 @@ impl MailDomain {
         self.keys.iter().find(|key| key.record.is_good(now))
     }
 
+    /// Whether mail comes from it.
+    pub fn state(&self, now: Ms) -> State {
+        let was_good = |key: &Key| matches!(key.record.seen, Seen::Good { .. } | Seen::Bad { good_until: Some(_), .. });
+        match self.signing(now) {
+            Some(_) => State::Verified,
+            None if self.keys.iter().any(was_good) => State::Failing,
+            None => State::Pending,
+        }
+    }
+
     /// What the key at this place is good for.
     pub fn standing(&self, at: usize, now: Ms) -> Standing {
         let newer = self.keys[..at].iter().find(|key| key.record.is_good(now));
@@ -193,7 +216,14 @@ impl Record {
         match (verdict, &self.seen) {
             (Verdict::Good, Seen::Good { since, .. }) => self.seen = Seen::Good { since: *since, at: now },
             (Verdict::Good, _) => self.seen = Seen::Good { since: now, at: now },
-            (Verdict::Bad(wrong), _) => self.seen = Seen::Bad { at: now, wrong },
+            (Verdict::Bad(wrong), seen) => {
+                let good_until = match seen {
+                    Seen::Never => None,
+                    Seen::Good { at, .. } => Some(*at),
+                    Seen::Bad { good_until, .. } => *good_until,
+                };
+                self.seen = Seen::Bad { at: now, wrong, good_until };
+            }
             (Verdict::Unanswered(why), _) => self.unanswered = Some(why),
         }
     }
@@ -264,10 +294,15 @@ mod tests {
     fn e2_a_key_signs_while_its_record_is_as_it_has_to_be() {
         let mut domain = domain();
         assert_eq!((signs(&domain, 0), domain.standing(0, 0)), (None, Standing::Waiting));
+        domain.looked(looks(&[("one", Verdict::Bad(Wrong::Missing))]), 5);
+        assert_eq!((signs(&domain, 5), domain.state(5)), (None, State::Pending));
         domain.looked(looks(&[("one", Verdict::Good)]), 10);
         assert_eq!((signs(&domain, 10), domain.standing(0, 10)), (Some("one"), Standing::Signing));
-        domain.looked(looks(&[("one", Verdict::Bad(Wrong::OtherKey))]), 20);
-        assert_eq!(signs(&domain, 20), None);
+        assert_eq!(domain.state(10), State::Verified);
+        for wrong in [Wrong::OtherKey, Wrong::Missing] {
+            domain.looked(looks(&[("one", Verdict::Bad(wrong))]), 20);
+            assert_eq!((signs(&domain, 20), domain.state(20)), (None, State::Failing));
+        }
         domain.looked(looks(&[("one", Verdict::Good)]), 30);
         assert_eq!(domain.keys[0].record.seen, Seen::Good { since: 30, at: 30 });
     }

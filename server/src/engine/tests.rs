@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::engine::api::MessageBody;
 use crate::providers::{Checking, Provider, PushProvider, PushSend, Sending};
-use crate::registry::{Created, Deployment};
+use crate::registry::{Created, Deployment, DeploymentMail};
 use crate::store::{Key, OpenOptions, Row, SqliteStore};
 use crate::vault::Carrier;
 use backstop_domain::device::Standing;
@@ -62,6 +62,7 @@ fn parts(store: &Arc<dyn Store>, fcm: Option<Arc<dyn PushProvider>>) -> Parts {
         public_url: None,
         opt_out: BTreeMap::new(),
         retention: Default::default(),
+        mail: DeploymentMail::default(),
     };
     let registry = Arc::new(Registry::new(Arc::clone(store), vault.clone(), clocks.clone(), deployment));
     let providers = Providers { fcm, ..Providers::default() };

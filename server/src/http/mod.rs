@@ -9,6 +9,8 @@ mod customer_messages;
 mod customers;
 mod deliveries;
 mod devices;
+mod email_domain;
+mod email_templates;
 mod followups;
 mod forwarded;
 mod front;
@@ -146,6 +148,12 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(audit::list))
         .routes(routes!(apps::put, apps::show, apps::delete))
         .routes(routes!(apps::list))
+        .routes(routes!(email_domain::put, email_domain::show, email_domain::delete))
+        .routes(routes!(email_domain::check))
+        .routes(routes!(email_domain::rotate))
+        .routes(routes!(email_templates::list))
+        .routes(routes!(email_templates::show_preview))
+        .routes(routes!(email_templates::put, email_templates::show, email_templates::delete))
         .routes(routes!(providers::list))
         .routes(routes!(golive::look))
         .routes(routes!(test_sends::post))

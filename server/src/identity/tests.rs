@@ -26,6 +26,7 @@ fn workspace(secrets: &[&str]) -> Workspace {
         created_at: 0,
         settings: SettingsInput::default().in_force(&policy, true),
         policy,
+        mail: Default::default(),
         canary: false,
         identity_secrets: secrets.iter().map(|s| hex::decode(s).unwrap()).collect(),
         trusted_keys: vec![EC_PUBLIC.into(), RSA_PUBLIC.into()],

@@ -1,7 +1,7 @@
-//! Signed addresses (E3): an answer to one of our mails, and the bounce of one, say themselves which follow-up they are of.
+//! Signed addresses (E3): an answer to one of our mails, and the bounce of one, say themselves whose they are.
 //!
-//! `reply+TOKEN@reply_domain` stands in Reply-To, `bounce+TOKEN@reply_domain` is the envelope's sender. The token is the
-//! follow-up under a MAC, in letters of one case, since mail servers on the way may fold the case of a local part.
+//! `reply+TOKEN@reply_domain` stands in Reply-To, `bounce+TOKEN@reply_domain` is the envelope's sender. The token is
+//! the follow-up under a MAC, in letters of one case, since mail servers on the way may fold that of a local part.
 
 use crate::store::WorkspaceId;
 use crate::vault::Vault;

@@ -1,10 +1,12 @@
 //! What leaves, put together right before it leaves: rows loaded, seals opened, words chosen.
 
 use super::{Shop, Task, What};
+use crate::engine::Engine;
 use crate::engine::api::{Contact, MessageBody};
 use crate::engine::customer::open_contact;
 use crate::engine::find::{ByKey, Find};
-use crate::providers::{EmailReply, EmailSend, Envelope, PushProvider, PushSend};
+use crate::mail::reply::{self, Purpose};
+use crate::providers::{Answers, Dress, EmailReply, EmailSend, Envelope, PushProvider, PushSend};
 use crate::settings::PushContent;
 use crate::store::{CustomerRow, DeviceRow, FollowupRow, Key, MessageRow, Row, StoreError, WorkspaceId};
 use crate::vault::{CustomerKey, Vault};
@@ -138,11 +140,11 @@ pub(super) async fn number(shop: &Shop, row: &FollowupRow) -> Option<String> {
 
 /// The email of a follow-up: every reply the customer has not seen.
 pub(super) async fn email(
+    engine: &Engine,
     shop: &Shop,
     ws: &Arc<Workspace>,
     row: &FollowupRow,
-    attempt: u32,
-    at: Ms,
+    (attempt, at): (u32, Ms),
 ) -> Result<EmailSend, Outcome> {
     let Fresh { customer, contact, content, .. } = fresh(shop, ws, row).await?;
     let to = contact.email.ok_or_else(|| gone("no_email"))?;
@@ -160,7 +162,34 @@ pub(super) async fn email(
         return Err(gone("content_gone"));
     }
     let envelope = Envelope { effect_key: format!("{}:email", row.id), attempt, at_ms: at, ..envelope(ws, row) };
-    Ok(EmailSend { envelope, to, to_name: contact.name, company: company(ws), locale: customer.locale, replies, link })
+    Ok(EmailSend {
+        envelope,
+        to,
+        to_name: contact.name,
+        company: company(ws),
+        dress: dress(engine, &shop.vault, ws, row, customer.locale.as_deref()),
+        locale: customer.locale,
+        replies,
+        link,
+    })
+}
+
+/// What the company has chosen for its mail. Whether its domain signs is judged by the real clock: DNS has no other.
+fn dress(engine: &Engine, vault: &Vault, ws: &Workspace, row: &FollowupRow, locale: Option<&str>) -> Dress {
+    let address = |purpose, domain: &str| reply::address(vault, purpose, (ws.id, row.id), row.state.started_at, domain);
+    let answers = match (&engine.registry().deployment().mail.reply_domain, &ws.settings.support_email) {
+        (Some(domain), _) => {
+            Answers::Here { reply_to: address(Purpose::Reply, domain), bounce_to: address(Purpose::Bounce, domain) }
+        }
+        (None, Some(support)) => Answers::Company(support.clone()),
+        (None, None) => Answers::Sender,
+    };
+    Dress {
+        sender: ws.mail.sender(engine.clocks().real_ms()),
+        template: ws.mail.template(locale),
+        branding: ws.settings.branding.clone().unwrap_or_default(),
+        answers,
+    }
 }
 
 /// What a text or email is made of, as it is now: replies may have been read or taken back since it was offered.

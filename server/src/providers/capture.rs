@@ -100,7 +100,8 @@ pub struct Captured {
     pub effect_key: String,
     /// The latest attempt.
     pub attempt: u32,
-    /// Push: the exact request body. Text: `{text, from}`. Email: `{from, to, subject, text, html, headers}`.
+    /// Push: the exact request body. Text: `{text, from}`. Email: `{from, to, envelope_from, subject,
+    /// text, html, headers}`.
     pub payload: Value,
     /// RFC 3339, by the workspace's clock.
     pub at: String,

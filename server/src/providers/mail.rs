@@ -1,7 +1,11 @@
 //! An email as it leaves: who, to whom, under which id, saying what.
 
-use super::{EmailReply, EmailSend};
+use super::{Answers, EmailReply, EmailSend};
+use crate::mail::OwnSender;
+use crate::telemetry::ALARMS;
 use crate::templates::{self, FollowupEmail, Rendered, Reply};
+use lettre::address::Envelope;
+use lettre::message::MessageBuilder;
 use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
 use lettre::message::{Body, Mailbox, MultiPart, MultiPartKind, SinglePart};
 use lettre::{Address, Message};
@@ -23,38 +27,65 @@ pub(super) struct Sender {
 
 /// An email, ready for the wire.
 pub(super) struct Mail {
-    pub message: Message,
-    pub content: Rendered,
+    content: Rendered,
+    message: Message,
+    envelope: Envelope,
+    bytes: Vec<u8>,
     /// As a person reads them, for the outbox.
     from: String,
     to: String,
 }
 
+/// The headers that the outbox of a sandbox shows.
+const SHOWN: [&str; 4] = ["Message-ID", "Date", "Auto-Submitted", "Reply-To"];
+
 impl Mail {
-    /// Renders and encodes `send`. An error is the reason code for refusing it: what would smuggle a header is never
-    /// mended silently.
+    /// Renders, encodes and signs `send`. An error is the reason code for refusing it: what would smuggle a header is
+    /// never mended silently.
     pub(super) fn compose(send: &EmailSend, sender: &Sender) -> Result<Mail, &'static str> {
+        let mail = Mail::from(send, sender, send.dress.sender.as_ref())?;
+        let Some(own) = &send.dress.sender else { return Ok(mail) };
+        match own.signer.sign(&mail.bytes) {
+            Ok(bytes) => Ok(Mail { bytes, ..mail }),
+            Err(_) => {
+                alarm("mail_signature");
+                let workspace = &send.envelope.workspace;
+                tracing::error!(workspace, "a mail could not be signed: it leaves from the deployment's domain");
+                Mail::from(send, sender, None)
+            }
+        }
+    }
+
+    fn from(send: &EmailSend, sender: &Sender, own: Option<&OwnSender>) -> Result<Mail, &'static str> {
         let company = header_text(&send.company).ok_or("invalid_company_name")?;
         let company = if company.is_empty() { sender.name.clone() } else { company };
         let to_name = header_text(send.to_name.as_deref().unwrap_or_default()).ok_or("invalid_recipient_name")?;
         let to_address: Address = send.to.parse().map_err(|_| "invalid_address")?;
-        let content = templates::render(&FollowupEmail {
-            company: &company,
-            customer_name: Some(to_name.as_str()).filter(|name| !name.is_empty()),
-            locale: send.locale.as_deref(),
-            replies: send.replies.iter().map(reply).collect(),
-            link: send.link.as_deref(),
-        });
+        let named = |address: &str| match address.parse() {
+            Ok(address) => Ok(mailbox(&company, address)),
+            Err(_) => Err("invalid_sender"),
+        };
+        let content = render(send, &company, &to_name);
         let hash = message_hash(&send.envelope.workspace, &send.envelope.effect_key);
-        let from = Mailbox::new(Some(company).filter(|name| !name.is_empty()), sender.address.clone());
-        let to = Mailbox::new(Some(to_name).filter(|name| !name.is_empty()), to_address);
+        let from = match own {
+            Some(own) => named(&own.address)?,
+            None => mailbox(&company, sender.address.clone()),
+        };
+        let (reply_to, bounce_to) = match &send.dress.answers {
+            Answers::Sender => (None, None),
+            Answers::Company(address) => (Some(named(address)?), None),
+            Answers::Here { reply_to, bounce_to } => (Some(named(reply_to)?), Some(bounce_to)),
+        };
+        let bounce_to = bounce_to.map_or(Ok(from.email.clone()), |to| to.parse().map_err(|_| "invalid_sender"))?;
+        let envelope = Envelope::new(Some(bounce_to), vec![to_address.clone()]).map_err(|_| "invalid_address")?;
+        let to = mailbox(&to_name, to_address);
         let (from_shown, to_shown) = (shown(&from), shown(&to));
-        let message = Message::builder()
-            .from(from)
-            .to(to)
-            .subject(content.subject.clone())
+        let builder = Message::builder().from(from).to(to).subject(content.subject.clone());
+        let builder = reply_to.into_iter().fold(builder, MessageBuilder::reply_to);
+        let message = builder
             .date(SystemTime::UNIX_EPOCH + Duration::from_millis(send.envelope.at_ms.max(0) as u64))
-            // The same at each repeat, so that a mail server and a reader can tell it is one mail (E4).
+            // The same at each repeat, whosever domain it comes from by then, so that a mail server and a reader can
+            // tell it is one mail (E4).
             .message_id(Some(format!("<{hash}@{}>", sender.address.domain())))
             .raw_header(HeaderValue::new(HeaderName::new_from_ascii_str("Auto-Submitted"), "auto-generated".into()))
             .multipart(
@@ -65,7 +96,8 @@ impl Mail {
                     .singlepart(part(ContentType::TEXT_HTML, &content.html)),
             )
             .map_err(|_| "invalid_message")?;
-        Ok(Mail { message, content, from: from_shown, to: to_shown })
+        let bytes = message.formatted();
+        Ok(Mail { content, message, envelope, bytes, from: from_shown, to: to_shown })
     }
 
     /// What a bounce will quote.
@@ -73,22 +105,71 @@ impl Mail {
         self.message.headers().get_raw("Message-ID").map(str::to_owned)
     }
 
+    /// Whom it goes to, and where it goes if it cannot.
+    pub(super) fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// The whole mail, signed if it is to be.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
     /// What the outbox of a sandbox shows.
     pub(super) fn payload(&self) -> Value {
-        let header = |name: &'static str| self.message.headers().get_raw(name).unwrap_or_default();
+        let mut headers = serde_json::Map::new();
+        for name in SHOWN {
+            headers.extend(self.message.headers().get_raw(name).map(|value| (name.to_owned(), value.into())));
+        }
+        let signature = self.bytes.strip_prefix(b"DKIM-Signature: ".as_slice()).map(first_header);
+        headers.extend(signature.map(|value| ("DKIM-Signature".to_owned(), value.into())));
         json!({
             "from": self.from,
             "to": self.to,
+            "envelope_from": self.envelope.from().map(ToString::to_string),
             "subject": self.content.subject,
             "text": self.content.text,
             "html": self.content.html,
-            "headers": {
-                "Message-ID": header("Message-ID"),
-                "Date": header("Date"),
-                "Auto-Submitted": header("Auto-Submitted"),
-            },
+            "headers": headers,
         })
     }
+}
+
+/// By the company's own template if it has one that can be used: no mail is lost for one that cannot.
+fn render(send: &EmailSend, company: &str, to_name: &str) -> Rendered {
+    let reads_answers = matches!(send.dress.answers, Answers::Here { .. });
+    let email = FollowupEmail {
+        company,
+        customer_name: Some(to_name).filter(|name| !name.is_empty()),
+        locale: send.locale.as_deref(),
+        replies: send.replies.iter().map(reply).collect(),
+        link: send.link.as_deref(),
+        branding: &send.dress.branding,
+        marker: reads_answers.then(|| templates::marker(send.locale.as_deref())),
+    };
+    let Some(own) = &send.dress.template else { return templates::render(&email) };
+    let (rendered, unusable) = templates::render_own(&email, own);
+    if let Some(templates::Unusable(reason)) = unusable {
+        alarm("email_template");
+        let workspace = &send.envelope.workspace;
+        tracing::error!(workspace, reason, "a template cannot be used for a mail: the built-in one was");
+    }
+    rendered
+}
+
+fn alarm(alarm: &'static str) {
+    metrics::counter!(ALARMS, "alarm" => alarm).increment(1);
+}
+
+fn mailbox(name: &str, address: Address) -> Mailbox {
+    Mailbox::new(Some(name.to_owned()).filter(|name| !name.is_empty()), address)
+}
+
+/// Up to where the next header begins, on one line.
+fn first_header(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let folded = text.split("\r\n").enumerate().take_while(|(at, line)| *at == 0 || line.starts_with(['\t', ' ']));
+    folded.map(|(_, line)| line.trim()).collect::<Vec<_>>().join(" ")
 }
 
 fn reply(reply: &EmailReply) -> Reply<'_> {

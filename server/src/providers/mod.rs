@@ -18,6 +18,9 @@ pub use check::{CheckError, Checked, Checking, Fault};
 pub use guarded::{Guarded, Standing};
 
 use crate::engine::api::MailReport;
+use crate::mail::OwnSender;
+use crate::settings::Branding;
+use crate::templates::OwnTemplate;
 use axum::http::HeaderMap;
 use backstop_domain::followup::{Found, Outcome, Services};
 use backstop_domain::ids::FollowupId;
@@ -169,6 +172,39 @@ pub struct EmailSend {
     pub replies: Vec<EmailReply>,
     /// Where the conversation goes on.
     pub link: Option<String>,
+    /// What the company has chosen for its mail.
+    pub dress: Dress,
+}
+
+/// How an email looks, whom it comes from and where answers go, as far as the company has chosen; the default is the
+/// account's sender, the built-in template and no answers.
+#[derive(Clone, Default)]
+pub struct Dress {
+    /// The sender of the company's own domain (E2); `None` = the account's, under the company's name.
+    pub sender: Option<OwnSender>,
+    /// The company's own template (E1).
+    pub template: Option<Arc<OwnTemplate>>,
+    /// Logo, colour, footer.
+    pub branding: Branding,
+    /// Where answers go (E3).
+    pub answers: Answers,
+}
+
+/// Where answers to an email go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Answers {
+    /// To the sender.
+    #[default]
+    Sender,
+    /// To an address that the company reads.
+    Company(String),
+    /// To us.
+    Here {
+        /// In Reply-To.
+        reply_to: String,
+        /// The envelope's sender, where bounces go.
+        bounce_to: String,
+    },
 }
 
 /// The answer of [`TextProvider::find`].

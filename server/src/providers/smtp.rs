@@ -362,8 +362,7 @@ async fn hand_over(
     mail: &Mail,
     handing_over: &AtomicBool,
 ) -> Result<(), Failure> {
-    let envelope = mail.message.envelope();
-    let bytes = mail.message.formatted();
+    let (envelope, bytes) = (mail.envelope(), mail.bytes());
     let mut parameters = Vec::new();
     if envelope.to().iter().chain(envelope.from()).any(|address| !address.to_string().is_ascii()) {
         if !connection.server_info().supports_feature(Extension::SmtpUtfEight) {
@@ -383,7 +382,7 @@ async fn hand_over(
     connection.command(Data).await.map_err(introduced)?;
     handing_over.store(true, Ordering::Relaxed);
     hit(Point::SmtpData);
-    connection.message(&bytes).await.map_err(Failure::HandingOver)?;
+    connection.message(bytes).await.map_err(Failure::HandingOver)?;
     hit(Point::SmtpTaken);
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! Whether settings can work: each field by itself, then those that depend on one another.
 
-use super::{QuietHours, Settings, SettingsInput, limits, minute, region};
+use super::{Branding, QuietHours, Settings, SettingsInput, branding, limits, minute, region};
 use crate::links;
 use backstop_domain::followup::Services;
 use backstop_domain::limits::Limits;
@@ -162,6 +162,10 @@ impl SettingsInput {
             errors.push(error("country", "invalid", "give an ISO 3166 code of two capital letters, such as KR"));
         }
         errors.extend(self.quiet_hours.iter().flat_map(quiet_problems));
+        errors.extend(self.branding.iter().flat_map(Branding::problems));
+        if self.support_email.as_deref().is_some_and(|address| !branding::is_address(address)) {
+            errors.push(error("support_email", "invalid", "give an address such as support@shop.example"));
+        }
         errors.extend(self.countries.iter().flat_map(|countries| limits::country_problems(countries)));
         errors.extend(self.link_schemes.iter().flat_map(|schemes| scheme_problems(schemes)));
         errors.extend(self.link_hosts.iter().flat_map(|hosts| host_problems(hosts)));

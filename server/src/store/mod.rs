@@ -4,9 +4,11 @@
 //! happens only if every row it replaces still has the version that was loaded. Several units share one durable
 //! transaction (group commit). Every key carries its workspace: nothing is found across workspaces.
 
+mod mail;
 mod row;
 mod sqlite;
 
+pub use mail::{EmailTemplateRow, MailChange, MailDomainRow, MailRows};
 pub use sqlite::{OpenError, OpenOptions, SqliteStore};
 
 use crate::audit;
@@ -726,6 +728,18 @@ pub trait Store: Send + Sync + 'static {
         change: AppChange,
         audit: audit::Entry,
     ) -> Reply<'_, bool>;
+    /// What a workspace keeps for its email.
+    fn mail(&self, workspace: WorkspaceId) -> Reply<'_, MailRows>;
+    /// Changes it, as [`Store::change_app`] does with apps; without an entry the audit log stays as it is.
+    fn change_mail(
+        &self,
+        workspace: WorkspaceId,
+        version: i64,
+        change: MailChange,
+        audit: Option<audit::Entry>,
+    ) -> Reply<'_, bool>;
+    /// Workspaces whose mail domain is to be looked at by then, the longest due first.
+    fn mail_domains_due(&self, until: Ms, limit: usize) -> Reply<'_, Vec<WorkspaceId>>;
     /// Freezes a workspace's clock or moves it on (never back), and moves its wake-ups to its own lane.
     fn freeze(&self, workspace: WorkspaceId, at: Ms) -> Reply<'_, ()>;
     /// Drops a workspace with everything in it.

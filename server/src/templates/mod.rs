@@ -1,14 +1,20 @@
-//! The default email (E1): one layout as HTML and as plain text, its words in the customer's language.
+//! The email of a follow-up (E1): a built-in template in the customer's language, or the company's own.
 
-use minijinja::{AutoEscape, Environment, UndefinedBehavior, Value, context};
+mod mjml;
+mod own;
+mod view;
+
+pub use own::{Flaw, MAX_MJML_BYTES, MAX_SUBJECT_CHARS, MAX_TEXT_BYTES, OwnTemplate, Source, Unusable};
+
+use crate::settings::Branding;
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, UndefinedBehavior, context};
 use serde::Deserialize;
 use std::sync::LazyLock;
-use unicode_segmentation::UnicodeSegmentation;
+use view::View;
 
-/// Replies shown; older ones are counted and left to the conversation, since mail clients clip long mails.
-const MAX_REPLIES: usize = 20;
-/// Mail clients show about this much.
-const MAX_PREVIEW_GRAPHEMES: usize = 120;
+/// The languages of the built-in template. English first: it is what any other falls back to.
+pub const LANGUAGES: [&str; 3] = ["en", "ko", "ja"];
 
 /// One reply as the email shows it.
 pub struct Reply<'a> {
@@ -20,7 +26,7 @@ pub struct Reply<'a> {
     pub at_ms: i64,
 }
 
-/// What the default email is made of.
+/// What an email is made of.
 pub struct FollowupEmail<'a> {
     /// The company's display name.
     pub company: &'a str,
@@ -32,6 +38,10 @@ pub struct FollowupEmail<'a> {
     pub replies: Vec<Reply<'a>>,
     /// Where the conversation goes on; anything but `http` and `https` is left out.
     pub link: Option<&'a str>,
+    /// How the company looks.
+    pub branding: &'a Branding,
+    /// The line above which an answer is read; `None` = answers are not read.
+    pub marker: Option<&'a str>,
 }
 
 /// A rendered email.
@@ -61,11 +71,13 @@ struct Words {
     reason: String,
     /// What a push says that may not say more (S10).
     notice: String,
+    /// What stands on top where answers are read (E3).
+    marker: String,
 }
 
 struct Layout {
     environment: Environment<'static>,
-    /// English first: it is what any other language falls back to.
+    /// In the order of [`LANGUAGES`].
     languages: [Words; 3],
 }
 
@@ -76,8 +88,11 @@ static LAYOUT: LazyLock<Layout> = LazyLock::new(|| {
         true => AutoEscape::Html,
         false => AutoEscape::None,
     });
-    for (name, source) in [("html", include_str!("email.html")), ("txt", include_str!("email.txt"))] {
-        environment.add_template_owned(format!("email.{name}"), source).expect("the embedded template is valid");
+    let made = mjml::html(include_str!("email.mjml"));
+    let html =
+        made.map(|made| made.html).unwrap_or_else(|error| panic!("the embedded MJML is valid: {}", error.message));
+    for (name, source) in [("email.html", html), ("email.txt", include_str!("email.txt").to_owned())] {
+        environment.add_template_owned(name, source).expect("the embedded template is valid");
     }
     let words = |source| serde_json::from_str(source).expect("the embedded words are whole");
     let languages = [words(include_str!("en.json")), words(include_str!("ko.json")), words(include_str!("ja.json"))];
@@ -89,84 +104,64 @@ pub fn notice(locale: Option<&str>) -> &'static str {
     &words_for(locale).notice
 }
 
-/// The default email in the customer's language.
+/// The line on top of an email whose answers are read: what stands below it is cut off.
+pub fn marker(locale: Option<&str>) -> &'static str {
+    &words_for(locale).marker
+}
+
+/// Whether the built-in template speaks the language of this locale.
+pub fn speaks(locale: &str) -> bool {
+    words_for(Some(locale)).lang == primary(locale)
+}
+
+/// The built-in email in the customer's language.
 pub fn render(email: &FollowupEmail<'_>) -> Rendered {
     let words = words_for(email.locale);
-    let shown = &email.replies[email.replies.len().saturating_sub(MAX_REPLIES)..];
-    let earlier = email.replies.len() - shown.len();
-    let values = context! {
-        company => email.company.to_owned(),
-        name => email.customer_name.map(str::to_owned),
-        count => earlier,
-    };
-    let phrase = |phrase: &str| {
-        let rendered = LAYOUT.environment.render_str(phrase, values.clone());
-        rendered.expect("every phrase renders: see the tests of each language")
-    };
-    let subject = phrase(&words.subject);
-    let view = context! {
-        lang => words.lang.clone(),
-        company => email.company.to_owned(),
-        subject => subject.clone(),
-        greeting => phrase(if email.customer_name.is_some() { &words.greeting } else { &words.greeting_unnamed }),
-        preview => shown.last().map(preview),
-        intro => phrase(&words.intro),
-        earlier => (earlier > 0).then(|| phrase(&words.earlier)),
-        replies => shown.iter().map(|reply| reply_view(reply, words)).collect::<Vec<_>>(),
-        button => words.button.clone(),
-        link => email.link.filter(|link| is_web_link(link)).map(str::to_owned),
-        reason => phrase(&words.reason),
-    };
+    let mut view = View::new(email, words);
+    view.subject = phrase(&words.subject, email.company, email.customer_name.unwrap_or_default(), view.earlier);
     let part = |name: &str| {
         let template = LAYOUT.environment.get_template(name).expect("the template is embedded");
-        template.render(view.clone()).expect("the template renders: see the tests of each language") + "\n"
+        template.render(Serde(&view)).expect("the template renders: see the tests of each language") + "\n"
     };
-    Rendered { text: part("email.txt"), html: part("email.html"), subject }
+    Rendered { text: part("email.txt"), html: part("email.html"), subject: view.subject.clone() }
 }
 
-fn reply_view(reply: &Reply<'_>, words: &Words) -> Value {
-    let lines: Vec<String> = reply.text.lines().map(printable).collect();
-    context! { author => printable(reply.author), at => time(&words.time, reply.at_ms), lines }
+/// The email by the company's own template; by the built-in one what that has not, or all if it cannot be used.
+pub fn render_own(email: &FollowupEmail<'_>, own: &OwnTemplate) -> (Rendered, Option<Unusable>) {
+    let built_in = render(email);
+    match own.render(email) {
+        Ok((subject, html, text)) => (Rendered { subject, html, text: text.unwrap_or(built_in.text) }, None),
+        Err(unusable) => (built_in, Some(unusable)),
+    }
 }
 
-/// What a list of mails shows beside the subject.
-fn preview(reply: &Reply<'_>) -> String {
-    let line = reply.text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default();
-    let text: String = line.trim().graphemes(true).take(MAX_PREVIEW_GRAPHEMES).collect();
-    printable(&format!("{}: {text}", reply.author))
+/// A sentence with the company's and the customer's name in it.
+fn phrase(text: &str, company: &str, name: &str, count: usize) -> String {
+    let rendered = LAYOUT.environment.render_str(text, context! { company, name, count });
+    view::printable(&rendered.expect("every phrase renders: see the tests of each language"))
 }
 
-/// Control characters have no place in a mail, and a lone CR is how one dialogue becomes two.
-fn printable(text: &str) -> String {
-    text.replace(char::is_control, " ")
-}
-
-/// By the primary subtag: `ko-KR` reads Korean.
 fn words_for(locale: Option<&str>) -> &'static Words {
-    let primary = locale.unwrap_or_default().split(['-', '_']).next().unwrap_or_default();
-    let known = LAYOUT.languages.iter().find(|words| words.lang.eq_ignore_ascii_case(primary));
-    known.unwrap_or(&LAYOUT.languages[0])
+    let primary = primary(locale.unwrap_or_default());
+    LAYOUT.languages.iter().find(|words| words.lang == primary).unwrap_or(&LAYOUT.languages[0])
 }
 
-/// In UTC, and saying so: the customer's time zone is not known here.
-fn time(format: &str, at_ms: i64) -> String {
-    let at = jiff::Timestamp::from_millisecond(at_ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    at.strftime(format).to_string()
-}
-
-/// `javascript:` and its like never become a button.
-fn is_web_link(link: &str) -> bool {
-    let lower = link.to_ascii_lowercase();
-    (lower.starts_with("https://") || lower.starts_with("http://")) && !link.contains(char::is_whitespace)
+/// The primary subtag, in lower case: `ko-KR` reads Korean.
+fn primary(locale: &str) -> String {
+    locale.split(['-', '_']).next().unwrap_or_default().to_ascii_lowercase()
 }
 
 #[cfg(test)]
 mod tests {
+    use super::view::MAX_REPLIES;
     use super::*;
+
+    const PLAIN: Branding = Branding { logo_url: None, color: None, footer: None };
 
     fn email<'a>(locale: Option<&'a str>) -> FollowupEmail<'a> {
         let replies = vec![Reply { author: "Mina", text: "one\ntwo", at_ms: 0 }];
-        FollowupEmail { company: "Acme", customer_name: None, locale, replies, link: Some("https://acme.example/c/1") }
+        let link = Some("https://acme.example/c/1");
+        FollowupEmail { company: "Acme", customer_name: None, locale, replies, link, branding: &PLAIN, marker: None }
     }
 
     /// E1

@@ -4,8 +4,8 @@ use super::*;
 use crate::audit;
 use crate::store::{
     AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Lane,
-    LastText, MessageRow, Op, Reply, Scope, StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit,
-    Verdict, WorkspaceId, WorkspaceRow,
+    LastText, MailChange, MailRows, MessageRow, Op, Reply, Scope, StoredAnswer, StoredInbound, SuppressionFilter,
+    SuppressionRow, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use backstop_domain::ids::FollowupId;
 use std::sync::Mutex;
@@ -77,6 +77,9 @@ impl Store for Held {
         audit(ws: WorkspaceId, filter: AuditFilter) -> Vec<audit::Stored>;
         apps(ws: WorkspaceId) -> Vec<AppRow>;
         change_app(ws: WorkspaceId, version: i64, change: AppChange, entry: audit::Entry) -> bool;
+        mail(ws: WorkspaceId) -> MailRows;
+        change_mail(ws: WorkspaceId, version: i64, change: MailChange, entry: Option<audit::Entry>) -> bool;
+        mail_domains_due(until: Ms, limit: usize) -> Vec<WorkspaceId>;
         any_device(ws: WorkspaceId) -> bool;
         suppressions(ws: WorkspaceId, filter: SuppressionFilter) -> Vec<SuppressionRow>;
         texted(number_hash: [u8; 32], sender: &str, since: Ms) -> Vec<LastText>;

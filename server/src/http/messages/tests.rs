@@ -15,6 +15,7 @@ fn workspace() -> Workspace {
         created_at: 0,
         settings: SettingsInput::default().in_force(&policy, true),
         policy,
+        mail: Default::default(),
         canary: false,
         identity_secrets: Vec::new(),
         trusted_keys: Vec::new(),

@@ -103,6 +103,8 @@ pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
         "DELETE FROM texted WHERE workspace = ?1",
         "DELETE FROM inbound WHERE workspace = ?1",
         "DELETE FROM counters WHERE workspace = ?1",
+        "DELETE FROM mail_domains WHERE workspace = ?1",
+        "DELETE FROM email_templates WHERE workspace = ?1",
         "DELETE FROM workspaces WHERE id = ?1",
         // After the workspace: as long as it is there, its log stays.
         "DELETE FROM audit WHERE workspace = ?1",

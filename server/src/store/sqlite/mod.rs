@@ -11,6 +11,7 @@ mod checkpoint;
 mod codec;
 mod load;
 mod lock;
+mod mail;
 mod migrate;
 mod open;
 mod put;
@@ -21,8 +22,8 @@ pub use open::{OpenError, OpenOptions};
 
 use super::{
     AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane,
-    LastText, MessageRow, Reply, Row, Scope, Store, StoreError, StoredAnswer, StoredInbound, SuppressionFilter,
-    SuppressionRow, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    LastText, MailChange, MailRows, MessageRow, Reply, Row, Scope, Store, StoreError, StoredAnswer, StoredInbound,
+    SuppressionFilter, SuppressionRow, Unit, Verdict, WorkspaceId, WorkspaceRow,
 };
 use crate::audit::{Entry, Kind, Stored, Who};
 use crate::vault::Vault;
@@ -275,6 +276,24 @@ impl Store for SqliteStore {
 
     fn change_app(&self, workspace: WorkspaceId, version: i64, change: AppChange, audit: Entry) -> Reply<'_, bool> {
         self.write(move |tx| apps::change(tx, workspace, version, &change, &audit))
+    }
+
+    fn mail(&self, workspace: WorkspaceId) -> Reply<'_, MailRows> {
+        self.read(move |db| mail::list(db, workspace))
+    }
+
+    fn change_mail(
+        &self,
+        workspace: WorkspaceId,
+        version: i64,
+        change: MailChange,
+        audit: Option<Entry>,
+    ) -> Reply<'_, bool> {
+        self.write(move |tx| mail::change(tx, workspace, version, &change, audit.as_ref()))
+    }
+
+    fn mail_domains_due(&self, until: Ms, limit: usize) -> Reply<'_, Vec<WorkspaceId>> {
+        self.read(move |db| mail::domains_due(db, until, limit))
     }
 
     fn any_device(&self, workspace: WorkspaceId) -> Reply<'_, bool> {
