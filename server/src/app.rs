@@ -16,6 +16,8 @@ use crate::providers::Providers;
 use crate::providers::apns::{Apns, ApnsConfigError, ApnsNet};
 use crate::providers::capture::Capture;
 use crate::providers::fcm::{Fcm, FcmConfigError};
+use crate::providers::gateway::{Gateway, GatewayConfigError};
+use crate::providers::line::{Line, LineConfigError};
 use crate::providers::smtp::{Smtp, SmtpConfigError};
 use crate::providers::twilio::{Twilio, TwilioConfigError};
 use crate::registry::{CreateError, Created, Deployment, DeploymentMail, Registry};
@@ -27,7 +29,7 @@ use crate::tls::{Tls, TlsError};
 use crate::vault::{DataKey, DataKeyError, Vault};
 use axum::Router;
 use backstop_domain::followup::Policy;
-use backstop_domain::text::Routes;
+use backstop_domain::text::{Routes, Way};
 use backstop_wire::PushProvider as Via;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -116,6 +118,20 @@ pub enum AppError {
     /// `[providers.twilio]`
     #[error(transparent)]
     Twilio(#[from] TwilioConfigError),
+    /// `[providers.line]`
+    #[error(transparent)]
+    Line(#[from] LineConfigError),
+    /// `[providers.gateway]`
+    #[error(transparent)]
+    Gateway(#[from] GatewayConfigError),
+    /// `[text] routes`
+    #[error("[text] routes name `{name}`, which {why}: configure [providers.{name}], or take it out")]
+    Route {
+        /// The provider.
+        name: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The store answered and then did not.
     #[error("the store: {0}")]
     Store(#[from] StoreError),
@@ -197,7 +213,37 @@ pub fn accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Providers, Ap
         providers.text.push(twilio.clone());
         providers.callbacks.push(twilio);
     }
+    if let Some(config_of_line) = &config.providers.line {
+        let line = Arc::new(Line::from_config(config_of_line, config.server.public_url.as_deref())?);
+        providers.text.push(line.clone());
+        if config_of_line.notification {
+            providers.text.push(Arc::new(line.notification()));
+        }
+        providers.callbacks.push(line);
+    }
+    if let Some(gateway) = &config.providers.gateway {
+        let public_url = config.server.public_url.as_deref();
+        let gateway = Arc::new(Gateway::from_config(gateway, public_url, Arc::clone(clock))?);
+        providers.text.push(gateway.clone());
+        providers.callbacks.push(gateway);
+    }
+    providers.routes = text_routes(&config.text.routes, &providers)?;
     Ok(providers.guarded(clock))
+}
+
+/// Who carries XMS where; each of them is there and carries XMS.
+fn text_routes(lines: &[String], providers: &Providers) -> Result<Routes, AppError> {
+    // A line that cannot be read was refused with the rest of the configuration.
+    let routes = Routes::parse(lines).unwrap_or_default();
+    for name in routes.names() {
+        let why = match providers.text_of(name) {
+            None => "is not configured",
+            Some(provider) if !provider.ways().contains(&Way::Xms) => "carries no SMS",
+            Some(_) => continue,
+        };
+        return Err(AppError::Route { name: name.to_owned(), why });
+    }
+    Ok(routes)
 }
 
 /// The way for the workspaces' own push credentials.

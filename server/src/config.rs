@@ -9,11 +9,13 @@ mod layer;
 use crate::http::{ForwardedHeader, Serves};
 use crate::providers::apns::ApnsConfig;
 use crate::providers::fcm::FcmConfig;
+use crate::providers::gateway::GatewayConfig;
+use crate::providers::line::LineConfig;
 use crate::providers::smtp::SmtpConfig;
 use crate::providers::twilio::TwilioConfig;
 use crate::retention::Retention;
 use backstop_domain::mail_domain;
-use backstop_domain::text::Country;
+use backstop_domain::text::{Country, Routes};
 use error::Found;
 pub use error::{ConfigError, Problem};
 use figment::Figment;
@@ -34,8 +36,15 @@ const DNS_PORT: u16 = 53;
 const MAX_SPF_CHARS: usize = 200;
 const STOP: &str = "Reply STOP to opt out";
 /// Sections that mean something by being there: their defaults count only beside a key that somebody set.
-const ACCOUNTS: &[&[&str]] =
-    &[&["apns"], &["fcm"], &["providers", "smtp"], &["providers", "twilio"], &["server", "tls"]];
+const ACCOUNTS: &[&[&str]] = &[
+    &["apns"],
+    &["fcm"],
+    &["providers", "smtp"],
+    &["providers", "twilio"],
+    &["providers", "line"],
+    &["providers", "gateway"],
+    &["server", "tls"],
+];
 
 /// Everything an operator can set.
 #[derive(Clone, Debug, Deserialize)]
@@ -162,6 +171,12 @@ pub struct Accounts {
     /// `[providers.twilio]`, if anybody set a key of it.
     #[serde(default)]
     pub twilio: Option<TwilioConfig>,
+    /// `[providers.line]`, if anybody set a key of it.
+    #[serde(default)]
+    pub line: Option<LineConfig>,
+    /// `[providers.gateway]`, if anybody set a key of it.
+    #[serde(default)]
+    pub gateway: Option<GatewayConfig>,
 }
 
 /// What all mail has in common, whatever account it leaves by.
@@ -189,6 +204,8 @@ struct DnsServer(SocketAddr);
 pub struct TextSection {
     /// How to opt out, by country.
     pub opt_out: Vec<OptOut>,
+    /// Which providers carry XMS where, a line a country.
+    pub routes: Vec<String>,
 }
 
 /// A country, and the line that the first text of a conversation there says how to opt out with.
@@ -412,11 +429,16 @@ impl Config {
             "mail.spf",
             "must be mechanisms of SPF such as include:_spf.example.com, without v=spf1 and all".into(),
         );
+        if let Err(wrong) = Routes::parse(&self.text.routes) {
+            must(false, "text.routes", format!("line {}: {}", wrong.line + 1, wrong.why));
+        }
         let readers = self.store.read_connections;
         for (key, timeout_ms) in [
             ("apns.timeout_ms", self.apns.as_ref().map(|apns| apns.timeout_ms)),
             ("fcm.timeout_ms", self.fcm.as_ref().map(|fcm| fcm.timeout_ms)),
             ("providers.twilio.timeout_ms", self.providers.twilio.as_ref().map(|twilio| twilio.timeout_ms)),
+            ("providers.line.timeout_ms", self.providers.line.as_ref().map(|line| line.timeout_ms)),
+            ("providers.gateway.timeout_ms", self.providers.gateway.as_ref().map(|gateway| gateway.timeout_ms)),
             ("providers.smtp.timeout_ms", self.providers.smtp.as_ref().map(|smtp| smtp.timeout_ms)),
         ] {
             let fits = timeout_ms.is_none_or(|ms| (100..=MAX_SEND_MS).contains(&ms));
@@ -725,6 +747,15 @@ mod tests {
         assert!(holds("10.0.0.0/8", "::ffff:10.1.1.1") && !holds("10.0.0.0/8", "::1"));
         assert!(holds("0.0.0.0/0", "1.2.3.4") && holds("::1", "::1") && !holds("::1", "::2"));
         assert!(network("10.0.0.0/33").is_err() && network("proxy.internal").is_err());
+    }
+
+    /// T4: routes are read when the configuration loads, and a wrong line is named.
+    #[test]
+    fn t4_a_route_is_a_line_of_a_country() {
+        assert!(load("[text]\nroutes = [\"KR: solapi, twilio\", \"*: gateway\"]", &[]).is_ok());
+        let error = load("", &[("BACKSTOP__TEXT__ROUTES", "KR: solapi twilio, twilio")]).unwrap_err();
+        let place = "environment variable BACKSTOP__TEXT__ROUTES: [text] routes line 2: write COUNTRY: PROVIDER";
+        assert!(error.starts_with(place), "{error}");
     }
 
     /// T4: where the law asks for it, the first text says how to opt out; the words are the operator's.

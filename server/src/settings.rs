@@ -18,11 +18,11 @@ pub use limits::{CapInput, LimitsInput};
 
 use backstop_domain::Ms;
 use backstop_domain::device::UnreadPolicy;
-use backstop_domain::followup::{Channels, Policy, Sns, SnsUnknown};
+use backstop_domain::followup::{Channels, Policy, Services, Sns, SnsUnknown};
 use backstop_domain::limits::Limits;
 use backstop_domain::presence::PresencePolicy;
 use backstop_domain::quiet;
-use backstop_domain::text::{Country, Way};
+use backstop_domain::text::{Country, Routes, Way};
 use backstop_wire::{FieldError, Grade};
 use rlibphonenumber::Region;
 use serde::{Deserialize, Serialize};
@@ -189,6 +189,9 @@ settings! {
     /// The address that answers to emails go to where the deployment reads none itself (`[mail] reply_domain`). Unset:
     /// they go to the sender, which nobody may read.
     support_email: String;
+    /// Which of the deployment's text providers carry SMS and LMS where, in their order, a line a country and `*` for
+    /// all others: `["KR: solapi, twilio", "*: twilio"]`. Unset: the deployment's routes.
+    text_routes: Vec<String>;
     /// Daily hours, on the customer's clock, in which no text is sent: it waits for their end. Push and email go at
     /// once. Unset: no hour is quiet, since an answer is awaited.
     quiet_hours: QuietHours;
@@ -261,6 +264,21 @@ impl SettingsInput {
         self.limits.as_ref().map(|limits| limits.problems(deployment)).unwrap_or_default()
     }
 
+    /// Which routes name what the deployment does not have.
+    pub fn unknown_routes(&self, services: &Services) -> Vec<FieldError> {
+        let known: Vec<&str> =
+            services.text.iter().filter(|text| text.ways.contains(&Way::Xms)).map(|text| text.name.as_str()).collect();
+        let lines = self.text_routes.iter().flatten().enumerate();
+        let strange = lines.filter(|(_, line)| {
+            Routes::parse(&[line]).is_ok_and(|routes| routes.names().any(|name| !known.contains(&name)))
+        });
+        let message = match known.is_empty() {
+            true => "the deployment has no text account: leave the field out".to_owned(),
+            false => format!("name providers of this deployment that carry SMS: {}", known.join(", ")),
+        };
+        strange.map(|(i, _)| check::error(&format!("text_routes[{i}]"), "unknown_provider", message.clone())).collect()
+    }
+
     /// Everything that was not chosen has its default: the rules' numbers, the deployment's `ack_wait`, and the
     /// switches (S1) as `switched_on` says.
     pub fn in_force(self, deployment: &Policy, switched_on: bool) -> Settings {
@@ -295,9 +313,17 @@ impl Settings {
             quiet: self.quiet(),
             sns: Sns { report_wait_ms: self.sns_report_wait_ms, unknown: self.sns_unknown },
             limits: self.limits_within(&deployment.limits),
+            services: self.services(&deployment.services),
             channels: Channels { phone_number: self.phone_number, email: self.email, bot_text: self.bot_text },
             ..deployment.clone()
         }
+    }
+
+    /// The deployment's, by routes of its own if there are some.
+    fn services(&self, deployment: &Services) -> Services {
+        // A line that cannot be read was refused before it came here.
+        let own = self.text_routes.as_deref().and_then(|lines| Routes::parse(lines).ok());
+        Services { routes: own.unwrap_or_else(|| deployment.routes.clone()), ..deployment.clone() }
     }
 
     /// D10, for the rules; `None` = off. Where no zone is known it is refused before it comes here.

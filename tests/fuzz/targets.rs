@@ -8,21 +8,22 @@ use backstop_domain::followup::{Channel, Event, Facts, Followup, Found, Mark, Ou
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_server::http::fuzzing;
 use backstop_server::identity::{Claim, customer_hash, prove};
-use backstop_server::providers::{Call, TextQuery, apns, fcm, twilio};
+use backstop_server::providers::{Call, TextQuery, apns, fcm, gateway, line, twilio};
 use backstop_server::settings::SettingsInput;
+use backstop_server::signing::Secret;
 use backstop_server::store::WorkspaceId;
 use backstop_server::vault::Vault;
 use backstop_server::workspace::Workspace;
 use backstop_wire::time::{from_rfc3339, to_rfc3339};
 use backstop_wire::{AckBatch, Alerts, Grade, PushProvider};
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::sync::LazyLock;
 
 /// Takes any bytes; panics when something does not hold.
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target by its name, which is also its directory of `corpus`.
-pub(crate) const TARGETS: [(&str, Target); 13] = [
+pub(crate) const TARGETS: [(&str, Target); 17] = [
     ("ack_body", ack_body),
     ("receipt", receipt),
     ("device_header", device_header),
@@ -33,6 +34,10 @@ pub(crate) const TARGETS: [(&str, Target); 13] = [
     ("twilio_reply", twilio_reply),
     ("twilio_page", twilio_page),
     ("twilio_call", twilio_call),
+    ("line_reply", line_reply),
+    ("line_call", line_call),
+    ("gateway_reply", gateway_reply),
+    ("gateway_call", gateway_call),
     ("customer", customer),
     ("message", message),
     ("stored_followup", stored_followup),
@@ -216,6 +221,77 @@ fn twilio_call(data: &[u8]) {
     let signature = twilio::signature("secret", &url, body.as_bytes());
     assert!(heard("secret", Some(&signature)).is_ok());
     assert!(heard("other", Some(&signature)).is_err());
+}
+
+/// A status, and what follows it: a line of `Retry-After`, then the body.
+fn reply(data: &[u8]) -> Option<(u16, Option<&str>, &[u8])> {
+    let (head, rest) = data.split_at_checked(2)?;
+    let status = 100 + u16::from_le_bytes([head[0], head[1]]) % 500;
+    Some(match rest.iter().position(|b| *b == b'\n') {
+        Some(at) => (status, std::str::from_utf8(&rest[..at]).ok(), &rest[at + 1..]),
+        None => (status, None, rest),
+    })
+}
+
+/// T2: whatever answers for LINE: a yes is one with an id, a wait is bounded, and 2xx is never "not sent".
+fn line_reply(data: &[u8]) {
+    let Some((status, retry_after, body)) = reply(data) else { return };
+    for (is_push, id) in [(true, Some("id-1")), (true, None), (false, Some("id-1")), (false, None)] {
+        let outcome = line::understood(is_push, status, retry_after, id, body);
+        let yes = (200..300).contains(&status) || (status == 409 && is_push);
+        assert_eq!(outcome.label() == "accepted", yes && id.is_some(), "{status}: {outcome:?}");
+        let is_no = matches!(outcome, Outcome::Rejected { .. } | Outcome::RetryAfter { .. });
+        assert!(!(is_no && (yes || status >= 500)), "{status}: {outcome:?}");
+        if let Outcome::RetryAfter { after_ms: Some(ms), .. } = outcome {
+            assert!((0..=86_400_000).contains(&ms), "{ms}");
+        }
+        assert!(outcome.error().is_none_or(|code| code.len() <= 100 && code.is_ascii()), "{outcome:?}");
+    }
+}
+
+/// W2: nobody without the channel's secret makes a call of LINE's; its own calls read, or say nothing.
+fn line_call(data: &[u8]) {
+    const BOT: &str = "U00000000000000000000000000000b07";
+    let heard = |secret, signature: &str| {
+        let value = HeaderValue::from_str(signature).ok();
+        let headers = value.map(|value| (HeaderName::from_static("x-line-signature"), value)).into_iter().collect();
+        line::heard(secret, BOT, &Call { path_and_query: "/in/line/U", headers: &headers, body: data })
+    };
+    assert!(heard("secret", &String::from_utf8_lossy(data)).is_err());
+    let signature = line::signature("secret", data);
+    assert!(heard("secret", &signature).is_ok());
+    assert!(heard("other", &signature).is_err());
+}
+
+/// T2: whatever answers for a gateway: only its own 200 says what became of a text, and no word of its is ours.
+fn gateway_reply(data: &[u8]) {
+    let Some((status, retry_after, body)) = reply(data) else { return };
+    let outcome = gateway::understood(status, retry_after, body, NOW);
+    if let Outcome::RetryAfter { after_ms: Some(ms), .. } = outcome {
+        assert!((0..=86_400_000).contains(&ms), "{ms}");
+    }
+    assert!(outcome.error().is_none_or(|code| code.len() <= 100 && code.is_ascii()), "{outcome:?}");
+    let own = ["refused", "later", "opted_out", "too_many", "http_", "unreadable_answer"];
+    assert!(outcome.error().is_none_or(|code| own.iter().any(|own| code.starts_with(own))), "{outcome:?}");
+    assert!(outcome.label() != "accepted" || (200..300).contains(&status), "{status}: {outcome:?}");
+    assert!(status < 500 || outcome.label() == "unknown", "{status}: {outcome:?}");
+}
+
+/// W2: nobody without the secret makes a call of the gateway's; its own calls read, or name what is wrong with them.
+fn gateway_call(data: &[u8]) {
+    let secret = Secret::parse("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").expect("a secret");
+    let heard = |headers: &HeaderMap, now| {
+        gateway::heard(&secret, now, &Call { path_and_query: "/in/gateway/default", headers, body: data })
+    };
+    let signed: HeaderMap = (secret.headers("evt-1", NOW, data).into_iter())
+        .filter_map(|(name, value)| Some((name, HeaderValue::from_str(&value).ok()?)))
+        .collect();
+    assert_eq!(heard(&signed, NOW).map(|words| words.len()).ok(), Some(1));
+    assert!(heard(&signed, NOW + 301_000).is_err(), "too old");
+    let mut forged = signed;
+    let bytes = HeaderValue::from_bytes(data).unwrap_or(HeaderValue::from_static("v1,"));
+    forged.insert(HeaderName::from_static("webhook-signature"), bytes);
+    assert!(heard(&forged, NOW).is_err());
 }
 
 /// A customer's data and the settings: a number that is taken is E.164, and reads back as itself.

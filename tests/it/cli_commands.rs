@@ -131,6 +131,9 @@ fn a_half_configured_provider_is_refused() {
         ),
         ("[fcm]\nservice_account_file = \"none.json\"", "[fcm] service_account_file "),
         ("[fcm]\nservice_account = \"{}\"", "[fcm] service_account "),
+        ("[providers.line]\nnotification = true", "[providers.line] bot_user_id is missing"),
+        ("[providers.gateway]\nkorean = true", "[providers.gateway] url must be"),
+        ("[text]\nroutes = [\"*: twilio\"]", "[text] routes name `twilio`, which is not configured"),
         ("[followup]\nack_wait_ms = 31000", "[followup] ack_wait_ms is 31000: must be 1000 to 30000"),
         ("[store]\nurl = \"postgres://localhost\"", "[store] url PostgreSQL comes with a later version"),
     ];

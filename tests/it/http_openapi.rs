@@ -53,6 +53,14 @@ async fn every_operation_is_whole_and_there() {
             assert_eq!(answer.status, expected, "{method} {path}: {}", answer.text);
         }
     }
+    // What the server calls itself, and what is called back then, are operations of others.
+    for webhook in document["webhooks"].as_object().unwrap().values() {
+        let called_back = webhook["post"]["callbacks"].as_object().into_iter().flat_map(|all| all.values());
+        let items = called_back.flat_map(|callback| callback.as_object().unwrap().values());
+        for item in items.chain([webhook]) {
+            assert!(ids.insert(item["post"]["operationId"].as_str().unwrap().to_owned()), "{item}");
+        }
+    }
     for link in text.split("\"operationId\": \"").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(ids.contains(link), "an answer leads to {link}, which is no operation");
     }

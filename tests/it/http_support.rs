@@ -196,8 +196,8 @@ impl Rig {
             test_sends: TestSends::new(vec!["+821011112222".into()]),
             test_pushes,
             metrics: Arc::new(|| "backstop_up 1\n".into()),
+            callbacks: shown.callbacks.clone(),
             providers: shown,
-            callbacks: Vec::new(),
             ready: Arc::new(|| Ok(())),
         });
         Rig { router: router(api, None), engine, store, vault, registry, capture, canary, clocks, clock, dir }

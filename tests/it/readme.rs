@@ -112,7 +112,8 @@ fn table(defaults: &str) -> String {
 fn key(line: &str) -> Option<(&str, &str)> {
     let (key, value) = line.strip_prefix("# ").unwrap_or(line).split_once(" = ")?;
     let named = !key.is_empty() && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_');
-    let toml = value.starts_with(['"', '[']) || value.bytes().all(|b| b.is_ascii_digit());
+    let plain = matches!(value, "true" | "false") || value.bytes().all(|b| b.is_ascii_digit());
+    let toml = plain || value.starts_with(['"', '[']);
     (named && toml).then_some((key, value))
 }
 

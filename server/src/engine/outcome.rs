@@ -202,6 +202,8 @@ pub(crate) struct Planned {
     pub(crate) contact: Option<Vec<u8>>,
     /// Keyed hash of the number that it goes to.
     pub(crate) number_hash: [u8; 32],
+    /// The same of the name that they answer by: on LINE the user's.
+    pub(crate) texted_hash: [u8; 32],
     /// The link that it ends with: durable before the text leaves.
     pub(crate) link: Option<LinkRow>,
 }
@@ -264,8 +266,10 @@ impl Work for Claiming {
         };
         let judged = judge_text(desk, &self.ws, self.id, &Event::Claiming(self.channel), text)?;
         if let (Some(planned), true) = (&self.planned, judged.as_ref().is_some_and(|judged| judged.sends.is_some())) {
-            let sender = planned.plan.sender.number().unwrap_or_default().to_owned();
-            desk.texted(self.ws.id, planned.number_hash, sender, self.id);
+            // An SNS comes from an account, which is everybody's.
+            let number = planned.plan.sender.number().filter(|_| planned.plan.hop.way == Way::Xms);
+            let sender = number.unwrap_or_default().to_owned();
+            desk.texted(self.ws.id, planned.texted_hash, sender, self.id);
         }
         let attempt = judged.and_then(|judged| judged.sends);
         let status = desk.followup(self.ws.id, self.id)?.map(|row| row.state.leg(self.channel).status);

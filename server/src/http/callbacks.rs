@@ -8,7 +8,7 @@ use super::request::{Answer, Reply, no_route, read_body};
 use crate::audit::Who;
 use crate::engine::api::MailReport;
 use crate::problem::{Code, Problem};
-use crate::providers::{Call, Callbacks, InboundText, Report, ReportWord, Thanks, Word};
+use crate::providers::{Block, Call, Callbacks, InboundText, Report, ReportWord, Thanks, Word};
 use crate::store::{OptOutSource, SuppressionChannel};
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
@@ -18,6 +18,8 @@ use axum::http::{StatusCode, header};
 use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Event, Outcome};
 use backstop_domain::optout::{Wish, wish};
+use backstop_domain::text::Way;
+use backstop_wire::FieldError;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use std::num::NonZeroU32;
 use std::sync::{Arc, LazyLock};
@@ -49,12 +51,16 @@ pub(super) async fn post(
             Word::Report(_) => "report",
             Word::Text(_) => "text",
             Word::Mail { .. } => "mail",
+            Word::Block(_) => "block",
+            Word::Unreadable { .. } => "unreadable",
         };
         metrics::counter!("backstop_callbacks_total", "provider" => vendor.name(), "word" => label).increment(1);
         match word {
             Word::Report(report) => reported(&api, report).await?,
             Word::Text(text) => wrote(&api, text).await?,
             Word::Mail { workspace, report } => mailed(&api, &workspace, report).await?,
+            Word::Block(block) => blocked(&api, block).await?,
+            Word::Unreadable { field, mend } => return Err(Problem::invalid(vec![unreadable(field, mend)])),
         }
     }
     Ok(match vendor.thanks() {
@@ -116,6 +122,10 @@ async fn mailed(api: &Api, workspace: &str, report: MailReport) -> Result<(), Pr
     Ok(())
 }
 
+fn unreadable(field: &str, mend: &str) -> FieldError {
+    FieldError { field: field.into(), code: "invalid".into(), message: mend.into() }
+}
+
 fn unknown() {
     metrics::counter!("backstop_callbacks_unknown_total").increment(1);
 }
@@ -140,6 +150,25 @@ async fn wrote(api: &Api, text: InboundText) -> Result<(), Problem> {
             Wish::In => {
                 api.engine.opt_in(&workspace, number_hash, Who::server()).await?;
             }
+        }
+    }
+    Ok(())
+}
+
+/// T7: a block ends that way alone, for whoever wrote to them by it; what is blocked goes the next way (T2).
+async fn blocked(api: &Api, block: Block) -> Result<(), Problem> {
+    let Block { way, who, is_lifted } = block;
+    let channel = match way {
+        Way::Alimtalk => SuppressionChannel::Alimtalk,
+        Way::Line => SuppressionChannel::Line,
+        Way::Xms => SuppressionChannel::Text,
+    };
+    for last in api.store.texted(api.vault.number_hash(&who), "", 0).await? {
+        let Some(workspace) = api.registry.by_id(last.workspace).await? else { continue };
+        if is_lifted {
+            api.engine.opt_in(&workspace, api.vault.suppression_hash(channel, &who), Who::server()).await?;
+        } else {
+            api.engine.opt_out(&workspace, channel, who.clone(), OptOutSource::Provider).await?;
         }
     }
     Ok(())

@@ -1,6 +1,7 @@
 //! `GET /openapi.json`: the document, made from the handlers; its committed copy is `server/openapi.json`.
 
 mod common;
+mod gateway;
 
 use crate::problem::Code;
 use axum::body::Bytes;
@@ -37,6 +38,8 @@ const OPEN_IN_A_SANDBOX: (&str, &str) = ("post", "/sandbox/workspaces");
         (name = "links", description = "For the customer's browser: where the short link of a text leads."),
         (name = "sandbox", description = "Only on a server started with `--sandbox`, where nothing real is sent: the \
                                           workspace has a clock to turn, phones that run the SDK, and an outbox."),
+        (name = "gateway", description = "For a text gateway of the deployment's own: what Backstop posts to it, and \
+                                          what it posts back."),
         (name = "operations", description = "For the machinery around the server.")
     ),
     components(schemas(Problem, FieldError))
@@ -238,6 +241,7 @@ pub fn document() -> OpenApi {
     let mut document = super::routes().into_openapi();
     document.merge(crate::sandbox::document());
     document.info.version = env!("CARGO_PKG_VERSION").into();
+    gateway::describe(&mut document);
     describe_keys(&mut document);
     loosen_choices(&mut document);
     common::bound_fields(&mut document);

@@ -87,6 +87,7 @@ pub(super) async fn put(
     let deployment = api.registry.deployment();
     let mut problems = input.problems();
     problems.extend(input.above(&deployment.policy.limits));
+    problems.extend(input.unknown_routes(&deployment.policy.services));
     if problems.is_empty() {
         problems = input.clone().in_force(&deployment.policy, deployment.sandbox).contradictions();
     }

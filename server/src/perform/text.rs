@@ -9,6 +9,7 @@ use crate::engine::spending::Destination;
 use crate::number;
 use crate::providers::{Envelope, LineMessage, TextBody, TextSend};
 use crate::store::{FollowupRow, Key, LinkRow, Row};
+use crate::templates;
 use crate::vault;
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
@@ -57,6 +58,9 @@ pub(super) async fn plan(
     let goes_to = to.as_deref().or(line_user.as_deref()).ok_or_else(|| gone("no_phone"))?;
     let counted = Destination::of(&shop.vault, ws.id, goes_to);
     let number_hash = shop.vault.number_hash(goes_to);
+    // Who answers, or blocks us, on LINE is known by that name alone.
+    let known_as = line_user.as_deref().filter(|_| hop.way == Way::Line).unwrap_or(goes_to);
+    let texted_hash = shop.vault.number_hash(known_as);
     let attempt = leg.attempt.saturating_add(1);
     let way = if hop.way == Way::Xms { "sms" } else { hop.way.as_str() };
     let envelope = Envelope { effect_key: format!("{}:{way}", row.id), attempt, at_ms, ..envelope(ws, row) };
@@ -77,7 +81,7 @@ pub(super) async fn plan(
     };
     let send = TextSend { envelope, to: to.unwrap_or_default(), from, body, expires_at_ms };
     let link = link.map(|(_, row)| row);
-    Ok((Planned { plan, to: counted, attempt, contact: fresh.customer.contact, number_hash, link }, send))
+    Ok((Planned { plan, to: counted, attempt, contact: fresh.customer.contact, number_hash, texted_hash, link }, send))
 }
 
 /// T7: the SNS that this person blocked; nothing is looked up where there is none.
@@ -98,11 +102,13 @@ async fn blocked(
     }
     let rows = parcel::load(shop, marks.iter().map(|(_, key)| key.clone()).collect()).await;
     let rows = rows.map_err(|error| parcel::later(&error))?;
-    let holds = |key: &Key| {
+    let holds = |way: Way, key: &Key| {
         let row = rows.get(key).and_then(Row::as_suppression);
-        row.is_some_and(|row| row.is_in_force() && now < row.at.saturating_add(BLOCK_LASTS_MS))
+        // LINE says when a block is lifted.
+        let lasts = |at: Ms| way == Way::Line || now < at.saturating_add(BLOCK_LASTS_MS);
+        row.is_some_and(|row| row.is_in_force() && lasts(row.at))
     };
-    Ok(marks.iter().filter(|(_, key)| holds(key)).map(|(way, _)| *way).collect())
+    Ok(marks.iter().filter(|(way, key)| holds(*way, key)).map(|(way, _)| *way).collect())
 }
 
 /// D6: what the agent begins goes by XMS alone.
@@ -171,6 +177,7 @@ fn compose(
                 user_id: fresh.contact.line_user_id.clone(),
                 text: compose::head(lines.into_iter(), ws.display_name()),
                 link: link.map(str::to_owned),
+                label: templates::button(fresh.customer.locale.as_deref()).to_owned(),
             };
             Ok(whole(Form::Line, TextBody::Line(message)))
         }

@@ -55,7 +55,8 @@ fn later(error: &str, after_ms: i64) -> Word {
         "rate_budget" => Word::Nothing,
         // Apple's for all of a team, Twilio's for all of an account; Apple's TooManyRequests is for one device.
         "TooManyProviderTokenUpdates" | "too_many" => Word::Wait(after_ms),
-        "TooManyRequests" => Word::Fine,
+        // A gateway's for one text.
+        "TooManyRequests" | "later" => Word::Fine,
         // Twilio: of 20000 to 20999 the account itself; others are about the number that a workspace sends from.
         "account" if error.starts_with("account 20") => Word::Misconfigured,
         "account" => Word::Fine,
@@ -113,7 +114,9 @@ fn refused(error: &str) -> Option<Refused> {
         // Said for a deleted key, too, while our clock is off.
         "oauth_clock_is_off" => Refused::Credentials,
         "BadEnvironmentKeyIdInToken" | "UnrelatedKeyIdInToken" | "SENDER_ID_MISMATCH" => Refused::CredentialsHere,
-        "http_401" | "http_403" | "tls" | "no_common_authentication" | "starttls_not_offered" => Refused::Everybody,
+        "http_401" | "http_403" | "monthly_limit" | "tls" | "no_common_authentication" | "starttls_not_offered" => {
+            Refused::Everybody
+        }
         // SMTP: no log-in, or a wrong one.
         code if is_smtp(code) && ("530"..="538").contains(&code) => Refused::Everybody,
         _ => return None,
@@ -174,6 +177,7 @@ mod tests {
         for error in ["BadTopic", "BadEnvironmentKeyIdInToken", "550 5.1.1", "opted_out", "bad_number 21211"] {
             assert_eq!(rejected(error), Word::Fine, "{error}");
         }
+        assert_eq!((rejected("monthly_limit"), rejected("refused http_401")), (Word::Misconfigured, Word::Fine));
         assert_eq!(rejected("payload_too_large"), Word::Nothing);
         for (error, says) in [
             ("account 20003", Word::Misconfigured),
@@ -187,6 +191,7 @@ mod tests {
             ("too_many 20429", Word::Wait(7)),
             ("TooManyProviderTokenUpdates", Word::Wait(7)),
             ("TooManyRequests", Word::Fine),
+            ("later busy", Word::Fine),
             ("rate_budget", Word::Nothing),
             ("unreachable", Word::Failed),
             ("UNAVAILABLE", Word::Failed),

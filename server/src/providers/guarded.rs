@@ -46,7 +46,8 @@ pub struct Standing {
 
 struct Gate {
     about: About,
-    is_push: bool,
+    /// Whether what it does not carry now goes another way at once: a push, a text of SNS alone (P5, T2).
+    has_others_after: bool,
     clock: Arc<dyn Clock>,
     /// All that a send looks at on a good day.
     is_closed: AtomicBool,
@@ -64,7 +65,7 @@ struct Told {
 }
 
 impl<P: Provider + ?Sized> Guarded<P> {
-    fn around(provider: Arc<P>, is_push: bool, clock: &Arc<dyn Clock>) -> Arc<Guarded<P>> {
+    fn around(provider: Arc<P>, has_others_after: bool, clock: &Arc<dyn Clock>) -> Arc<Guarded<P>> {
         let about = provider.about();
         let budget = match about.rate {
             Some(Rate::PerSecond(per_second)) => Some(Mutex::new(Budget::new(per_second))),
@@ -73,7 +74,7 @@ impl<P: Provider + ?Sized> Guarded<P> {
         let told = Told { breaker: Breaker::new(clock.now_ms()), last_error: None, is_refused: false };
         let gate = Gate {
             about,
-            is_push,
+            has_others_after,
             clock: Arc::clone(clock),
             is_closed: true.into(),
             fine: 0.into(),
@@ -114,7 +115,10 @@ impl Providers {
     #[must_use]
     pub fn guarded(self, clock: &Arc<dyn Clock>) -> Providers {
         let push = |provider: Arc<dyn PushProvider>| Guarded::push(provider, clock) as Arc<dyn PushProvider>;
-        let text = |provider| Guarded::around(provider, false, clock) as Arc<dyn TextProvider>;
+        let text = |provider: Arc<dyn TextProvider>| {
+            let is_sns_alone = !provider.ways().contains(&Way::Xms);
+            Guarded::around(provider, is_sns_alone, clock) as Arc<dyn TextProvider>
+        };
         let email = |provider| Guarded::around(provider, false, clock) as Arc<dyn EmailProvider>;
         Providers {
             fcm: self.fcm.map(push),
@@ -146,11 +150,12 @@ impl Gate {
         taken.map_err(|wait_ms| self.heard(later(wait_ms, "rate_budget".into())))
     }
 
-    /// A refused account refuses the next push, too, in the same words; everything else is worth another try.
+    /// A refused account refuses the next one, too, in the same words; where nothing comes after it, it is worth
+    /// another try.
     fn held(&self, told: &Told, wait_ms: Ms) -> Outcome {
         let error = told.last_error.clone().unwrap_or_default();
         match told.breaker.state().why() {
-            Some(Why::Misconfigured) if self.is_push => Outcome::Rejected { error },
+            Some(Why::Misconfigured) if self.has_others_after => Outcome::Rejected { error },
             _ => later(wait_ms, format!("account_paused: {error}")),
         }
     }

@@ -6,7 +6,9 @@ pub mod capture;
 mod check;
 pub mod fcm;
 mod fit;
+pub mod gateway;
 mod guarded;
+pub mod line;
 mod mail;
 pub mod smtp;
 mod transport;
@@ -128,6 +130,8 @@ pub struct LineMessage {
     pub text: String,
     /// Where to go on.
     pub link: Option<String>,
+    /// What the link's button says.
+    pub label: String,
 }
 
 /// A text that may have left, as it is asked for.
@@ -309,6 +313,15 @@ pub enum Word {
         /// Whose, and what.
         report: MailReport,
     },
+    /// Somebody closed one of our ways to them, or opened it again.
+    Block(Block),
+    /// Its proof holds, and it cannot be read: for whoever is writing a gateway.
+    Unreadable {
+        /// Where.
+        field: &'static str,
+        /// What to do about it.
+        mend: &'static str,
+    },
 }
 
 /// What became of a text (W2).
@@ -354,6 +367,17 @@ pub struct InboundText {
     pub text: String,
     /// The vendor's own word for it, where it knows it as an opt-out or opt-in.
     pub keyword: Option<String>,
+}
+
+/// A way that somebody closed to us, or opened again: that way alone (T7).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Block {
+    /// Which.
+    pub way: Way,
+    /// Who: of LINE, the user's id.
+    pub who: String,
+    /// Whether it is open again.
+    pub is_lifted: bool,
 }
 
 /// A call that is not the vendor's, or was made to another URL than it is known by here.

@@ -5,7 +5,7 @@ use crate::links;
 use backstop_domain::followup::Services;
 use backstop_domain::limits::Limits;
 use backstop_domain::quiet;
-use backstop_domain::text::{Country, Way};
+use backstop_domain::text::{Country, Routes, Way};
 use backstop_wire::{FieldError, Grade};
 use std::collections::BTreeMap;
 
@@ -174,6 +174,9 @@ impl SettingsInput {
             && (ways.contains(&Way::Xms) || ways.iter().enumerate().any(|(i, way)| ways[..i].contains(way)))
         {
             errors.push(error("sns", "invalid", "give alimtalk and line, each once at most: SMS comes after them"));
+        }
+        if let Some(Err(wrong)) = self.text_routes.as_deref().map(Routes::parse) {
+            errors.push(error(&format!("text_routes[{}]", wrong.line), "invalid", wrong.why.to_string()));
         }
         errors
     }

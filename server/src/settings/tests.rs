@@ -1,6 +1,7 @@
 //! Defaults, ranges and refusals of settings.
 
 use super::*;
+use backstop_domain::text::TextService;
 
 fn fields(input: SettingsInput) -> Vec<String> {
     input.problems().into_iter().map(|e| e.field).collect()
@@ -47,4 +48,28 @@ fn what_was_chosen_reads_back_and_unknown_fields_do_not() {
     assert_eq!(serde_json::from_str::<SettingsInput>(&text).unwrap(), input);
     assert_eq!(input.in_force(&Policy::sandbox(), false).region(), Some(Region::KR));
     assert!(serde_json::from_str::<SettingsInput>(r#"{"emails": true}"#).is_err());
+}
+
+/// T4: a workspace's routes come before the deployment's, and name what the deployment has.
+#[test]
+fn t4_a_workspace_has_routes_of_its_own() {
+    let text = [TextService::xms("smpp"), TextService { ways: vec![Way::Line], ..TextService::xms("line") }];
+    let ours = Routes::parse(&["*: smpp"]).unwrap();
+    let services = Services { text: text.to_vec(), routes: ours.clone(), ..Policy::sandbox().services };
+    let deployment = Policy { services, ..Policy::sandbox() };
+    let routes = |lines: &[&str]| SettingsInput {
+        text_routes: Some(lines.iter().map(|line| (*line).to_owned()).collect()),
+        ..SettingsInput::default()
+    };
+    let in_force = |input: SettingsInput| input.in_force(&deployment, true).policy(&deployment).services.routes;
+    assert_eq!(in_force(SettingsInput::default()), ours);
+    assert_eq!(in_force(routes(&["KR: smpp"])), Routes::parse(&["KR: smpp"]).unwrap());
+    assert_eq!(in_force(routes(&[])), Routes::default(), "none: as if nobody had written any");
+    assert_eq!(fields(routes(&["KR: smpp", "smpp"])), ["text_routes[1]"]);
+    let unknown = |lines: &[&str]| routes(lines).unknown_routes(&deployment.services);
+    assert!(unknown(&["KR: smpp"]).is_empty());
+    let errors = unknown(&["KR: smpp", "*: twilio, smpp", "JP: line"]);
+    let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
+    assert_eq!(named, ["text_routes[1]", "text_routes[2]"]);
+    assert_eq!(errors[0].message, "name providers of this deployment that carry SMS: smpp");
 }

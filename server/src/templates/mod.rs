@@ -104,6 +104,11 @@ pub fn notice(locale: Option<&str>) -> &'static str {
     &words_for(locale).notice
 }
 
+/// What the button says that leads to the conversation, in the customer's language.
+pub fn button(locale: Option<&str>) -> &'static str {
+    &words_for(locale).button
+}
+
 /// The line on top of an email whose answers are read: what stands below it is cut off.
 pub fn marker(locale: Option<&str>) -> &'static str {
     &words_for(locale).marker

@@ -6,6 +6,7 @@ mod gsm;
 mod link;
 mod plan;
 mod route;
+mod route_table;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ pub use fit::{Fitted, fit};
 pub use link::{LINK_LIFE_MS, LOGIN_LIFE_MS, Link, NoLogin, Visit, Welcome};
 pub use plan::{Country, Form, NumberKind, Sender, Senders, TextPlan};
 pub use route::{BLOCK_LASTS_MS, Carrier, Hop, Reach, Recipient, Routes, TextService, Way, hops};
+pub use route_table::{RouteError, WrongRoute};
 
 /// T4: parts of one text, at most.
 pub const MAX_SEGMENTS: u16 = 3;
