@@ -3,6 +3,7 @@
 //! Everything from outside is an argument: configuration, clock, providers, listener, the word to stop.
 
 use crate::apps::accounts::{Accounts, Live};
+use crate::billing::{Billing, BillingConfigError, Courier};
 use crate::canary::Canary;
 use crate::clock::{Clock, Clocks, SystemClock};
 use crate::config::{Config, StoreUrl};
@@ -27,6 +28,7 @@ use crate::store::{OpenError, OpenOptions, SqliteStore, Store, StoreError};
 use crate::telemetry::{Metrics, start_metrics};
 use crate::tls::{Tls, TlsError};
 use crate::vault::{DataKey, DataKeyError, Vault};
+use crate::wallet::{self, Plans};
 use axum::Router;
 use backstop_domain::followup::Policy;
 use backstop_domain::text::{Routes, Way};
@@ -74,6 +76,7 @@ pub struct App {
     router: Router,
     canary: Arc<Canary>,
     domains: Watch,
+    billing: Billing,
     public_url: String,
     bounds: Bounds,
     metrics: Metrics,
@@ -131,6 +134,17 @@ pub enum AppError {
         name: String,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// `[wallet]`, of the billing system.
+    #[error(transparent)]
+    Billing(#[from] BillingConfigError),
+    /// `[wallet] currency`
+    #[error("[wallet] currency is {wanted}, and wallets are in {found}: money does not change by that; set it back")]
+    Currency {
+        /// The configuration's.
+        wanted: String,
+        /// A wallet's.
+        found: String,
     },
     /// The store answered and then did not.
     #[error("the store: {0}")]
@@ -268,14 +282,17 @@ pub fn captured(capture: &Arc<Capture>) -> Providers {
 /// What all workspaces share: the configuration's numbers and what can be sent by.
 pub fn deployment(config: &Config, providers: &Providers, sandbox: bool) -> Deployment {
     let defaults = Policy::sandbox();
+    let prices = wallet::prices(&config.wallet, sandbox);
     let policy = Policy {
         ack_wait_ms: config.followup.ack_wait_ms,
         services: providers.services(),
-        limits: crate::limits::of_deployment(&config.limits, crate::wallet::prices(&config.wallet), sandbox),
+        wallet: wallet::terms(&config.wallet, &prices, sandbox),
+        limits: crate::limits::of_deployment(&config.limits, prices, sandbox),
         claim_ms: failpoint::claim_ms(defaults.claim_ms),
         ..defaults
     };
     let opt_out = config.text.opt_out.iter().map(|told| (told.country, told.line.clone())).collect();
+    let plans = Plans::of(&config.wallet, sandbox);
     let retention = config.retention;
     let mail = DeploymentMail {
         // Nobody's: a sandbox shows where answers would go.
@@ -283,7 +300,7 @@ pub fn deployment(config: &Config, providers: &Providers, sandbox: bool) -> Depl
         spf: config.mail.spf.clone(),
         dns: Dns::new(&config.mail.dns_servers()),
     };
-    Deployment { sandbox, policy, public_url: config.link_base(sandbox), opt_out, retention, mail }
+    Deployment { sandbox, policy, plans, public_url: config.link_base(sandbox), opt_out, retention, mail }
 }
 
 impl App {
@@ -294,7 +311,9 @@ impl App {
         // Half an account stops a sandbox, too, and before anything is made on the disk.
         let for_now: Arc<dyn Clock> = Arc::new(SystemClock::start());
         accounts(config, &for_now)?;
+        let courier = Courier::from_config(&config.wallet)?;
         let Opened { store, vault, path } = open_store(config, sandbox, true)?;
+        one_currency(&*store, &config.wallet.currency).await?;
         let clock: Arc<dyn Clock> = match time {
             Time::System => Arc::new(SystemClock::resume(beside(&path, ".clock"), store.pending_count().await? > 0)),
             Time::Given(clock) => clock,
@@ -343,20 +362,10 @@ impl App {
             callbacks,
             ready: ready(&engine),
         };
-        let router = routes(Arc::new(api), mode);
-        let public_url = config.public_url();
-        Ok(App {
-            store,
-            engine,
-            registry,
-            clocks,
-            router,
-            canary,
-            domains,
-            public_url,
-            bounds: bounds(config),
-            metrics,
-        })
+        let api = Arc::new(api);
+        let billing = Billing { courier, api: Arc::clone(&api) };
+        let (router, public_url, bounds) = (routes(api, mode), config.public_url(), bounds(config));
+        Ok(App { store, engine, registry, clocks, router, canary, domains, billing, public_url, bounds, metrics })
     }
 
     /// What answers requests, for callers in the same process.
@@ -393,7 +402,7 @@ impl App {
     /// Serves until `shutdown`, then drains: no new connection, requests under way end, then sends under way. What is
     /// left is in the store and is judged again at the next start.
     pub async fn serve_on(self, doors: Vec<Door>, shutdown: impl Future<Output = ()>) -> Ended {
-        let App { store, engine, clocks, canary, domains, bounds, metrics, .. } = self;
+        let App { store, engine, clocks, canary, domains, billing, bounds, metrics, .. } = self;
         let unhealthy = unhealthy(store.poison_watch(), engine.broken_watch());
         let tls = doors.iter().find_map(|door| door.tls.clone());
         tokio::select! {
@@ -402,6 +411,7 @@ impl App {
             () = renew(tls, clocks) => Ended::Cut,
             () = canary.keep() => Ended::Cut,
             () = domains.keep() => Ended::Cut,
+            () = billing.keep() => Ended::Cut,
             drained = serve_all(doors, bounds, shutdown) => {
                 hit(Point::DrainSends);
                 engine.drain(half(bounds.drain)).await;
@@ -493,6 +503,12 @@ fn ready(engine: &Engine) -> http::Check {
         None if engine.timer().is_ready() => Ok(()),
         None => Err("the timer is being filled from the store".into()),
     })
+}
+
+/// A balance in one currency cannot pay prices in another.
+async fn one_currency(store: &dyn Store, wanted: &str) -> Result<(), AppError> {
+    let other = store.currencies().await?.into_iter().find(|currency| currency != wanted);
+    other.map_or(Ok(()), |found| Err(AppError::Currency { wanted: wanted.to_owned(), found }))
 }
 
 /// The sandbox's workspace, whose keys everybody knows.

@@ -40,11 +40,13 @@ pub enum Kind {
     CustomerErased,
     /// A test was sent.
     TestSend,
+    /// Paid money was added to the wallet: `detail` has the amount and its entry.
+    WalletToppedUp,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 13] = [
+    pub const ALL: [Kind; 14] = [
         Kind::SettingsChanged,
         Kind::AppChanged,
         Kind::AppDeleted,
@@ -58,6 +60,7 @@ impl Kind {
         Kind::SuppressionLifted,
         Kind::CustomerErased,
         Kind::TestSend,
+        Kind::WalletToppedUp,
     ];
 
     /// The word of the API and of the store.
@@ -76,6 +79,7 @@ impl Kind {
             Kind::SuppressionLifted => "suppression_lifted",
             Kind::CustomerErased => "customer_erased",
             Kind::TestSend => "test_send",
+            Kind::WalletToppedUp => "wallet_topped_up",
         }
     }
 

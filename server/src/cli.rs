@@ -2,6 +2,7 @@
 
 use crate::app::{self, App, AppError, Ended, Mode, Opened, Time};
 use crate::audit::{Who, key_id};
+use crate::billing::Courier;
 use crate::clock::{Clock, Clocks, SystemClock};
 use crate::config::{Config, ConfigError, Listener, StoreUrl};
 use crate::explain::sentences;
@@ -128,6 +129,8 @@ enum KeyScope {
     Server,
     /// Reads only.
     Read,
+    /// The billing system: reads, and adds money to the wallet.
+    Billing,
     /// An app or web page: devices and presence.
     App,
 }
@@ -328,6 +331,7 @@ fn check_config(config: &Config) -> Result<(), Failure> {
         }
         Err(error) => report.bad(error.to_string()),
     }
+    check_wallet(config, &mut report);
     if let Err(limit) = allow_open_files(needed_files(config)) {
         report.bad(format!("system    {limit}"));
     }
@@ -335,6 +339,20 @@ fn check_config(config: &Config) -> Result<(), Failure> {
     match report.bad {
         0 => Ok(()),
         n => Err(Failure { exit: UNUSABLE, message: format!("{n} of these must be mended first") }),
+    }
+}
+
+fn check_wallet(config: &Config, report: &mut Report) {
+    let wallet = &config.wallet;
+    match (wallet.prices.len(), wallet.charge) {
+        (0, _) => report.ok("wallet    no prices: nobody is charged".into()),
+        (count, false) => report.ok(format!("wallet    {count} prices in {}, and nobody is charged", wallet.currency)),
+        (count, true) => report.ok(format!("wallet    {count} prices in {}, paid by workspaces", wallet.currency)),
+    }
+    match Courier::from_config(wallet) {
+        Ok(Some(_)) => report.ok("wallet    the billing system is asked when little is left".into()),
+        Ok(None) => {}
+        Err(error) => report.bad(error.to_string()),
     }
 }
 
@@ -451,6 +469,7 @@ async fn key(config: &Config, command: KeyCommand) -> Result<(), Failure> {
             let (prefix, scope) = match scope {
                 KeyScope::Server => ("sk_", Scope::Server),
                 KeyScope::Read => ("sk_", Scope::Read),
+                KeyScope::Billing => ("sk_", Scope::Billing),
                 KeyScope::App => ("app_", Scope::App),
             };
             let key = vault::random_key(prefix);

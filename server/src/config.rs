@@ -23,6 +23,7 @@ use layer::{ENV_PREFIX, Layer, known_keys, unknown_keys};
 use serde::Deserialize;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// Every key with its default and its reason.
 pub const DEFAULTS: &str = include_str!("../config.default.toml");
@@ -259,6 +260,44 @@ pub struct Wallet {
     pub currency: String,
     /// What one part of a text costs: day, country, kind, millionths, post units.
     pub prices: Vec<String>,
+    /// Whether workspaces pay these prices.
+    pub charge: bool,
+    /// Given to each paid workspace each month.
+    pub monthly_grant_micros: i64,
+    /// Which workspaces are on a paid plan.
+    pub paid_workspaces: Vec<String>,
+    /// What a sandbox's wallet begins with.
+    pub sandbox_opening_micros: i64,
+    /// Whether a workspace's own key may top up.
+    pub server_keys_top_up: bool,
+    /// Below this an alarm rings.
+    pub alarm_below_micros: i64,
+    /// Who is asked for money.
+    #[serde(default)]
+    pub billing_webhook_url: Option<String>,
+    /// What the question is signed with.
+    #[serde(default)]
+    pub billing_webhook_secret: Option<Secret>,
+    /// Holds the secret instead.
+    #[serde(default)]
+    pub billing_webhook_secret_file: Option<PathBuf>,
+}
+
+/// Text that no log and no error shows.
+#[derive(Clone, Deserialize)]
+#[serde(from = "String")]
+pub struct Secret(pub Zeroizing<String>);
+
+impl From<String> for Secret {
+    fn from(text: String) -> Secret {
+        Secret(Zeroizing::new(text))
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// Tests before a launch.

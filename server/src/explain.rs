@@ -5,6 +5,7 @@ use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Followup, Kind, Leg, LegStatus, Push, PushStatus, Reason, Skip, Stage};
 use backstop_domain::limits::Scope;
 use backstop_domain::text::Form;
+use backstop_domain::wallet::{Charge, Hold, HoldState};
 use backstop_wire::time::to_rfc3339;
 use backstop_wire::{Grade, PushProvider};
 
@@ -211,7 +212,35 @@ fn leg_sentence(channel: Channel, leg: &Leg) -> Option<String> {
         LegStatus::Failed => "failed for good",
         LegStatus::Stopped => "was stopped before it left",
     };
-    Some(format!("{name}{by}: it {status}{code}."))
+    let paid = leg
+        .hold
+        .as_ref()
+        .filter(|hold| hold.charge.micros > 0)
+        .map(|hold| format!(" {}", cost(hold)))
+        .unwrap_or_default();
+    Some(format!("{name}{by}: it {status}{code}.{paid}"))
+}
+
+/// S2: what it cost, or is held for it.
+fn cost(hold: &Hold) -> String {
+    let Charge { kind, country, parts, micros, .. } = &hold.charge;
+    let to = country.map(|country| format!(" to {country}")).unwrap_or_default();
+    let parts = if *parts == 1 { "one part".to_owned() } else { format!("{parts} parts") };
+    let price = format!("{} {}", amount(*micros), hold.currency);
+    let what = format!("for {parts} of {}{to}", kind.as_str());
+    match hold.state {
+        HoldState::Held => format!("{price} {what} is set aside until its provider says what became of it."),
+        HoldState::Captured => format!("It cost {price} {what}."),
+    }
+}
+
+/// Millionths as a decimal fraction, without zeros at its end.
+fn amount(micros: i64) -> String {
+    let fraction = format!("{:06}", micros.unsigned_abs() % 1_000_000);
+    let sign = if micros < 0 { "-" } else { "" };
+    format!("{sign}{}.{}", micros.unsigned_abs() / 1_000_000, fraction.trim_end_matches('0'))
+        .trim_end_matches('.')
+        .to_owned()
 }
 
 fn skipped(skip: Skip) -> &'static str {
@@ -232,7 +261,8 @@ fn skipped(skip: Skip) -> &'static str {
         Skip::Capped(Scope::Workspace) => "as many texts as may left from this workspace already",
         Skip::CountryOff => "texts to the country of this number are switched off",
         Skip::PriceTooHigh => "it would cost more than the workspace pays for a text",
-        Skip::PriceUnknown => "what it costs is not known, and the workspace has set a maximum price",
+        Skip::NoBalance => "there was too little money in the wallet for it",
+        Skip::PriceUnknown => "what it costs is not known, and it has to be",
         Skip::PremiumNumber => "its number is one whose owner is paid for what is sent there",
         Skip::UnassignedNumber => "nobody can have its number",
         Skip::OptedOut => "the number opted out of texts",
@@ -330,6 +360,7 @@ mod tests {
             engaged_at: None,
             plan: None,
             counters: None,
+            wallet: None,
             opted_out: false,
             address_marked: false,
             spare: FollowupId(2),

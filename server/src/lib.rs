@@ -5,6 +5,7 @@ pub mod apps;
 pub mod audit;
 #[cfg(feature = "demo")]
 pub mod bench;
+pub mod billing;
 pub mod canary;
 pub mod cli;
 pub mod clock;

@@ -41,6 +41,7 @@ pub enum Code {
     MethodNotAllowed,
     RequestTimeout,
     MessageConflict,
+    TopUpConflict,
     RequestInProgress,
     PreconditionFailed,
     PayloadTooLarge,
@@ -65,6 +66,7 @@ impl Code {
         Code::MethodNotAllowed,
         Code::RequestTimeout,
         Code::MessageConflict,
+        Code::TopUpConflict,
         Code::RequestInProgress,
         Code::PreconditionFailed,
         Code::PayloadTooLarge,
@@ -93,6 +95,7 @@ impl Code {
             }
             Code::RequestTimeout => ("request_timeout", "The request took too long", StatusCode::REQUEST_TIMEOUT),
             Code::MessageConflict => ("message_conflict", "The id names another message", StatusCode::CONFLICT),
+            Code::TopUpConflict => ("top_up_conflict", "The id names another payment", StatusCode::CONFLICT),
             Code::RequestInProgress => {
                 ("request_in_progress", "The same request is being answered", StatusCode::CONFLICT)
             }
@@ -239,7 +242,12 @@ impl From<EngineError> for Problem {
                               \"customer\" with the message";
                 return Problem::not_found(detail);
             }
-            EngineError::UnknownMessage | EngineError::UnknownFollowup | EngineError::UnknownDevice => Code::NotFound,
+            EngineError::UnknownMessage
+            | EngineError::UnknownFollowup
+            | EngineError::UnknownDevice
+            | EngineError::UnknownAsk => Code::NotFound,
+            EngineError::NobodyIsCharged => Code::Forbidden,
+            EngineError::TopUpConflict => Code::TopUpConflict,
             EngineError::MessageConflict => Code::MessageConflict,
             EngineError::DeviceProofRequired => Code::DeviceProofRequired,
         };

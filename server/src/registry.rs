@@ -17,9 +17,11 @@ use crate::retention::Retention;
 use crate::settings::{Settings, SettingsInput};
 use crate::store::{AppChange, MailRows, Scope, SettingsSet, Store, StoreError, WorkspaceId, WorkspaceRow};
 use crate::vault::{self, Vault, VaultError};
+use crate::wallet::Plans;
 use crate::workspace::{Activity, Workspace};
 use backstop_domain::followup::Policy;
 use backstop_domain::text::Country;
+use backstop_domain::wallet::Terms;
 use backstop_domain::{Ms, canary};
 use backstop_wire::FieldError;
 use serde::Serialize;
@@ -42,6 +44,8 @@ const MAX_SECRETS: usize = 2;
 pub struct Deployment {
     /// Whether this is a sandbox: both switches of S1 are on, nothing real is sent.
     pub sandbox: bool,
+    /// What workspaces are given (S3).
+    pub plans: Plans,
     /// Services and waits of the deployment; a workspace's settings go over it.
     pub policy: Policy,
     /// How the world reaches it, without a slash at the end; `None` = nobody knows, and texts carry no short links.
@@ -490,7 +494,10 @@ impl Registry {
         let input: SettingsInput = serde_json::from_str(&row.settings).map_err(|_| corrupt("settings"))?;
         let settings: Settings = input.in_force(&self.deployment.policy, self.deployment.sandbox);
         let canary = is_cage(&row.name);
+        let monthly_grant_micros = self.deployment.plans.monthly_grant_micros(&row.name);
         let policy = settings.policy(&self.deployment.policy);
+        let wallet = policy.wallet.clone().map(|terms| Terms { monthly_grant_micros, ..terms });
+        let policy = Policy { wallet, ..policy };
         let secrets = row.identity_secrets.iter().map(|sealed| self.open_secret(&row.name, sealed));
         Ok(Workspace {
             id: row.id,

@@ -23,6 +23,7 @@ use backstop_domain::limits::Limits;
 use backstop_domain::presence::PresencePolicy;
 use backstop_domain::quiet;
 use backstop_domain::text::{Country, Routes, Way};
+use backstop_domain::wallet::{self, Terms};
 use backstop_wire::{FieldError, Grade};
 use rlibphonenumber::Region;
 use serde::{Deserialize, Serialize};
@@ -192,9 +193,22 @@ settings! {
     /// Which of the deployment's text providers carry SMS and LMS where, in their order, a line a country and `*` for
     /// all others: `["KR: solapi, twilio", "*: twilio"]`. Unset: the deployment's routes.
     text_routes: Vec<String>;
+    /// Ask the deployment's billing system for money when the wallet holds less than a threshold. Unset: nobody is
+    /// asked, and texts end with the money.
+    auto_charge: AutoCharge;
     /// Daily hours, on the customer's clock, in which no text is sent: it waits for their end. Push and email go at
     /// once. Unset: no hour is quiet, since an answer is awaited.
     quiet_hours: QuietHours;
+}
+
+/// When money is asked for, and how much (S3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AutoCharge {
+    /// When the balance is below this, in millionths of the wallet's currency.
+    pub threshold_micros: i64,
+    /// How much, in millionths.
+    pub amount_micros: i64,
 }
 
 /// Hours without texts (D10).
@@ -314,6 +328,7 @@ impl Settings {
             sns: Sns { report_wait_ms: self.sns_report_wait_ms, unknown: self.sns_unknown },
             limits: self.limits_within(&deployment.limits),
             services: self.services(&deployment.services),
+            wallet: deployment.wallet.clone().map(|terms| Terms { auto_charge: self.asks_for_money(), ..terms }),
             channels: Channels { phone_number: self.phone_number, email: self.email, bot_text: self.bot_text },
             ..deployment.clone()
         }
@@ -335,6 +350,11 @@ impl Settings {
             end_minute: minute(end)?,
             time_zone: time_zone.as_deref().or_else(country)?.to_owned(),
         })
+    }
+
+    fn asks_for_money(&self) -> Option<wallet::AutoCharge> {
+        let AutoCharge { threshold_micros, amount_micros } = self.auto_charge?;
+        Some(wallet::AutoCharge { threshold_micros, amount_micros })
     }
 
     fn limits_within(&self, deployment: &Limits) -> Limits {

@@ -1,8 +1,8 @@
-//! What texts cost, from the deployment's configuration (S2, S5).
+//! What texts cost and what pays for them, from the deployment's configuration (S2, S3, S5).
 
 use crate::config;
 use backstop_domain::text::Country;
-use backstop_domain::wallet::{Kind, Price, PriceList};
+use backstop_domain::wallet::{Kind, MAX_BALANCE_MICROS, Price, PriceList, Terms};
 use std::sync::Arc;
 
 /// Stands in a price for every country without one of its own.
@@ -12,10 +12,67 @@ const EXAMPLE: &str = "2026-11-01 KR sms 42300 1";
 const MAX_PRICE_MICROS: i64 = 1_000 * 1_000_000;
 const MAX_PU: i64 = 1_000_000;
 
+/// What everything costs in a sandbox whose configuration has no prices: near what they are, and nothing real.
+const SANDBOX_PRICES: [&str; 8] = [
+    "2020-01-01 KR sms 9000 1",
+    "2020-01-01 KR lms 27000 3",
+    "2020-01-01 KR alimtalk 7500 0.8",
+    "2020-01-01 * sms 50000 5",
+    "2020-01-01 * lms 100000 10",
+    "2020-01-01 * alimtalk 15000 1.5",
+    "2020-01-01 * line 20000 2",
+    "2020-01-01 * email 0 0",
+];
+/// Names every workspace in `paid_workspaces`.
+const EVERYBODY: &str = "*";
+
 /// The deployment's price list.
-pub fn prices(config: &config::Wallet) -> Arc<PriceList> {
-    let prices = config.prices.iter().filter_map(|line| price(line).ok()).collect();
+pub fn prices(config: &config::Wallet, sandbox: bool) -> Arc<PriceList> {
+    let lines: Vec<&str> = match sandbox && config.prices.is_empty() {
+        true => SANDBOX_PRICES.to_vec(),
+        false => config.prices.iter().map(String::as_str).collect(),
+    };
+    let prices = lines.into_iter().filter_map(|line| price(line).ok()).collect();
     Arc::new(PriceList { currency: config.currency.clone(), prices })
+}
+
+/// What all wallets have in common; `None` = nobody is charged. A grant is each workspace's own matter: see [`Plans`].
+pub fn terms(config: &config::Wallet, prices: &PriceList, sandbox: bool) -> Option<Terms> {
+    let texts = prices.prices.iter().filter(|price| price.kind != Kind::Email);
+    (config.charge && !prices.prices.is_empty()).then(|| Terms {
+        least_micros: texts.map(|price| price.micros).min().unwrap_or_default(),
+        currency: config.currency.clone(),
+        opening_micros: if sandbox { config.sandbox_opening_micros } else { 0 },
+        monthly_grant_micros: 0,
+        auto_charge: None,
+        alarm_below_micros: config.alarm_below_micros,
+    })
+}
+
+/// What workspaces are given, and whether they may add money themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Plans {
+    paid: Vec<String>,
+    monthly_grant_micros: i64,
+    /// Whether a key of scope `server` may top up.
+    pub server_keys_top_up: bool,
+}
+
+impl Plans {
+    /// Those of the configuration; in a sandbox money is nobody's.
+    pub fn of(config: &config::Wallet, sandbox: bool) -> Plans {
+        Plans {
+            paid: config.paid_workspaces.clone(),
+            monthly_grant_micros: config.monthly_grant_micros,
+            server_keys_top_up: sandbox || config.server_keys_top_up,
+        }
+    }
+
+    /// What this workspace is given each month (S3).
+    pub fn monthly_grant_micros(&self, workspace: &str) -> i64 {
+        let is_paid = self.paid.iter().any(|name| name == workspace || name == EVERYBODY);
+        if is_paid { self.monthly_grant_micros } else { 0 }
+    }
 }
 
 /// What is wrong with the keys of it, each with its mend.
@@ -25,6 +82,15 @@ pub fn problems(config: &config::Wallet) -> Vec<(&'static str, String)> {
         problems.push(("wallet.currency", "must be three capital letters of ISO 4217, such as USD".into()));
     }
     problems.extend(config.prices.iter().filter_map(|line| Some(("wallet.prices", price(line).err()?))));
+    for (key, micros) in [
+        ("wallet.monthly_grant_micros", config.monthly_grant_micros),
+        ("wallet.sandbox_opening_micros", config.sandbox_opening_micros),
+        ("wallet.alarm_below_micros", config.alarm_below_micros),
+    ] {
+        if !(0..=MAX_BALANCE_MICROS).contains(&micros) {
+            problems.push((key, format!("must be 0 to {MAX_BALANCE_MICROS}, in millionths of the currency")));
+        }
+    }
     problems
 }
 

@@ -77,7 +77,12 @@ async fn a_follow_up_is_explained_beside_the_server() {
     assert!(lines[0].starts_with(&format!("{id} carries one reply to customer ada in conversation c-1, accepted at ")));
     let because = "text and email go: the customer has no device with the app.";
     assert!(lines[1].ends_with(because), "{told}");
-    assert!(told.contains("\nText by capture: it was taken by the provider.\n"), "{told}");
+    assert!(
+        told.contains(
+            "\nText by capture: it was taken by the provider. It cost 0.009 USD for one part of sms to KR.\n"
+        ),
+        "{told}"
+    );
     assert!(!told.contains("Your parcel") && !told.contains("+8210") && !told.contains("ada@"), "{told}");
     let unknown = run(&dir, &["explain", "fu_0000000000001"]);
     assert_eq!(unknown.status.code(), Some(1));

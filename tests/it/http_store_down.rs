@@ -3,12 +3,14 @@
 use crate::http_support::{Rig, reply};
 use backstop_domain::Ms;
 use backstop_domain::ids::FollowupId;
+use backstop_domain::wallet::Month;
 use backstop_server::audit;
 use backstop_server::http::Limits;
 use backstop_server::store::{
     AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane,
-    LastText, MailChange, MailRows, MessageRow, Reply, Row, Scope, Store, StoreError, StoredAnswer, StoredInbound,
-    SuppressionFilter, SuppressionRow, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, Reply, Row, Scope, Store, StoreError,
+    StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict, WorkspaceId,
+    WorkspaceRow,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -63,6 +65,10 @@ while_on! {
     fn mail_domains_due(until: Ms, limit: usize) -> Vec<WorkspaceId>;
     fn any_device(workspace: WorkspaceId) -> bool;
     fn suppressions(workspace: WorkspaceId, filter: SuppressionFilter) -> Vec<SuppressionRow>;
+    fn ledger(workspace: WorkspaceId, filter: LedgerFilter) -> Vec<LedgerLine>;
+    fn usage(workspace: WorkspaceId, month: Month) -> Vec<UsageLine>;
+    fn asking(until: Ms, limit: usize) -> Vec<WorkspaceId>;
+    fn currencies() -> Vec<String>;
     fn texted(number_hash: [u8; 32], sender: &str, since: Ms) -> Vec<LastText>;
     fn inbound(workspace: WorkspaceId, after: i64, limit: usize) -> Vec<StoredInbound>;
     fn freeze(workspace: WorkspaceId, at: Ms) -> ();

@@ -19,6 +19,7 @@ use backstop_server::providers::{EmailProvider, Providers, TextProvider};
 use backstop_server::registry::{Created, Deployment, DeploymentMail, Registry};
 use backstop_server::store::{OpenOptions, SqliteStore, Store, WorkspaceId};
 use backstop_server::vault::Vault;
+use backstop_server::wallet::Plans;
 use backstop_wire::PushProvider;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -165,6 +166,7 @@ impl Rig {
         let deployment = Deployment {
             sandbox: vendors.is_none(),
             policy,
+            plans: Plans::default(),
             public_url: Some("https://t.example".into()),
             opt_out: Default::default(),
             retention: Default::default(),

@@ -151,12 +151,14 @@ async fn s4_countries_are_off_until_listed() {
     assert_eq!(shop.get("/v1/limits").await.ok()["countries"], json!(["DE", "KR"]));
 }
 
-/// S4: with a maximum, what costs an unknown price does not leave; a number nobody reaches is not counted.
+/// S4: a text that costs more than the maximum does not leave; a number nobody reaches is not counted.
 #[tokio::test]
-async fn s4_an_unknown_price_is_above_every_maximum() {
-    let shop = limited(json!({"max_price_micros": 1_000_000, "number": {"per_hour": 1}})).await;
-    assert_eq!(text_to(&shop, "ann", "m", "+821055550001").await, "skipped:price_unknown");
+async fn s4_what_costs_more_than_the_maximum_stays() {
+    let shop = limited(json!({"max_price_micros": 8_999, "number": {"per_hour": 1}})).await;
+    assert_eq!(text_to(&shop, "ann", "m", "+821055550001").await, "skipped:price_too_high");
     assert_eq!(used(&shop, "number", "hour", "?customer_id=ann").await, 0);
+    let shop = limited(json!({"max_price_micros": 9_000})).await;
+    assert_eq!(text_to(&shop, "ann", "m", "+821055550001").await, "accepted");
 }
 
 /// S4: a text that was refused is given back; the next one may leave.

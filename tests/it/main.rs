@@ -80,5 +80,7 @@ mod text_links;
 mod text_peer;
 mod tidy;
 mod twilio_double;
+mod wallet;
+mod wallet_holds;
 
 use backstop_tests::program;

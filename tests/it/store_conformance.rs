@@ -7,12 +7,13 @@ use crate::store_rows::{
 use backstop_domain::Ms;
 use backstop_domain::followup::{Reason, Stage};
 use backstop_domain::ids::{DeviceId, FollowupId, SuppressionId};
-use backstop_domain::text::Link;
+use backstop_domain::text::{Country, Link};
+use backstop_domain::wallet::{self, AutoCharge, Change, Charge, Kind as Paid, Month, Terms, Wallet};
 use backstop_server::audit::{Entry, Kind, Stored, Who};
 use backstop_server::store::{
-    AuditFilter, Due, FollowupFilter, FollowupRow, Key, Lane, LinkKey, LinkRow, MessageRow, Op, OptOutSource, Row,
-    Scope, SettingsSet, Store, StoredAnswer, SuppressionChannel, SuppressionFilter, SuppressionRow,
-    SuppressionStanding, Texted, Unit, Verdict, WorkspaceId,
+    AuditFilter, Due, FollowupFilter, FollowupRow, Key, Lane, LedgerFilter, LedgerLine, LinkKey, LinkRow, MessageRow,
+    Op, OptOutSource, Row, Scope, SettingsSet, Store, StoredAnswer, SuppressionChannel, SuppressionFilter,
+    SuppressionRow, SuppressionStanding, Texted, TopUpRow, Unit, UsageLine, Verdict, WalletRow, WorkspaceId,
 };
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ pub async fn exercise(store: Arc<dyn Store>) {
     opt_outs_outlive_the_customer(store).await;
     whom_a_stop_is_for(store).await;
     answers_are_listed_in_the_order_of_their_coming(store).await;
+    money_is_told_in_entries(store).await;
     dropping_takes_everything_of_one(store).await;
     health_is_a_durable_write(store).await;
 }
@@ -723,6 +725,81 @@ async fn whom_a_stop_is_for(store: &dyn Store) {
     store.retire(0, 0, T0 + kept_ms, 100).await.unwrap();
     assert_eq!(store.retire(0, 0, T0 + kept_ms + 1, 100).await.unwrap(), 2);
     assert_eq!(meant("+1", 0).await, [c]);
+}
+
+/// S2, S3, S9: a wallet is replaced once a version and its entries are added beside it; a month adds up to its captures
+/// without refunds; questions to the billing system are found when they are due; all of it goes with the workspace.
+async fn money_is_told_in_entries(store: &dyn Store) {
+    let (ws, other) = (new_workspace(store, "money").await, new_workspace(store, "money-2").await);
+    let auto_charge = Some(AutoCharge { threshold_micros: 95_000, amount_micros: 7 });
+    let terms = Terms { currency: "USD".into(), opening_micros: 100_000, auto_charge, ..Terms::default() };
+    let mut change = Change::at(&Wallet::empty("USD"), &terms, T0);
+    let charge = |kind, country: &str, parts| {
+        let country = Country::parse(country);
+        Charge { kind, country, attempt: 1, parts, micros: 1_000 * i64::from(parts), pu_milli: 500 }
+    };
+    let mut holds = Vec::new();
+    for charge in [charge(Paid::Sms, "KR", 3), charge(Paid::Sms, "KR", 2), charge(Paid::Line, "", 1)] {
+        let mut hold = change.hold(&charge, &terms, T0).unwrap();
+        change.capture(&mut hold, T0);
+        holds.push(hold);
+    }
+    change.give_back(holds.remove(0), T0);
+    let lines: Vec<LedgerLine> = change.entries.iter().map(|entry| line(entry.clone())).collect();
+    let row = WalletRow { workspace: ws, version: 0, wallet: change.wallet.clone() };
+    let unit = || {
+        let mut unit = vec![Op::put(Row::Wallet(row.clone()))];
+        unit.extend(lines.iter().map(|line| Op::Ledger(ws, line.clone())));
+        unit
+    };
+    assert_eq!((commit(store, unit()).await, commit(store, unit()).await), (Done, Conflict), "each entry once");
+    let stored = WalletRow { version: 1, ..row.clone() };
+    assert_eq!(load(store, Key::Wallet(ws)).await, Some(Row::Wallet(stored.clone())));
+    assert_eq!(load(store, Key::Wallet(other)).await, None);
+    let filter = |before, limit| LedgerFilter { before, limit };
+    let mut newest_first = lines.clone();
+    newest_first.reverse();
+    assert_eq!(store.ledger(ws, filter(None, 100)).await.unwrap(), newest_first);
+    let second_page = store.ledger(ws, filter(Some(lines.len() as i64 - 1), 2)).await.unwrap();
+    assert_eq!(second_page, newest_first[2..4]);
+    assert_eq!(commit(store, vec![Op::Ledger(ws, lines[0].clone())]).await, Conflict);
+    assert_eq!(store.ledger(other, filter(None, 100)).await.unwrap(), []);
+    let of = |kind, country, parts| UsageLine { kind, country, texts: 1, parts, pu_milli: 500, micros: 1_000 * parts };
+    let month = Month::of(T0);
+    let expected = [of(Paid::Line, None, 1), of(Paid::Sms, Country::parse("KR"), 2)];
+    assert_eq!(store.usage(ws, month).await.unwrap(), expected);
+    assert_eq!(store.usage(other, month).await.unwrap(), []);
+    assert_eq!(store.usage(ws, Month::of(month.end())).await.unwrap(), []);
+    // It was asked for at once; heard, it is due no more.
+    assert_eq!(store.asking(0, 10).await.unwrap(), [ws]);
+    assert_eq!(store.asking(-1, 10).await.unwrap(), []);
+    change.asked(1, true, T0);
+    let heard = WalletRow { wallet: change.wallet, ..stored };
+    assert_eq!(commit(store, vec![Op::put(Row::Wallet(heard))]).await, Done);
+    assert_eq!(store.asking(i64::MAX, 10).await.unwrap(), []);
+    assert!(store.currencies().await.unwrap().contains(&"USD".to_owned()));
+    let paid = TopUpRow {
+        workspace: ws,
+        top_up_id: "invoice".into(),
+        version: 0,
+        at: T0,
+        amount_micros: 5,
+        ask: Some(1),
+        seq: 1,
+    };
+    assert_eq!(commit(store, vec![Op::put(Row::TopUp(paid.clone()))]).await, Done);
+    assert_eq!(commit(store, vec![Op::put(Row::TopUp(paid.clone()))]).await, Conflict);
+    let stored = Some(Row::TopUp(TopUpRow { version: 1, ..paid }));
+    assert_eq!(load(store, Key::TopUp(ws, "invoice".into())).await, stored);
+    assert_eq!(load(store, Key::TopUp(other, "invoice".into())).await, None);
+    store.drop_workspace(ws).await.unwrap();
+    assert_eq!(store.ledger(ws, filter(None, 100)).await.unwrap(), []);
+    assert_eq!((store.usage(ws, month).await.unwrap(), load(store, Key::Wallet(ws)).await), (vec![], None));
+    assert_eq!(load(store, Key::TopUp(ws, "invoice".into())).await, None);
+}
+
+fn line(entry: wallet::Entry) -> LedgerLine {
+    LedgerLine { followup: entry.charge.as_ref().map(|_| FollowupId(7)), entry }
 }
 
 /// A sandbox workspace goes with everything in it.

@@ -36,7 +36,7 @@ async fn t4_a_preview_counts_what_is_given() {
         let counted = preview(&shop, "+14155550123", &text, false).await;
         let expected = json!({
             "route": "capture", "form": "sms", "encoding": encoding, "segments": segments, "bytes": bytes,
-            "price": null,
+            "price": {"amount_micros": 50_000 * segments, "currency": "USD"},
         });
         assert_eq!(counted, expected);
     }

@@ -20,6 +20,7 @@ const CLOCKS: &[(&str, &str)] = &[
     ("core/src/clock.rs", "the device's clocks and its callers' time budgets"),
     ("server/examples/store_bench.rs", "measures, and paces its calls"),
     ("server/src/app.rs", "folds metrics every few seconds"),
+    ("server/src/billing.rs", "looks every second for questions to the billing system"),
     ("server/src/canary.rs", "sends out a canary every minute"),
     ("server/src/mail/domain.rs", "asks every minute which mail domains are to be looked at"),
     ("server/src/bench.rs", "waits between the parts of a measurement"),

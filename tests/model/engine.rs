@@ -47,6 +47,7 @@ impl Model {
             engaged_at: None,
             plan: None,
             counters: None,
+            wallet: None,
             opted_out: false,
             address_marked: false,
             spare: FollowupId(store.rows.len() as i64 + 1),

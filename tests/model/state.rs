@@ -268,6 +268,7 @@ impl<H: Hasher> Seen<'_, H> {
             error: _,
             segments: _,
             counted_at: _,
+            hold: _,
             held_ms: _,
             form: _,
             since: _,

@@ -173,6 +173,7 @@ impl<'a> Desk<'a> {
             engaged_at: who.engaged_at,
             plan: None,
             counters: None,
+            wallet: None,
             opted_out: false,
             address_marked: false,
             spare: FollowupId(spare),

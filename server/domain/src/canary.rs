@@ -51,6 +51,8 @@ pub fn policy(of: Policy) -> Policy {
             routes: Routes::default(),
             email: Some("canary".into()),
         },
+        // Nobody pays for what goes to nobody.
+        wallet: None,
         ..of
     }
 }

@@ -278,6 +278,15 @@ pub enum EngineError {
     /// The id was used for another message, or this one's other fields differ (D9).
     #[error("this message_id was posted before with another body")]
     MessageConflict,
+    /// The deployment has no prices.
+    #[error("this deployment charges nobody: texts need no wallet until its configuration has wallet.prices")]
+    NobodyIsCharged,
+    /// The id was used for another payment.
+    #[error("this top_up_id was used for another amount or question")]
+    TopUpConflict,
+    /// There is no such question.
+    #[error("no such question is open: GET /v1/wallet shows the one that is")]
+    UnknownAsk,
     /// A known installation needs its device key or a customer's proof.
     #[error("this install_id is known: send its device key or a customer's proof")]
     DeviceProofRequired,

@@ -36,6 +36,8 @@ pub(super) struct Batcher {
     pub(super) timer: Arc<Timer>,
     pub(super) performer: Performer,
     pub(super) ids: Ids,
+    /// Whether workspaces pay for their texts (S2).
+    pub(super) charges: bool,
 }
 
 struct Queued {
@@ -74,7 +76,7 @@ struct Undone;
 impl Batcher {
     /// Runs until every sender is gone and the queue is empty.
     pub(super) async fn run(self, mut queue: mpsc::Receiver<Box<dyn Work>>) {
-        let desk = Desk::new(&self.vault, &self.clocks, &self.ids);
+        let desk = Desk::new(&self.vault, &self.clocks, &self.ids, self.charges);
         let mut line = Line { desk, waiting: Vec::new(), ready: Batch::default(), flight: None };
         let mut arrived: Vec<Box<dyn Work>> = Vec::with_capacity(MAX_BATCH);
         let mut ended = false;
@@ -330,6 +332,10 @@ fn count(count: Count) {
         Count::AckLatencyMs(ms) => metrics::histogram!("backstop_ack_latency_seconds").record(ms as f64 / 1000.0),
         Count::Alarm(alarm) => {
             tracing::error!(alarm, "a text was too old to be sent; email only");
+            metrics::counter!("backstop_alarms_total", "alarm" => alarm).increment(1);
+        }
+        Count::WalletLow(workspace, alarm) => {
+            tracing::warn!(workspace = workspace.0, alarm, "a wallet fell low: texts end with the money; top it up");
             metrics::counter!("backstop_alarms_total", "alarm" => alarm).increment(1);
         }
         Count::Filled(workspace, Filled { window, percent }) => {

@@ -34,7 +34,7 @@ impl Cache {
 
     /// Whether rows of this kind are kept. Messages are read once, and answers of look-ups depend on other rows.
     pub(crate) fn takes(row: &Row) -> bool {
-        matches!(row, Row::Customer(_) | Row::Conversation(_) | Row::Followup(_) | Row::Device(_))
+        matches!(row, Row::Customer(_) | Row::Conversation(_) | Row::Followup(_) | Row::Device(_) | Row::Wallet(_))
     }
 
     pub(crate) fn keep(&mut self, key: Key, row: Arc<Row>) {

@@ -11,8 +11,8 @@ use super::find::{ByKey, Find};
 use crate::audit;
 use crate::clock::Clocks;
 use crate::store::{
-    ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, Inbound, Key, MessageRow, Op, Row, Texted,
-    Unit, WorkspaceId,
+    ConversationRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, Inbound, Key, LedgerLine, MessageRow, Op, Row,
+    Texted, Unit, WorkspaceId,
 };
 use crate::vault::Vault;
 use crate::workspace::Workspace;
@@ -64,6 +64,8 @@ pub(crate) enum Count {
     LatenessMs(Ms),
     AckLatencyMs(Ms),
     Alarm(&'static str),
+    /// A workspace's wallet has fallen this low (S3).
+    WalletLow(WorkspaceId, &'static str),
     /// A workspace has come this close to a cap (S4).
     Filled(WorkspaceId, Filled),
     /// A text was stopped before it cost anything (S4).
@@ -98,6 +100,8 @@ pub(crate) struct Desk<'a> {
     pub(crate) vault: &'a Vault,
     clocks: &'a Clocks,
     ids: &'a Ids,
+    /// Whether workspaces pay for their texts (S2).
+    pub(crate) charges: bool,
 }
 
 /// Makes ids: time-ordered, never the same twice from this process.
@@ -118,7 +122,7 @@ impl Ids {
 }
 
 impl<'a> Desk<'a> {
-    pub(crate) fn new(vault: &'a Vault, clocks: &'a Clocks, ids: &'a Ids) -> Desk<'a> {
+    pub(crate) fn new(vault: &'a Vault, clocks: &'a Clocks, ids: &'a Ids, charges: bool) -> Desk<'a> {
         Desk {
             draft: Draft::default(),
             staged: ByKey::default(),
@@ -132,6 +136,7 @@ impl<'a> Desk<'a> {
             vault,
             clocks,
             ids,
+            charges,
         }
     }
 
@@ -309,6 +314,11 @@ impl<'a> Desk<'a> {
     /// The message that is put came by mail or text.
     pub(crate) fn inbound(&mut self, ws: WorkspaceId, inbound: Inbound) {
         self.draft.unit.push(Op::Inbound(ws, inbound));
+    }
+
+    /// Money moved, beside whatever it was for (S2).
+    pub(crate) fn ledger(&mut self, ws: WorkspaceId, line: LedgerLine) {
+        self.draft.unit.push(Op::Ledger(ws, line));
     }
 
     pub(crate) fn audit(&mut self, ws: WorkspaceId, entry: audit::Entry) {

@@ -21,6 +21,8 @@ pub(crate) enum Find<'a> {
     Suppression(WorkspaceId, &'a [u8; 32]),
     Link(LinkKey),
     Counter(WorkspaceId, Scope, &'a [u8; 16]),
+    Wallet(WorkspaceId),
+    TopUp(WorkspaceId, &'a str),
     Open(WorkspaceId, &'a str),
 }
 
@@ -37,6 +39,8 @@ impl<'a> Find<'a> {
             Key::Suppression(ws, hash) => Find::Suppression(*ws, hash),
             Key::Link(key) => Find::Link(*key),
             Key::Counter(ws, scope, key) => Find::Counter(*ws, *scope, key),
+            Key::Wallet(ws) => Find::Wallet(*ws),
+            Key::TopUp(ws, id) => Find::TopUp(*ws, id),
             Key::Open(ws, of) => Find::Open(*ws, of),
         }
     }
@@ -52,6 +56,8 @@ impl<'a> Find<'a> {
             Row::Suppression(r) => Some(Find::Suppression(r.workspace, &r.number_hash)),
             Row::Link(r) => Some(Find::Link(r.key)),
             Row::Counter(r) => Some(Find::Counter(r.workspace, r.scope, &r.key)),
+            Row::Wallet(r) => Some(Find::Wallet(r.workspace)),
+            Row::TopUp(r) => Some(Find::TopUp(r.workspace, &r.top_up_id)),
             Row::Found(_) | Row::Open(_) => None,
         }
     }
@@ -68,6 +74,8 @@ impl<'a> Find<'a> {
             Find::Suppression(ws, hash) => Key::Suppression(ws, *hash),
             Find::Link(key) => Key::Link(key),
             Find::Counter(ws, scope, key) => Key::Counter(ws, scope, *key),
+            Find::Wallet(ws) => Key::Wallet(ws),
+            Find::TopUp(ws, id) => Key::TopUp(ws, id.to_owned()),
             Find::Open(ws, of) => Key::Open(ws, of.to_owned()),
         }
     }
@@ -98,6 +106,8 @@ mod tests {
             Key::Suppression(ws, [1; 32]),
             Key::Link(LinkKey { made_at_s: 1, hash: [1; 16] }),
             Key::Counter(ws, Scope::Number, [1; 16]),
+            Key::Wallet(ws),
+            Key::TopUp(ws, "a".into()),
             Key::Open(ws, "a".into()),
         ];
         let map: ByKey<Key> = keys.iter().map(|key| (key.clone(), key.clone())).collect();

@@ -3,6 +3,7 @@
 use super::desk::{Again, Count, Desk, Handed};
 use super::find::Find;
 use super::spending::Purse;
+use super::wallet;
 use crate::store::{ConversationRow, CustomerRow, FollowupRow, HistoryEntry, Row};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
@@ -64,9 +65,11 @@ pub(crate) fn judge_text(
     let spare = FollowupId(desk.spare_id());
     let AskedText { plan, opted_out, marked, purse } = text;
     let counters = purse.map(|purse| purse.read(desk)).transpose()?;
-    let facts = facts(customer, &devices, conversation, now, &ws.policy, spare);
-    let facts = Facts { plan, opted_out, address_marked: marked, counters, ..facts };
-    let decision = followup::decide(&row.state, event, &facts, now, &ws.policy);
+    let balance = wallet::read(desk, ws, Some(&row.state))?;
+    let known = balance.as_ref().map(|balance| &balance.wallet);
+    let around = facts(customer, &devices, conversation, now, &ws.policy, spare);
+    let facts = Facts { plan, opted_out, address_marked: marked, counters, wallet: known, ..around };
+    let mut decision = followup::decide(&row.state, event, &facts, now, &ws.policy);
     let judged = Judged {
         acked: decision.acked,
         sends: sends(&decision.effects),
@@ -84,6 +87,9 @@ pub(crate) fn judge_text(
     }
     if let (Some(purse), Some(counters)) = (purse, &decision.counters) {
         purse.write(desk, counters)?;
+    }
+    if let (Some(balance), Some(change)) = (balance, decision.wallet.take()) {
+        balance.write(desk, ws, Some(id), *change);
     }
     if decision.changed {
         stage(desk, ws, row, decision, conversation, now)?;
@@ -151,6 +157,7 @@ pub(crate) fn facts<'a>(
         engaged_at: customer.and_then(|c| c.engaged_at),
         plan: None,
         counters: None,
+        wallet: None,
         opted_out: false,
         address_marked: false,
         spare,

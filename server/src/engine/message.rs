@@ -5,15 +5,17 @@ use super::customer;
 use super::desk::{Again, Desk};
 use super::find::Find;
 use super::judge::{devices, entry, facts, judge, put};
+use super::wallet;
 use super::work::{Ask, want_conversation, want_customer, want_followup};
 use crate::store::{ConversationRow, CustomerRow, Direction, FollowupRow, MessageRow, Row, WorkspaceId};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::customer::Outreach;
 use backstop_domain::followup::{
-    self, Effect, Event, Kind, NewReply, Note, PublicState, Reason, Reply, Stage, Warning,
+    self, Effect, Event, Facts, Kind, NewReply, Note, PublicState, Reason, Reply, Stage, Warning,
 };
 use backstop_domain::ids::FollowupId;
+use backstop_domain::wallet::{Change, Wallet};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -26,8 +28,8 @@ struct Remembered {
     warnings: Vec<u8>,
 }
 
-/// The row of a reply's follow-up, what is to be done, what is noted, what the caller should know.
-type Placed = (FollowupRow, Vec<Effect>, Option<Note>, Vec<Warning>);
+/// The row of a reply's follow-up, what is to be done, what is noted, what the caller should know, what money moved.
+type Placed = (FollowupRow, Vec<Effect>, Option<Note>, Vec<Warning>, Option<Box<Change>>);
 
 /// Their places are stored: new ones come last.
 const WARNINGS: [Warning; 3] = [Warning::NoCustomerMessage, Warning::NoFallbackRoute, Warning::ConsentNotRecorded];
@@ -48,6 +50,7 @@ impl Ask for Post {
         }
         want_customer(desk, ws, &m.customer_id);
         want_conversation(desk, ws, &m.conversation_id, &m.customer_id);
+        wallet::want(desk, ws, None);
     }
 
     fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<Posted, EngineError>, Again> {
@@ -76,7 +79,9 @@ impl Post {
         let mut conversation = conversation_or_new(desk, ws, &m.conversation_id, &m.customer_id)?;
         let seq = conversation.next_seq;
         conversation.next_seq += 1;
-        let (row, effects, note, warnings) = self.place(desk, customer, &mut conversation, seq, now)?;
+        let balance = wallet::read(desk, &self.ws, None)?;
+        let known = balance.as_ref().map(|balance| &balance.wallet);
+        let (row, effects, note, warnings, money) = self.place(desk, customer, &mut conversation, seq, (now, known))?;
         let posted = posted(&row, now, &warnings);
         desk.put(Row::Message(MessageRow {
             workspace: ws,
@@ -96,6 +101,9 @@ impl Post {
         if let Some(note) = &note {
             desk.history(ws, row.id, entry(note, now));
         }
+        if let (Some(balance), Some(change)) = (balance, money) {
+            balance.write(desk, &self.ws, Some(row.id), *change);
+        }
         put(desk, &self.ws, row, effects);
         Ok(Ok(posted))
     }
@@ -107,7 +115,7 @@ impl Post {
         customer: &CustomerRow,
         conversation: &mut ConversationRow,
         seq: i64,
-        now: Ms,
+        (now, wallet): (Ms, Option<&Wallet>),
     ) -> Result<Placed, Again> {
         let m = &self.message;
         let devices = devices(desk, &self.ws, Some(customer))?;
@@ -119,11 +127,13 @@ impl Post {
         let new = NewReply { kind: m.kind, reply, chosen: m.channels.clone(), apps: m.apps.clone() };
         let id = FollowupId(desk.spare_id());
         let facts = facts(Some(customer), &devices, Some(conversation), now, &self.ws.policy, id);
+        let facts = Facts { wallet, ..facts };
         let joined = open.iter().rev().find_map(|row| {
             followup::join(&row.state, &new, &facts, now, &self.ws.policy).map(|decision| (*row, decision))
         });
         if let Some((row, decision)) = joined {
-            return Ok((row.with(decision.next, decision.wake), decision.effects, decision.note, Vec::new()));
+            let row = row.with(decision.next, decision.wake);
+            return Ok((row, decision.effects, decision.note, Vec::new(), decision.wallet));
         }
         let mut opened = followup::open(new, &facts, now, &self.ws.policy);
         let basis = Outreach::of(customer.contact_source, &customer.consents);
@@ -131,16 +141,17 @@ impl Post {
             opened.warnings.push(Warning::ConsentNotRecorded);
         }
         conversation.open.push(id);
+        let followup::Decision { next, wake, effects, note, wallet, .. } = opened.decision;
         let row = FollowupRow {
             workspace: self.ws.id,
             id,
             customer_id: m.customer_id.clone(),
             conversation_id: m.conversation_id.clone(),
             version: 0,
-            state: opened.decision.next,
-            wake: opened.decision.wake,
+            state: next,
+            wake,
         };
-        Ok((row, opened.decision.effects, opened.decision.note, opened.warnings))
+        Ok((row, effects, note, opened.warnings, wallet))
     }
 
     fn put_customer(&self, desk: &mut Desk<'_>, now: Ms) -> Result<Result<(), EngineError>, Again> {

@@ -21,6 +21,7 @@ mod optout;
 pub(crate) mod outcome;
 pub(crate) mod spending;
 pub(crate) mod test_push;
+pub mod wallet;
 mod work;
 
 use crate::audit::Who;
@@ -28,7 +29,7 @@ use crate::clock::Clocks;
 use crate::perform::Performer;
 use crate::providers::Providers;
 use crate::registry::Registry;
-use crate::store::{DeviceRow, Inbound, Lane, LinkKey, OptOutSource, Store, StoreError, SuppressionChannel};
+use crate::store::{DeviceRow, Inbound, Lane, LinkKey, OptOutSource, Store, StoreError, SuppressionChannel, TopUpRow};
 use crate::timer::{Place, Timer};
 use crate::vault::Vault;
 use crate::workspace::Workspace;
@@ -40,6 +41,7 @@ use backstop_domain::Ms;
 use backstop_domain::customer::Consent;
 use backstop_domain::followup::{Channel, Event, Outcome};
 use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::wallet::{NoTopUp, Wallet};
 use backstop_wire::AckOutcome;
 use outcome::{Claimed, Planned};
 use std::sync::Arc;
@@ -121,7 +123,9 @@ impl Engine {
             performer: performer.clone(),
             broken: watch::Sender::new(None),
         };
-        let batcher = batch::Batcher { store, vault, clocks, timer, performer, ids: desk::Ids::default() };
+        let charges = registry.deployment().policy.wallet.is_some();
+        let ids = desk::Ids::default();
+        let batcher = batch::Batcher { store, vault, clocks, timer, performer, ids, charges };
         engine.start_loop("engine", batcher.run(works));
         hands.start(&engine);
         crate::timer::start(&engine);
@@ -356,6 +360,41 @@ impl Engine {
     pub async fn mail_reported(&self, ws: &Arc<Workspace>, report: MailReport) -> Result<bool, EngineError> {
         let ws = Arc::clone(ws);
         self.ask(mail::MailReported { ws, report }).await
+    }
+
+    /// The workspace's wallet, after what is due of it (S3).
+    pub async fn wallet(&self, ws: &Arc<Workspace>) -> Result<Wallet, EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(wallet::Look { ws }).await
+    }
+
+    /// Adds paid money, once by the caller's id (S3).
+    pub async fn top_up(
+        &self,
+        ws: &Arc<Workspace>,
+        paid: wallet::Paid,
+        who: Who,
+    ) -> Result<Result<TopUpRow, NoTopUp>, EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(wallet::TopUp { ws, paid, who }).await
+    }
+
+    /// The billing system pays nothing (S3).
+    pub async fn decline_ask(&self, ws: &Arc<Workspace>, ask: u32) -> Result<(), EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(wallet::Decline { ws, ask }).await
+    }
+
+    /// Whether the billing system has heard a question, at this instant of the real clock (S3).
+    pub(crate) async fn billing_asked(
+        &self,
+        ws: &Arc<Workspace>,
+        ask: u32,
+        reached: bool,
+        at: Ms,
+    ) -> Result<(), EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(wallet::BillingAsked { ws, ask, reached, at }).await
     }
 
     /// Keeps a number or address from a channel of a workspace (T7, E5).

@@ -9,6 +9,7 @@ use crate::providers::{Checking, Provider, PushProvider, PushSend, Sending};
 use crate::registry::{Created, Deployment, DeploymentMail};
 use crate::store::{Key, OpenOptions, Row, SqliteStore};
 use crate::vault::Carrier;
+use crate::wallet::Plans;
 use backstop_domain::device::Standing;
 use backstop_domain::followup::{AuthorKind, Kind, Outcome, Policy};
 use backstop_wire::{Alerts, Grade, Platform, PushProvider as Via};
@@ -59,6 +60,7 @@ fn parts(store: &Arc<dyn Store>, fcm: Option<Arc<dyn PushProvider>>) -> Parts {
     let deployment = Deployment {
         sandbox: true,
         policy: Policy::sandbox(),
+        plans: Plans::default(),
         public_url: None,
         opt_out: BTreeMap::new(),
         retention: Default::default(),

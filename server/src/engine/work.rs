@@ -3,6 +3,7 @@
 use super::api::EngineError;
 use super::desk::{Again, Desk};
 use super::find::Find;
+use super::wallet;
 use crate::store::{StoreError, WorkspaceId};
 use backstop_domain::ids::FollowupId;
 use tokio::sync::oneshot;
@@ -95,6 +96,7 @@ pub(crate) fn want_followup(desk: &mut Desk<'_>, ws: WorkspaceId, id: FollowupId
     }
     desk.want(Find::Conversation(ws, &row.conversation_id, &row.customer_id));
     want_customer(desk, ws, &row.customer_id);
+    wallet::want(desk, ws, Some(&row.state));
 }
 
 /// The customer and their devices.

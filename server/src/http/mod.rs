@@ -34,8 +34,10 @@ mod test_push;
 pub(crate) mod test_sends;
 mod text;
 mod text_limits;
+mod usage;
 pub(crate) mod validate;
 mod view;
+mod wallet;
 
 pub use forwarded::{ForwardedHeader, TrustedProxies};
 pub use front::{Front, Serves};
@@ -44,6 +46,7 @@ pub use openapi::{document, document_json};
 pub use test_push::TestPushes;
 pub use test_sends::TestSends;
 pub use view::{AckView, DeliveryRow, DeliveryView, FollowupView, HistoryView};
+pub(crate) use wallet::print_ask;
 
 use crate::clock::Clocks;
 use crate::engine::Engine;
@@ -144,6 +147,11 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(deliveries::list))
         .routes(routes!(settings::show, settings::put))
         .routes(routes!(text_limits::show))
+        .routes(routes!(wallet::show))
+        .routes(routes!(wallet::entries))
+        .routes(routes!(wallet::top_up))
+        .routes(routes!(wallet::decline))
+        .routes(routes!(usage::show))
         .routes(routes!(settings::versions))
         .routes(routes!(audit::list))
         .routes(routes!(apps::put, apps::show, apps::delete))

@@ -109,10 +109,34 @@ pub(crate) async fn backend(api: &Api, headers: &HeaderMap, method: &Method) -> 
     let (workspace, scope) = api.registry.by_key(key).await?.ok_or_else(Problem::unauthorized)?;
     match scope {
         Scope::Server => Ok(workspace),
-        Scope::Read if matches!(*method, Method::GET | Method::HEAD) => Ok(workspace),
+        Scope::Read | Scope::Billing if matches!(*method, Method::GET | Method::HEAD) => Ok(workspace),
         Scope::Read => Err(Problem::new(Code::Forbidden, "this key only reads; use one with scope server")),
+        Scope::Billing => {
+            Err(Problem::new(Code::Forbidden, "this key reads and tops up the wallet; use one with scope server"))
+        }
         Scope::App => {
             Err(Problem::new(Code::Forbidden, "this is an app key; the backend's endpoints need a key sk_… of yours"))
+        }
+    }
+}
+
+/// Whoever may add money: the billing system, or the company itself where the deployment says so.
+pub(super) struct Billing(pub(super) Arc<Workspace>);
+
+impl FromRequestParts<Arc<Api>> for Billing {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Billing, Problem> {
+        let key = credentials(&parts.headers, "Bearer").ok_or_else(Problem::unauthorized)?;
+        let (workspace, scope) = api.registry.by_key(key).await?.ok_or_else(Problem::unauthorized)?;
+        match scope {
+            Scope::Billing => Ok(Billing(workspace)),
+            Scope::Server if api.registry.deployment().plans.server_keys_top_up => Ok(Billing(workspace)),
+            Scope::Server | Scope::Read | Scope::App => {
+                let detail = "this key adds no money; the operator makes one that does with `backstop key create \
+                              --scope billing`, or sets wallet.server_keys_top_up";
+                Err(Problem::new(Code::Forbidden, detail))
+            }
         }
     }
 }

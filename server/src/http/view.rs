@@ -238,7 +238,10 @@ fn leg(channel: &'static str, leg: &Leg) -> Option<DeliveryView> {
         device_id: None,
         status,
         segments: leg.segments.map(u32::from),
-        price: None,
+        price: leg
+            .hold
+            .as_ref()
+            .map(|hold| Price { amount_micros: hold.charge.micros, currency: hold.currency.clone() }),
         at: to_rfc3339(leg.at),
         error: why.map(str::to_owned).or_else(|| leg.error.clone()),
         ack: None,

@@ -18,6 +18,7 @@ pub(crate) use account::may_go_by_others;
 pub use account::{About, Rate};
 pub use check::{CheckError, Checked, Checking, Fault};
 pub use guarded::{Guarded, Standing};
+pub(crate) use transport::{builder as client, checked_url};
 
 use crate::engine::api::MailReport;
 use crate::mail::OwnSender;

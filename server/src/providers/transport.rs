@@ -21,7 +21,7 @@ const MAX_WAIT_MS: i64 = 86_400_000;
 const _: () = assert!(fit::MAX_REQUEST_BYTES < MAX_REPLY_BYTES);
 
 /// `https`, or `http` to this very machine: a token must not cross a network in the clear.
-pub(super) fn checked_url(url: &str) -> Option<Url> {
+pub(crate) fn checked_url(url: &str) -> Option<Url> {
     let url = Url::parse(url).ok()?;
     let safe = url.scheme() == "https" || (url.scheme() == "http" && is_loopback(url.host_str()?));
     (safe && url.username().is_empty() && url.password().is_none()).then_some(url)
@@ -38,7 +38,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 }
 
 /// What every client of ours has in common.
-pub(super) fn builder(base: &Url, timeout_ms: u64) -> ClientBuilder {
+pub(crate) fn builder(base: &Url, timeout_ms: u64) -> ClientBuilder {
     let builder = Client::builder()
         .user_agent(concat!("backstop/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())

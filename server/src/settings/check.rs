@@ -1,11 +1,12 @@
 //! Whether settings can work: each field by itself, then those that depend on one another.
 
-use super::{Branding, QuietHours, Settings, SettingsInput, branding, limits, minute, region};
+use super::{AutoCharge, Branding, QuietHours, Settings, SettingsInput, branding, limits, minute, region};
 use crate::links;
 use backstop_domain::followup::Services;
 use backstop_domain::limits::Limits;
 use backstop_domain::quiet;
 use backstop_domain::text::{Country, Routes, Way};
+use backstop_domain::wallet::MAX_BALANCE_MICROS;
 use backstop_wire::{FieldError, Grade};
 use std::collections::BTreeMap;
 
@@ -161,6 +162,7 @@ impl SettingsInput {
         if self.country.as_ref().is_some_and(|c| region(c).is_none()) {
             errors.push(error("country", "invalid", "give an ISO 3166 code of two capital letters, such as KR"));
         }
+        errors.extend(self.auto_charge.iter().flat_map(auto_charge_problems));
         errors.extend(self.quiet_hours.iter().flat_map(quiet_problems));
         errors.extend(self.branding.iter().flat_map(Branding::problems));
         if self.support_email.as_deref().is_some_and(|address| !branding::is_address(address)) {
@@ -212,6 +214,15 @@ fn sender_problems(senders: &BTreeMap<Country, String>) -> Vec<FieldError> {
         }
     }
     errors
+}
+
+/// S3: both are amounts that a wallet can hold.
+fn auto_charge_problems(auto: &AutoCharge) -> Vec<FieldError> {
+    let amounts =
+        [("auto_charge.threshold_micros", auto.threshold_micros), ("auto_charge.amount_micros", auto.amount_micros)];
+    let wrong = amounts.into_iter().filter(|(_, micros)| !(1..=MAX_BALANCE_MICROS).contains(micros));
+    let message = format!("give 1 to {MAX_BALANCE_MICROS}, in millionths of the currency");
+    wrong.map(|(field, _)| error(field, "out_of_range", message.clone())).collect()
 }
 
 fn quiet_problems(hours: &QuietHours) -> Vec<FieldError> {

@@ -18,7 +18,8 @@ use backstop_domain::followup::{Followup, Wake};
 use backstop_domain::ids::{DeviceId, FollowupId, SuppressionId};
 use backstop_domain::limits::{self, Counter};
 use backstop_domain::presence::Presence;
-use backstop_domain::text::Link;
+use backstop_domain::text::{Country, Link};
+use backstop_domain::wallet::{self, Month, Wallet};
 use backstop_domain::{Ms, device::Standing};
 use backstop_wire::{Alerts, Environment, Platform, PushProvider};
 use serde::{Deserialize, Serialize};
@@ -52,6 +53,10 @@ pub enum Key {
     Link(LinkKey),
     /// What the caps count of this scope (S4): see [`CounterRow::key`].
     Counter(WorkspaceId, limits::Scope, [u8; 16]),
+    /// The workspace's wallet (S2).
+    Wallet(WorkspaceId),
+    /// A payment by the caller's id (S3).
+    TopUp(WorkspaceId, String),
     /// The newest 200 follow-ups of a customer that have a wake-up left; answers [`Row::Open`].
     Open(WorkspaceId, String),
 }
@@ -75,6 +80,10 @@ pub enum Row {
     Link(LinkRow),
     /// See [`CounterRow`].
     Counter(CounterRow),
+    /// See [`WalletRow`].
+    Wallet(WalletRow),
+    /// See [`TopUpRow`].
+    TopUp(TopUpRow),
     /// Answer of [`Key::Install`] and [`Key::Token`].
     Found(DeviceId),
     /// Answer of [`Key::Open`].
@@ -434,6 +443,71 @@ pub struct CounterRow {
     pub counter: Counter,
 }
 
+/// A workspace's money (S2). Written beside the [`LedgerLine`]s that tell of its change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalletRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// See [`CustomerRow`].
+    pub version: i64,
+    /// What is in it.
+    pub wallet: Wallet,
+}
+
+/// A payment (S3). Written once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopUpRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The caller's id.
+    pub top_up_id: String,
+    /// See [`CustomerRow`].
+    pub version: i64,
+    /// When, by the workspace's clock.
+    pub at: Ms,
+    /// How much.
+    pub amount_micros: i64,
+    /// The question to the billing system that it answered.
+    pub ask: Option<u32>,
+    /// Its entry in the ledger.
+    pub seq: i64,
+}
+
+/// An entry of the ledger, and the follow-up whose text it was for: not who that was for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerLine {
+    /// What was paid for.
+    pub followup: Option<FollowupId>,
+    /// The entry.
+    pub entry: wallet::Entry,
+}
+
+/// Filter of [`Store::ledger`]; newest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LedgerFilter {
+    /// Only entries before this one.
+    pub before: Option<i64>,
+    /// At most this many.
+    pub limit: usize,
+}
+
+/// Captures without refunds of one month, kind and country.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsageLine {
+    /// What.
+    pub kind: wallet::Kind,
+    /// Where to.
+    pub country: Option<Country>,
+    /// Texts or emails.
+    pub texts: i64,
+    /// Their parts.
+    pub parts: i64,
+    /// Their post units, in thousandths.
+    pub pu_milli: i64,
+    /// What they cost.
+    pub micros: i64,
+}
+
 /// One line of a follow-up's history: a decision, its cause and its reason (S7).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HistoryEntry {
@@ -464,6 +538,8 @@ pub enum Op {
     Texted(WorkspaceId, Texted),
     /// An answer came by mail or text, beside the message that it is.
     Inbound(WorkspaceId, Inbound),
+    /// Adds an entry to the ledger, and to its month's usage.
+    Ledger(WorkspaceId, LedgerLine),
     /// Adds a line to the audit log, beside the change it tells of.
     Audit(WorkspaceId, audit::Entry),
     /// Removes the customer's row and key, devices, conversations and the bodies of their messages. What stays of
@@ -604,6 +680,8 @@ pub enum Scope {
     Server,
     /// Reads only.
     Read,
+    /// The billing system: reads, and adds money to the wallet.
+    Billing,
     /// An app: device endpoints and web presence. Public by nature.
     App,
 }
@@ -697,6 +775,14 @@ pub trait Store: Send + Sync + 'static {
     fn any_device(&self, workspace: WorkspaceId) -> Reply<'_, bool>;
     /// Suppressions in force.
     fn suppressions(&self, workspace: WorkspaceId, filter: SuppressionFilter) -> Reply<'_, Vec<SuppressionRow>>;
+    /// The ledger of a workspace's wallet, newest first.
+    fn ledger(&self, workspace: WorkspaceId, filter: LedgerFilter) -> Reply<'_, Vec<LedgerLine>>;
+    /// What the ledger's captures and refunds of a month come to, by kind and country.
+    fn usage(&self, workspace: WorkspaceId, month: Month) -> Reply<'_, Vec<UsageLine>>;
+    /// Workspaces whose billing system is to be asked at or before `until`, the longest due first.
+    fn asking(&self, until: Ms, limit: usize) -> Reply<'_, Vec<WorkspaceId>>;
+    /// The currencies that there are wallets in.
+    fn currencies(&self) -> Reply<'_, Vec<String>>;
     /// The last text of each workspace to a number, from this number of the account or one that it picked, at or after
     /// `since`; newest first. An empty `sender` = from whichever.
     fn texted(&self, number_hash: [u8; 32], sender: &str, since: Ms) -> Reply<'_, Vec<LastText>>;

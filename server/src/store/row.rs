@@ -1,7 +1,8 @@
 //! What every row can say of itself.
 
 use super::{
-    ConversationRow, CounterRow, CustomerRow, DeviceRow, FollowupRow, Key, LinkRow, MessageRow, Op, Row, SuppressionRow,
+    ConversationRow, CounterRow, CustomerRow, DeviceRow, FollowupRow, Key, LinkRow, MessageRow, Op, Row,
+    SuppressionRow, TopUpRow, WalletRow,
 };
 use std::sync::Arc;
 
@@ -24,6 +25,8 @@ impl Row {
         as_suppression, Suppression, SuppressionRow;
         as_link, Link, LinkRow;
         as_counter, Counter, CounterRow;
+        as_wallet, Wallet, WalletRow;
+        as_top_up, TopUp, TopUpRow;
     }
 
     /// The key it is found by. Answers of [`Key::Install`], [`Key::Token`] and [`Key::Open`] are never written; theirs
@@ -38,6 +41,8 @@ impl Row {
             Row::Suppression(r) => Key::Suppression(r.workspace, r.number_hash),
             Row::Link(r) => Key::Link(r.key),
             Row::Counter(r) => Key::Counter(r.workspace, r.scope, r.key),
+            Row::Wallet(r) => Key::Wallet(r.workspace),
+            Row::TopUp(r) => Key::TopUp(r.workspace, r.top_up_id.clone()),
             Row::Found(_) | Row::Open(_) => Key::Install(super::WorkspaceId(0), String::new()),
         }
     }
@@ -53,6 +58,8 @@ impl Row {
             Row::Suppression(r) => r.version,
             Row::Link(r) => r.version,
             Row::Counter(r) => r.version,
+            Row::Wallet(r) => r.version,
+            Row::TopUp(r) => r.version,
             Row::Found(_) | Row::Open(_) => 0,
         }
     }
@@ -68,6 +75,8 @@ impl Row {
             Row::Suppression(r) => r.version = version,
             Row::Link(r) => r.version = version,
             Row::Counter(r) => r.version = version,
+            Row::Wallet(r) => r.version = version,
+            Row::TopUp(r) => r.version = version,
             Row::Found(_) | Row::Open(_) => {}
         }
     }
@@ -79,6 +88,7 @@ impl Op {
         match self {
             Op::Put(row) => Some(row),
             Op::History(..)
+            | Op::Ledger(..)
             | Op::DeleteDevice(..)
             | Op::Audit(..)
             | Op::Erase(..)

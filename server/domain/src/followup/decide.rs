@@ -4,12 +4,14 @@ use super::ack::{self, Acked};
 use super::effect::{Decision, Effect, Note, Rest, Wake, WakeReason};
 use super::event::{Event, Facts};
 use super::fallback;
+use super::money;
 use super::policy::Policy;
 use super::push;
 use super::reason::Reason;
 use super::state::{Ended, Followup, LegStatus, PushStatus, Stage};
 use crate::Ms;
 use crate::limits::Counters;
+use crate::wallet::Change;
 
 /// Judges one event. Total: whatever does not fit the stage is a note or nothing.
 pub fn decide(before: &Followup, event: &Event, facts: &Facts<'_>, now: Ms, policy: &Policy) -> Decision {
@@ -52,6 +54,7 @@ pub(crate) struct Draft<'a> {
     pub(crate) left: bool,
     pub(crate) returned: bool,
     pub(crate) counters: Option<Box<Counters>>,
+    pub(crate) wallet: Option<Box<Change>>,
     pub(crate) acked: Option<Acked>,
 }
 
@@ -68,6 +71,7 @@ impl<'a> Draft<'a> {
             left: false,
             returned: false,
             counters: None,
+            wallet: None,
             acked: None,
         }
     }
@@ -76,7 +80,8 @@ impl<'a> Draft<'a> {
         self.note = Some(Note { event, decision, why, detail: detail.map(str::to_owned) });
     }
 
-    pub(crate) fn finish(self, before: &Followup) -> Decision {
+    pub(crate) fn finish(mut self, before: &Followup) -> Decision {
+        money::settle(&mut self);
         let changed = self.f != *before || self.rest.is_some();
         Decision {
             wake: wake_of(&self.f),
@@ -88,6 +93,7 @@ impl<'a> Draft<'a> {
             left: self.left,
             returned: self.returned,
             counters: self.counters,
+            wallet: self.wallet,
             acked: self.acked,
         }
     }

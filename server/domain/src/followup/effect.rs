@@ -7,6 +7,7 @@ use crate::Ms;
 use crate::ids::{DeviceId, FollowupId};
 use crate::limits::{Counters, Filled};
 use crate::text::Way;
+use crate::wallet::Change;
 use serde::{Deserialize, Serialize};
 
 /// Something for the shell to do after the commit. All of them can be derived again from the state at `wake`.
@@ -142,6 +143,8 @@ pub struct Decision {
     pub returned: bool,
     /// What the caps count from now on, if it changes (S4).
     pub counters: Option<Box<Counters>>,
+    /// The workspace's money from now on, if it moves, and what tells of it (S2).
+    pub wallet: Option<Box<Change>>,
     /// The answer to an ack event.
     pub acked: Option<Acked>,
 }

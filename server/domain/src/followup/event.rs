@@ -9,6 +9,7 @@ use crate::device::DeviceFacts;
 use crate::ids::{DeviceId, FollowupId};
 use crate::limits::Counters;
 use crate::text::TextPlan;
+use crate::wallet::Wallet;
 use backstop_wire::Grade;
 
 /// An agent's reply as accepted.
@@ -49,6 +50,8 @@ pub struct Facts<'a> {
     pub plan: Option<&'a TextPlan>,
     /// What the caps have counted where this text goes (S4); `None` = nobody knows, and nothing is counted.
     pub counters: Option<Counters>,
+    /// What the workspace's texts are paid from (S2); `None` = nobody knows, and nothing is paid or settled.
+    pub wallet: Option<&'a Wallet>,
     /// The number opted out of the workspace's texts, as far as it is known here: always when a text is claimed (T7).
     pub opted_out: bool,
     /// The address is not to be written to, as far as it is known here: always when an email is claimed (E5).

@@ -4,6 +4,7 @@ use super::decide::{Draft, stop_pushes};
 use super::effect::{Alarm, Effect};
 use super::event::NewReply;
 use super::hops::{self, Told};
+use super::money;
 use super::outcome::{Found, OPTED_OUT, Outcome};
 use super::reason::{Reason, Skip};
 use super::state::{AuthorKind, Channel, Ended, Inquiry, Kind, LegStatus, Mark, Stage};
@@ -23,8 +24,10 @@ pub(crate) fn fall_back(d: &mut Draft<'_>, event: &'static str, why: Reason, det
         let status = match route(d, channel) {
             Ok(()) => queued(d, channel),
             Err(skip) => {
-                if skip == Skip::TooOld {
-                    d.effects.push(Effect::Alarm(Alarm::Overdue));
+                match skip {
+                    Skip::TooOld => d.effects.push(Effect::Alarm(Alarm::Overdue)),
+                    Skip::NoBalance => money::ask(d),
+                    _ => {}
                 }
                 LegStatus::Skipped(skip)
             }
@@ -107,6 +110,8 @@ pub(crate) fn route(d: &Draft<'_>, channel: Channel) -> Result<(), Skip> {
         Err(Skip::NoProvider)
     } else if channel == Channel::Text && late_by_ms > policy.fallback_horizon_ms {
         Err(Skip::TooOld)
+    } else if money::is_empty(d, channel) {
+        Err(Skip::NoBalance)
     } else {
         Ok(())
     }
@@ -232,11 +237,12 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
 
 /// S4: the last word before a text costs something. A repeat under the key of a try that was counted is one text.
 fn spend(d: &mut Draft<'_>, channel: Channel) -> Result<(), Skip> {
-    let (Channel::Text, Some(plan)) = (channel, d.facts.plan) else { return Ok(()) };
+    let (Channel::Text, Some(plan)) = (channel, d.facts.plan) else { return money::hold(d, channel) };
     let limits = &d.policy.limits;
     limits.allow(plan, d.now)?;
-    let (None, Some(counters)) = (d.f.text.counted_at, d.facts.counters) else { return Ok(()) };
+    let (None, Some(counters)) = (d.f.text.counted_at, d.facts.counters) else { return money::hold(d, channel) };
     let (counters, filled) = counters.take(&limits.caps, d.now)?;
+    money::hold(d, channel)?;
     d.f.text.counted_at = Some(d.now);
     d.counters = Some(Box::new(counters));
     d.effects.extend(filled.into_iter().map(|filled| Effect::Alarm(Alarm::Filled(filled))));

@@ -20,6 +20,7 @@ mod effect;
 mod event;
 mod fallback;
 mod hops;
+mod money;
 mod open;
 mod outcome;
 mod policy;

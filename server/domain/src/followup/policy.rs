@@ -7,6 +7,7 @@ use crate::limits::Limits;
 use crate::presence::PresencePolicy;
 use crate::quiet::QuietHours;
 use crate::text::{Routes, TextService, Way};
+use crate::wallet::Terms;
 use backstop_wire::{Grade, PushProvider};
 use serde::{Deserialize, Serialize};
 
@@ -83,6 +84,8 @@ pub struct Policy {
     pub services: Services,
     /// S4.
     pub limits: Limits,
+    /// S2, S3; `None` = nobody is charged.
+    pub wallet: Option<Terms>,
     /// How long one claimed attempt may take, above every provider time-out.
     pub claim_ms: Ms,
     /// After this a queued channel that nobody claimed is offered again.
@@ -125,6 +128,7 @@ impl Policy {
                 email: Some("capture".into()),
             },
             limits: Limits::none(),
+            wallet: None,
             claim_ms: 15_000,
             offer_ms: 5_000,
             retry_base_ms: 1_000,

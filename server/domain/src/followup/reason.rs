@@ -31,7 +31,9 @@ pub enum Skip {
     CountryOff,
     /// It would cost more than a text may (S4).
     PriceTooHigh,
-    /// What it costs is not known, and a text may not cost anything (S4).
+    /// There is not enough money for it (S2).
+    NoBalance,
+    /// What it costs is not known, and it must be (S2, S4).
     PriceUnknown,
     /// Its owner is paid for what is sent there (S4).
     PremiumNumber,
@@ -164,6 +166,7 @@ impl Skip {
             | Skip::CountryOff
             | Skip::PriceTooHigh
             | Skip::PriceUnknown
+            | Skip::NoBalance
             | Skip::PremiumNumber
             | Skip::UnassignedNumber
             | Skip::NoSender
@@ -199,6 +202,7 @@ impl Skip {
             Skip::Capped(Scope::Workspace) => "capped:workspace",
             Skip::CountryOff => "country_off",
             Skip::PriceTooHigh => "price_too_high",
+            Skip::NoBalance => "balance_too_low",
             Skip::PriceUnknown => "price_unknown",
             Skip::PremiumNumber => "premium_number",
             Skip::UnassignedNumber => "unassigned_number",

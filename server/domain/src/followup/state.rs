@@ -5,6 +5,7 @@ use super::reason::{Reason, Skip};
 use crate::Ms;
 use crate::ids::{DeviceId, FollowupId};
 use crate::text::{Form, Hop};
+use crate::wallet::Hold;
 use backstop_wire::{Environment, Grade, PushProvider};
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
@@ -267,6 +268,9 @@ pub struct Leg {
     /// The ways of a text that were given up, oldest first, each as it stands (T2).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tried: Vec<Leg>,
+    /// What was set aside for it or spent on it; given back, it is gone (S2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
     /// For how long it was held (D10): nobody's delay, whatever the quiet hours are by now.
     #[serde(default, skip_serializing_if = "is_zero_ms")]
     pub held_ms: Ms,
@@ -439,6 +443,12 @@ impl Followup {
         if channel == Channel::Email { &mut self.email } else { &mut self.text }
     }
 
+    /// Whether money is set aside for any of it, or was spent on it (S2).
+    pub fn has_hold(&self) -> bool {
+        let legs = [&self.text, &self.email].into_iter().chain(&self.text.tried);
+        legs.into_iter().any(|leg| leg.hold.is_some())
+    }
+
     /// The replies the customer has not seen and that were not taken back: what a text or email shows.
     pub fn unseen(&self) -> impl Iterator<Item = &Reply> {
         self.unseen_after(self.seen)
@@ -511,6 +521,7 @@ impl Leg {
             since: None,
             then: Vec::new(),
             tried: Vec::new(),
+            hold: None,
             held_ms: 0,
         }
     }

@@ -6,7 +6,7 @@ use crate::Ms;
 use serde::{Deserialize, Serialize};
 
 /// First wait before the billing system is asked again; doubles each time.
-const ASK_RETRY_BASE_MS: Ms = 10_000;
+const ASK_RETRY_BASE_MS: Ms = 1_000;
 /// Longest wait between two tries.
 const ASK_RETRY_MAX_MS: Ms = 3_600_000;
 
@@ -21,6 +21,8 @@ pub struct Terms {
     pub monthly_grant_micros: i64,
     /// Ask for money when little is left.
     pub auto_charge: Option<AutoCharge>,
+    /// The least that a text costs, whatever its kind and country: with less than that, none is tried.
+    pub least_micros: i64,
     /// Below this the operator hears of it.
     pub alarm_below_micros: i64,
 }
@@ -111,7 +113,7 @@ impl Change {
     }
 
     /// Asks for money if there is less than there should be, and nobody is being asked.
-    pub(super) fn ask_if_low(&mut self, terms: &Terms, now: Ms) {
+    pub(crate) fn ask_if_low(&mut self, terms: &Terms, now: Ms) {
         let Some(auto) = terms.auto_charge else { return };
         if self.wallet.asking == Asking::Idle && self.wallet.spendable_micros(now) < auto.threshold_micros {
             self.wallet.asks += 1;

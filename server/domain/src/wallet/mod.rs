@@ -1,4 +1,4 @@
-//! What a workspace's texts are paid from (S2, S3): a prepaid wallet, and the ledger that every change of it is told in.
+//! What a workspace's texts are paid from (S2, S3): a prepaid wallet, and the ledger that tells of every change of it.
 //!
 //! Money moves between accounts, and each move is one [`Entry`]: out of one account, into another, never edited. So a
 //! balance is the sum of its entries, and all accounts together are nothing.
@@ -76,6 +76,8 @@ pub struct Grant {
 pub struct Hold {
     /// What for.
     pub charge: Charge,
+    /// ISO 4217.
+    pub currency: String,
     /// What came of grants: grant and amount; the rest came of the available money.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub grants: Vec<(i64, i64)>,
@@ -195,7 +197,7 @@ impl Change {
         if missing > 0 {
             self.post(now, EntryKind::Hold, (Account::Available, Account::Held), missing, None, Some(charge));
         }
-        Ok(Hold { charge: charge.clone(), grants, state: HoldState::Held })
+        Ok(Hold { charge: charge.clone(), currency: terms.currency.clone(), grants, state: HoldState::Held })
     }
 
     /// Its provider took the text, or nobody will ever say. Once only. What cost nothing is an entry, too: it counts.
@@ -209,7 +211,7 @@ impl Change {
 
     /// The text certainly did not leave, or failed after all: everything goes back to where it came from.
     pub fn give_back(&mut self, hold: Hold, now: Ms) {
-        let Hold { charge, grants, state } = hold;
+        let Hold { charge, grants, state, .. } = hold;
         let charge = Some(&charge);
         let micros = charge.map_or(0, |charge| charge.micros.max(0));
         if state == HoldState::Captured {

@@ -4,10 +4,11 @@ use super::*;
 use crate::audit;
 use crate::store::{
     AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Lane,
-    LastText, MailChange, MailRows, MessageRow, Op, Reply, Scope, StoredAnswer, StoredInbound, SuppressionFilter,
-    SuppressionRow, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, Op, Reply, Scope, StoredAnswer,
+    StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict, WorkspaceId, WorkspaceRow,
 };
 use backstop_domain::ids::FollowupId;
+use backstop_domain::wallet::Month;
 use std::sync::Mutex;
 use tokio::sync::{Semaphore, watch};
 
@@ -82,6 +83,10 @@ impl Store for Held {
         mail_domains_due(until: Ms, limit: usize) -> Vec<WorkspaceId>;
         any_device(ws: WorkspaceId) -> bool;
         suppressions(ws: WorkspaceId, filter: SuppressionFilter) -> Vec<SuppressionRow>;
+        ledger(ws: WorkspaceId, filter: LedgerFilter) -> Vec<LedgerLine>;
+        usage(ws: WorkspaceId, month: Month) -> Vec<UsageLine>;
+        asking(until: Ms, limit: usize) -> Vec<WorkspaceId>;
+        currencies() -> Vec<String>;
         texted(number_hash: [u8; 32], sender: &str, since: Ms) -> Vec<LastText>;
         inbound(workspace: WorkspaceId, after: i64, limit: usize) -> Vec<StoredInbound>;
         freeze(ws: WorkspaceId, at: Ms) -> ();

@@ -20,6 +20,7 @@ fn row(state: serde_json::Value) -> FollowupRow {
 
 fn state(stage: &Stage, push: Option<&Push>, text: LegStatus, email: LegStatus) -> serde_json::Value {
     let leg = |status| Leg {
+        hold: None,
         status,
         attempt: 1,
         at: 31_000,

@@ -105,9 +105,13 @@ pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
         "DELETE FROM counters WHERE workspace = ?1",
         "DELETE FROM mail_domains WHERE workspace = ?1",
         "DELETE FROM email_templates WHERE workspace = ?1",
+        "DELETE FROM wallets WHERE workspace = ?1",
+        "DELETE FROM usage_months WHERE workspace = ?1",
+        "DELETE FROM top_ups WHERE workspace = ?1",
         "DELETE FROM workspaces WHERE id = ?1",
-        // After the workspace: as long as it is there, its log stays.
+        // After the workspace: as long as it is there, its logs stay.
         "DELETE FROM audit WHERE workspace = ?1",
+        "DELETE FROM ledger WHERE workspace = ?1",
     ];
     for sql in statements {
         tx.prepare_cached(sql)?.execute(params![ws.0])?;

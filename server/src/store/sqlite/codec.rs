@@ -50,7 +50,7 @@ words!(OptOutSource {
 });
 words!(InboundChannel { Email = "email", Sms = "sms", Line = "line" });
 words!(SuppressionChannel { Text = "text", Alimtalk = "alimtalk", Line = "line", Email = "email" });
-words!(Scope { Server = "server", Read = "read", App = "app" });
+words!(Scope { Server = "server", Read = "read", Billing = "billing", App = "app" });
 
 /// A number, because it is in a primary key. A number is never given again.
 pub(super) fn scope_code(scope: limits::Scope) -> i64 {

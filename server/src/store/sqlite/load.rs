@@ -1,6 +1,7 @@
 //! Reads: rows by key, the timer's questions, lists.
 
 use super::codec::{Word as _, json, optional_word, scope_code, wake_reason, word};
+use super::wallet;
 use crate::store::{
     ConversationRow, CounterRow, CustomerRow, DeviceRow, Due, FollowupFilter, FollowupRow, HistoryEntry, Inbound, Key,
     Lane, LastText, LinkKey, LinkRow, MessageRow, Row, StoredInbound, SuppressionFilter, SuppressionRow,
@@ -115,6 +116,8 @@ pub(super) fn by_key(db: &Connection, key: &Key) -> Result<Option<Row>> {
         }
         Key::Link(key) => link(db, key)?.map(Row::Link),
         Key::Counter(ws, scope, key) => counter(db, *ws, *scope, key)?.map(Row::Counter),
+        Key::Wallet(ws) => wallet::load(db, *ws)?.map(Row::Wallet),
+        Key::TopUp(ws, id) => wallet::load_top_up(db, *ws, id)?.map(Row::TopUp),
         Key::Open(ws, customer) => Some(Row::Open(open(db, *ws, customer)?)),
     })
 }

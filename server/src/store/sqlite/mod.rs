@@ -16,19 +16,22 @@ mod migrate;
 mod open;
 mod put;
 mod readers;
+mod wallet;
 mod writer;
 
 pub use open::{OpenError, OpenOptions};
 
 use super::{
     AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane,
-    LastText, MailChange, MailRows, MessageRow, Reply, Row, Scope, Store, StoreError, StoredAnswer, StoredInbound,
-    SuppressionFilter, SuppressionRow, Unit, Verdict, WorkspaceId, WorkspaceRow,
+    LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, Reply, Row, Scope, Store, StoreError,
+    StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict, WorkspaceId,
+    WorkspaceRow,
 };
 use crate::audit::{Entry, Kind, Stored, Who};
 use crate::vault::Vault;
 use backstop_domain::Ms;
 use backstop_domain::ids::FollowupId;
+use backstop_domain::wallet::Month;
 use checkpoint::{Checkpoints, Purges};
 use lock::ServerLock;
 use readers::{Look, Reader};
@@ -230,6 +233,22 @@ impl Store for SqliteStore {
 
     fn suppressions(&self, workspace: WorkspaceId, filter: SuppressionFilter) -> Reply<'_, Vec<SuppressionRow>> {
         self.read(move |db| load::suppressions(db, workspace, filter))
+    }
+
+    fn ledger(&self, workspace: WorkspaceId, filter: LedgerFilter) -> Reply<'_, Vec<LedgerLine>> {
+        self.read(move |db| wallet::entries(db, workspace, filter))
+    }
+
+    fn usage(&self, workspace: WorkspaceId, month: Month) -> Reply<'_, Vec<UsageLine>> {
+        self.read(move |db| wallet::usage(db, workspace, month))
+    }
+
+    fn asking(&self, until: Ms, limit: usize) -> Reply<'_, Vec<WorkspaceId>> {
+        self.read(move |db| wallet::asking(db, until, limit))
+    }
+
+    fn currencies(&self) -> Reply<'_, Vec<String>> {
+        self.read(wallet::currencies)
     }
 
     fn texted(&self, number_hash: [u8; 32], sender: &str, since: Ms) -> Reply<'_, Vec<LastText>> {

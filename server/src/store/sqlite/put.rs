@@ -425,7 +425,7 @@ pub(super) fn erase(tx: &Connection, ws: WorkspaceId, customer_id: &str) -> Resu
 }
 
 /// Runs a statement that changes one row or, on a conflict, none.
-fn one(tx: &Connection, sql: &str, values: impl Params) -> Result<bool> {
+pub(super) fn one(tx: &Connection, sql: &str, values: impl Params) -> Result<bool> {
     match tx.prepare_cached(sql)?.execute(values) {
         Ok(changed) => Ok(changed == 1),
         Err(Error::SqliteFailure(failure, _))

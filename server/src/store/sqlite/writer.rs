@@ -8,6 +8,7 @@
 use super::audit;
 use super::checkpoint::{self, Checkpoints};
 use super::put::{self, Beside};
+use super::wallet;
 use crate::failpoint::{Point, hit, lies};
 use crate::store::{Op, Row, StoreError, Unit, Verdict, WorkspaceId};
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension as _, ffi};
@@ -135,11 +136,14 @@ impl Batch<'_> {
                 Row::Suppression(row) => put::suppression(self.tx, row)?,
                 Row::Link(row) => put::link(self.tx, row)?,
                 Row::Counter(row) => put::counter(self.tx, row)?,
+                Row::Wallet(row) => wallet::put(self.tx, row)?,
+                Row::TopUp(row) => wallet::put_top_up(self.tx, row)?,
                 // Answers of a load: there is nothing to write.
                 Row::Found(_) | Row::Open(_) => true,
             },
             Op::Texted(ws, texted) => put::texted(self.tx, *ws, texted)?,
             Op::Inbound(ws, inbound) => put::inbound(self.tx, *ws, inbound)?,
+            Op::Ledger(ws, line) => wallet::append(self.tx, *ws, line)?,
             Op::History(ws, id, entry) => put::history(self.tx, *ws, *id, entry, beside)?,
             Op::DeleteDevice(ws, id, version) => put::delete_device(self.tx, *ws, *id, *version)?,
             Op::Audit(ws, entry) => {
@@ -195,9 +199,12 @@ fn workspace_of(op: &Op) -> Option<WorkspaceId> {
             Row::Suppression(row) => Some(row.workspace),
             Row::Link(row) => Some(row.workspace),
             Row::Counter(row) => Some(row.workspace),
+            Row::Wallet(row) => Some(row.workspace),
+            Row::TopUp(row) => Some(row.workspace),
             Row::Found(_) | Row::Open(_) => None,
         },
-        Op::History(ws, ..)
+        Op::Ledger(ws, _)
+        | Op::History(ws, ..)
         | Op::DeleteDevice(ws, ..)
         | Op::Audit(ws, _)
         | Op::Erase(ws, _)

@@ -5,6 +5,7 @@ mod canary;
 mod fallback;
 mod invariants;
 mod limits;
+mod money;
 mod quiet;
 mod replies;
 mod start;
@@ -18,6 +19,7 @@ use crate::device::{DeviceFacts, Standing};
 use crate::ids::{DeviceId, FollowupId};
 use crate::limits::Counters;
 use crate::text::{Routes, TextPlan, TextService};
+use crate::wallet::{Entry, Wallet};
 use backstop_wire::{Alerts, Environment, Grade, PushProvider};
 
 pub(super) const S: Ms = 1_000;
@@ -39,9 +41,12 @@ pub(super) struct Case {
     pub(super) engaged_at: Option<Ms>,
     pub(super) plan: Option<TextPlan>,
     pub(super) counters: Option<Counters>,
+    pub(super) wallet: Option<Wallet>,
     pub(super) opted_out: bool,
     pub(super) address_marked: bool,
     pub(super) f: Followup,
+    /// Everything that money did so far.
+    pub(super) ledger: Vec<Entry>,
     /// Everything that was to be done so far.
     pub(super) effects: Vec<Effect>,
     pub(super) warnings: Vec<Warning>,
@@ -112,11 +117,13 @@ impl Case {
             engaged_at: None,
             plan: None,
             counters: None,
+            wallet: None,
             opted_out: false,
             address_marked: false,
             last: unchanged(&blank),
             f: blank,
             effects: Vec::new(),
+            ledger: Vec::new(),
             warnings: Vec::new(),
         }
     }
@@ -151,6 +158,7 @@ impl Case {
             engaged_at: self.engaged_at,
             plan: self.plan.as_ref(),
             counters: self.counters,
+            wallet: self.wallet.as_ref(),
             opted_out: self.opted_out,
             address_marked: self.address_marked,
             spare: FollowupId(77),
@@ -204,6 +212,10 @@ impl Case {
         }
         if let Some(counters) = &decision.counters {
             self.counters = Some(**counters);
+        }
+        if let Some(change) = &decision.wallet {
+            self.wallet = Some(change.wallet.clone());
+            self.ledger.extend(change.entries.clone());
         }
         self.last = decision;
         self
@@ -319,6 +331,7 @@ pub(super) fn unchanged(f: &Followup) -> Decision {
         left: false,
         returned: false,
         counters: None,
+        wallet: None,
         acked: None,
     }
 }
