@@ -10,6 +10,7 @@ use crate::config::{Config, StoreUrl};
 use crate::engine::{Engine, Parts};
 use crate::failpoint::{self, Point, hit};
 use crate::golive::GoLive;
+use crate::heard::Heard;
 use crate::http::{self, Api, Front, Limits, Serves, TestPushes, TestSends};
 use crate::mail::dns::Dns;
 use crate::mail::domain::Watch;
@@ -19,6 +20,8 @@ use crate::providers::capture::Capture;
 use crate::providers::fcm::{Fcm, FcmConfigError};
 use crate::providers::gateway::{Gateway, GatewayConfigError};
 use crate::providers::line::{Line, LineConfigError};
+use crate::providers::ses::{Ses, SesConfigError};
+use crate::providers::smpp::{Smpp, SmppConfigError};
 use crate::providers::smtp::{Smtp, SmtpConfigError};
 use crate::providers::twilio::{Twilio, TwilioConfigError};
 use crate::registry::{CreateError, Created, Deployment, DeploymentMail, Registry};
@@ -115,6 +118,12 @@ pub enum AppError {
     /// `[providers.smtp]`
     #[error(transparent)]
     Smtp(#[from] SmtpConfigError),
+    /// `[providers.ses]`
+    #[error(transparent)]
+    Ses(#[from] SesConfigError),
+    /// `[providers.smpp]`
+    #[error(transparent)]
+    Smpp(#[from] SmppConfigError),
     /// `[server.tls]`
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -222,10 +231,23 @@ pub fn accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Providers, Ap
     if let Some(smtp) = &config.providers.smtp {
         providers.email = Some(Arc::new(Smtp::from_config(smtp, Arc::clone(clock))?));
     }
+    if let Some(ses) = &config.providers.ses {
+        if providers.email.is_some() {
+            return Err(SesConfigError::SmtpToo.into());
+        }
+        let ses = Arc::new(Ses::from_config(ses, Arc::clone(clock))?);
+        providers.email = Some(ses.clone());
+        providers.callbacks.push(ses);
+    }
     if let Some(twilio) = &config.providers.twilio {
         let twilio = Arc::new(Twilio::from_config(twilio, config.server.public_url.as_deref())?);
         providers.text.push(twilio.clone());
         providers.callbacks.push(twilio);
+    }
+    if let Some(smpp) = &config.providers.smpp {
+        let smpp = Arc::new(Smpp::from_config(smpp)?);
+        providers.text.push(smpp.clone());
+        providers.trunks.push(smpp);
     }
     if let Some(config_of_line) = &config.providers.line {
         let line = Arc::new(Line::from_config(config_of_line, config.server.public_url.as_deref())?);
@@ -276,6 +298,7 @@ pub fn captured(capture: &Arc<Capture>) -> Providers {
         routes: Routes::default(),
         email: Some(capture.clone()),
         callbacks: Vec::new(),
+        trunks: Vec::new(),
     }
 }
 
@@ -347,7 +370,7 @@ impl App {
         let asks = (!sandbox).then(|| config.clone());
         let golive = GoLive::new(asks, Arc::clone(&vault), Arc::clone(&clocks), Arc::clone(&canary));
         let render = metrics.clone();
-        let api = Api {
+        let api = Arc::new(Api {
             engine: engine.clone(),
             store: judge,
             vault,
@@ -361,8 +384,7 @@ impl App {
             providers: shown,
             callbacks,
             ready: ready(&engine),
-        };
-        let api = Arc::new(api);
+        });
         let billing = Billing { courier, api: Arc::clone(&api) };
         let (router, public_url, bounds) = (routes(api, mode), config.public_url(), bounds(config));
         Ok(App { store, engine, registry, clocks, router, canary, domains, billing, public_url, bounds, metrics })
@@ -403,6 +425,7 @@ impl App {
     /// left is in the store and is judged again at the next start.
     pub async fn serve_on(self, doors: Vec<Door>, shutdown: impl Future<Output = ()>) -> Ended {
         let App { store, engine, clocks, canary, domains, billing, bounds, metrics, .. } = self;
+        let trunks = Arc::new(Heard::new(Arc::clone(&billing.api))).listen();
         let unhealthy = unhealthy(store.poison_watch(), engine.broken_watch());
         let tls = doors.iter().find_map(|door| door.tls.clone());
         tokio::select! {
@@ -415,6 +438,7 @@ impl App {
             drained = serve_all(doors, bounds, shutdown) => {
                 hit(Point::DrainSends);
                 engine.drain(half(bounds.drain)).await;
+                trunks.stop().await;
                 hit(Point::DrainEnds);
                 if drained && engine.stats().sending == 0 { Ended::Drained } else { Ended::Cut }
             }

@@ -326,7 +326,7 @@ fn check_config(config: &Config) -> Result<(), Failure> {
             report.way_out(
                 "email",
                 providers.email.as_ref().map(|provider| provider.name()),
-                "no [providers.smtp]: no email leaves",
+                "neither [providers.smtp] nor [providers.ses]: no email leaves",
             );
         }
         Err(error) => report.bad(error.to_string()),

@@ -11,6 +11,8 @@ use crate::providers::apns::ApnsConfig;
 use crate::providers::fcm::FcmConfig;
 use crate::providers::gateway::GatewayConfig;
 use crate::providers::line::LineConfig;
+use crate::providers::ses::SesConfig;
+use crate::providers::smpp::SmppConfig;
 use crate::providers::smtp::SmtpConfig;
 use crate::providers::twilio::TwilioConfig;
 use crate::retention::Retention;
@@ -41,6 +43,8 @@ const ACCOUNTS: &[&[&str]] = &[
     &["apns"],
     &["fcm"],
     &["providers", "smtp"],
+    &["providers", "ses"],
+    &["providers", "smpp"],
     &["providers", "twilio"],
     &["providers", "line"],
     &["providers", "gateway"],
@@ -169,6 +173,12 @@ pub struct Accounts {
     /// `[providers.smtp]`, if anybody set a key of it.
     #[serde(default)]
     pub smtp: Option<SmtpConfig>,
+    /// `[providers.ses]`, if anybody set a key of it.
+    #[serde(default)]
+    pub ses: Option<SesConfig>,
+    /// `[providers.smpp]`, if anybody set a key of it.
+    #[serde(default)]
+    pub smpp: Option<SmppConfig>,
     /// `[providers.twilio]`, if anybody set a key of it.
     #[serde(default)]
     pub twilio: Option<TwilioConfig>,
@@ -478,6 +488,8 @@ impl Config {
             ("providers.twilio.timeout_ms", self.providers.twilio.as_ref().map(|twilio| twilio.timeout_ms)),
             ("providers.line.timeout_ms", self.providers.line.as_ref().map(|line| line.timeout_ms)),
             ("providers.gateway.timeout_ms", self.providers.gateway.as_ref().map(|gateway| gateway.timeout_ms)),
+            ("providers.smpp.timeout_ms", self.providers.smpp.as_ref().map(|smpp| smpp.timeout_ms)),
+            ("providers.ses.timeout_ms", self.providers.ses.as_ref().map(|ses| ses.timeout_ms)),
             ("providers.smtp.timeout_ms", self.providers.smtp.as_ref().map(|smtp| smtp.timeout_ms)),
         ] {
             let fits = timeout_ms.is_none_or(|ms| (100..=MAX_SEND_MS).contains(&ms));

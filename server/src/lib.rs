@@ -17,6 +17,7 @@ pub mod engine;
 pub mod explain;
 pub mod failpoint;
 pub mod golive;
+mod heard;
 pub mod http;
 pub mod identity;
 pub mod limits;

@@ -8,7 +8,8 @@ use backstop_domain::followup::{Channel, Event, Facts, Followup, Found, Mark, Ou
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_server::http::fuzzing;
 use backstop_server::identity::{Claim, customer_hash, prove};
-use backstop_server::providers::{Call, TextQuery, apns, fcm, gateway, line, twilio};
+use backstop_server::providers::smpp::{self, MessageIds};
+use backstop_server::providers::{Call, TextQuery, apns, fcm, gateway, line, ses, twilio};
 use backstop_server::settings::SettingsInput;
 use backstop_server::signing::Secret;
 use backstop_server::store::WorkspaceId;
@@ -23,7 +24,7 @@ use std::sync::LazyLock;
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target by its name, which is also its directory of `corpus`.
-pub(crate) const TARGETS: [(&str, Target); 17] = [
+pub(crate) const TARGETS: [(&str, Target); 20] = [
     ("ack_body", ack_body),
     ("receipt", receipt),
     ("device_header", device_header),
@@ -38,6 +39,9 @@ pub(crate) const TARGETS: [(&str, Target); 17] = [
     ("line_call", line_call),
     ("gateway_reply", gateway_reply),
     ("gateway_call", gateway_call),
+    ("ses_reply", ses_reply),
+    ("sns_envelope", sns_envelope),
+    ("smpp_receipt", smpp_receipt),
     ("customer", customer),
     ("message", message),
     ("stored_followup", stored_followup),
@@ -292,6 +296,46 @@ fn gateway_call(data: &[u8]) {
     let bytes = HeaderValue::from_bytes(data).unwrap_or(HeaderValue::from_static("v1,"));
     forged.insert(HeaderName::from_static("webhook-signature"), bytes);
     assert!(heard(&forged, NOW).is_err());
+/// Whatever a proxy, or AWS, answers: only an answer with an id is an acceptance, and no code quotes an address.
+fn ses_reply(data: &[u8]) {
+    let Some((head, rest)) = data.split_at_checked(2) else { return };
+    let status = 100 + u16::from_le_bytes([head[0], head[1]]) % 500;
+    let (kind, body) = match rest.iter().position(|b| *b == b'\n') {
+        Some(at) => (std::str::from_utf8(&rest[..at]).ok().filter(|kind| !kind.is_empty()), &rest[at + 1..]),
+        None => (None, rest),
+    };
+    let outcome = ses::understood(status, kind, body);
+    let is_plain = |b: u8| b.is_ascii_alphanumeric() || b"_ ".contains(&b);
+    let is_code = |code: &str| code.len() <= 120 && code.bytes().all(is_plain);
+    assert!(outcome.error().is_none_or(is_code), "{outcome:?}");
+    let may_have_left = matches!(outcome.label(), "accepted" | "unknown");
+    assert!(!(200..300).contains(&status) || may_have_left, "{status}: {outcome:?}");
+}
+
+/// W2: nobody without AWS's key makes an envelope of SNS's; what is in one reads, or says nothing.
+fn sns_envelope(data: &[u8]) {
+    let certificate = include_bytes!("../fixtures/sns/certificate.pem");
+    assert!(!ses::is_signed(data, certificate, NOW + 30 * 86_400_000), "{}", String::from_utf8_lossy(data));
+    if let Ok(text) = std::str::from_utf8(data) {
+        assert!(ses::told(text).len() <= 50);
+    }
+}
+
+/// A receipt names a text by an id that is short and printable, or is none. The first byte says how ids are written and
+/// whether TLVs come along.
+fn smpp_receipt(data: &[u8]) {
+    let Some((how, rest)) = data.split_first() else { return };
+    let ids = [MessageIds::AsIs, MessageIds::Hex, MessageIds::Decimal][usize::from(how % 3)];
+    let (tlv, octets) = match rest.iter().position(|b| *b == 0).filter(|_| how & 0x40 != 0) {
+        Some(at) => (std::str::from_utf8(&rest[..at]).ok(), &rest[at + 1..]),
+        None => (None, rest),
+    };
+    let state = (how & 0x80 != 0).then_some(how % 16);
+    let Some(receipt) = smpp::receipt(octets, tlv, state, ids) else { return };
+    assert!(!receipt.id.is_empty() && receipt.id.len() <= rest.len().max(40), "{receipt:?}");
+    if let smpp::State::Failed(code) = receipt.state {
+        assert!(code.len() <= 30 && code.is_ascii(), "{code}");
+    }
 }
 
 /// A customer's data and the settings: a number that is taken is E.164, and reads back as itself.

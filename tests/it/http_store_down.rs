@@ -8,8 +8,8 @@ use backstop_server::audit;
 use backstop_server::http::Limits;
 use backstop_server::store::{
     AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane,
-    LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, Reply, Row, Scope, Store, StoreError,
-    StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict, WorkspaceId,
+    LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, PartRow, Reply, Row, Scope, Settled, Store,
+    StoreError, StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict, WorkspaceId,
     WorkspaceRow,
 };
 use serde_json::json;
@@ -71,6 +71,8 @@ while_on! {
     fn currencies() -> Vec<String>;
     fn texted(number_hash: [u8; 32], sender: &str, since: Ms) -> Vec<LastText>;
     fn inbound(workspace: WorkspaceId, after: i64, limit: usize) -> Vec<StoredInbound>;
+    fn keep_part(part: PartRow) -> ();
+    fn settle_part(provider: &str, id: &str, delivered: bool) -> Option<Settled>;
     fn freeze(workspace: WorkspaceId, at: Ms) -> ();
     fn drop_workspace(workspace: WorkspaceId) -> ();
     fn create_key(workspace: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: audit::Who) -> ();

@@ -160,6 +160,7 @@ impl Rig {
             routes: Routes::default(),
             email: Some(capture.clone() as Arc<dyn EmailProvider>),
             callbacks: Vec::new(),
+            trunks: Vec::new(),
         };
         let providers = change(providers);
         let policy = Policy { services: providers.services(), ..Policy::sandbox() };

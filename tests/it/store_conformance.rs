@@ -12,7 +12,7 @@ use backstop_domain::wallet::{self, AutoCharge, Change, Charge, Kind as Paid, Mo
 use backstop_server::audit::{Entry, Kind, Stored, Who};
 use backstop_server::store::{
     AuditFilter, Due, FollowupFilter, FollowupRow, Key, Lane, LedgerFilter, LedgerLine, LinkKey, LinkRow, MessageRow,
-    Op, OptOutSource, Row, Scope, SettingsSet, Store, StoredAnswer, SuppressionChannel, SuppressionFilter,
+    Op, OptOutSource, PartRow, Row, Scope, SettingsSet, Store, StoredAnswer, SuppressionChannel, SuppressionFilter,
     SuppressionRow, SuppressionStanding, Texted, TopUpRow, Unit, UsageLine, Verdict, WalletRow, WorkspaceId,
 };
 use std::sync::Arc;
@@ -42,6 +42,7 @@ pub async fn exercise(store: Arc<dyn Store>) {
     retention_takes_the_oldest(store).await;
     opt_outs_outlive_the_customer(store).await;
     whom_a_stop_is_for(store).await;
+    what_a_receipt_names(store).await;
     answers_are_listed_in_the_order_of_their_coming(store).await;
     money_is_told_in_entries(store).await;
     dropping_takes_everything_of_one(store).await;
@@ -696,6 +697,38 @@ async fn opt_outs_outlive_the_customer(store: &dyn Store) {
     assert_eq!(load(store, Key::Suppression(ws, [4; 32])).await, Some(Row::Suppression(struck)));
     store.drop_workspace(ws).await.unwrap();
     assert!(ids(all).await.is_empty());
+}
+
+/// W2: a receipt finds its text by the vendor's id, the first word on a part stands, and they go with their workspace
+/// or after some days.
+async fn what_a_receipt_names(store: &dyn Store) {
+    let ws = new_workspace(store, "receipts").await;
+    let part = |id: &str, followup: Ms, parts| PartRow {
+        provider: "smpp".into(),
+        id: id.into(),
+        workspace: ws,
+        followup: FollowupId(followup << 20),
+        attempt: 1,
+        parts,
+    };
+    for row in [part("1", T0, 2), part("2", T0, 2), part("3", T0 + 1, 1)] {
+        store.keep_part(row).await.unwrap();
+    }
+    let settled = async |id: &str, delivered| {
+        let settled = store.settle_part("smpp", id, delivered).await.unwrap();
+        settled.map(|settled| (settled.part, settled.delivered, settled.failed))
+    };
+    assert_eq!(settled("9", true).await, None);
+    assert_eq!(store.settle_part("other", "1", true).await, Ok(None));
+    assert_eq!(settled("1", true).await, Some((part("1", T0, 2), 1, false)));
+    assert_eq!(settled("1", false).await, Some((part("1", T0, 2), 1, false)), "the first word stands");
+    assert_eq!(settled("2", false).await, Some((part("2", T0, 2), 1, true)));
+    assert_eq!(settled("3", true).await, Some((part("3", T0 + 1, 1), 1, false)));
+    // The SMSC counts from the beginning again.
+    store.keep_part(part("1", T0 + 2, 1)).await.unwrap();
+    assert_eq!(settled("1", true).await, Some((part("1", T0 + 2, 1), 1, false)));
+    store.drop_workspace(ws).await.unwrap();
+    assert_eq!(settled("3", true).await, None);
 }
 
 /// T7: whoever texted the number from there, lately; a number that the account picked may be any.

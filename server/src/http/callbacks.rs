@@ -47,27 +47,32 @@ pub(super) async fn post(
     let Some(vendor) = known else { return Err(no_route().await) };
     // One that fails is told to the vendor, which calls again: what was heard already changes nothing then.
     for word in hear(&api, vendor.as_ref(), &parts, body).await? {
-        let label = match &word {
-            Word::Report(_) => "report",
-            Word::Text(_) => "text",
-            Word::Mail { .. } => "mail",
-            Word::Block(_) => "block",
-            Word::Unreadable { .. } => "unreadable",
-        };
-        metrics::counter!("backstop_callbacks_total", "provider" => vendor.name(), "word" => label).increment(1);
-        match word {
-            Word::Report(report) => reported(&api, report).await?,
-            Word::Text(text) => wrote(&api, text).await?,
-            Word::Mail { workspace, report } => mailed(&api, &workspace, report).await?,
-            Word::Block(block) => blocked(&api, block).await?,
-            Word::Unreadable { field, mend } => return Err(Problem::invalid(vec![unreadable(field, mend)])),
-        }
+        take(&api, vendor.name(), word).await?;
     }
     Ok(match vendor.thanks() {
         Thanks::NoContent => Reply::no_content(),
         Thanks::Ok => Reply { status: StatusCode::OK, content_type: None, body: Bytes::new(), headers: Vec::new() },
         Thanks::Twiml => twiml(),
     })
+}
+
+/// Takes in one word of a vendor that is proven to be it.
+pub(crate) async fn take(api: &Api, vendor: &'static str, word: Word) -> Result<(), Problem> {
+    let label = match &word {
+        Word::Report(_) => "report",
+        Word::Text(_) => "text",
+        Word::Mail { .. } => "mail",
+        Word::Block(_) => "block",
+        Word::Unreadable { .. } => "unreadable",
+    };
+    metrics::counter!("backstop_callbacks_total", "provider" => vendor, "word" => label).increment(1);
+    match word {
+        Word::Report(report) => reported(api, report).await,
+        Word::Text(text) => wrote(api, text).await,
+        Word::Mail { workspace, report } => mailed(api, &workspace, report).await,
+        Word::Block(block) => blocked(api, block).await,
+        Word::Unreadable { field, mend } => Err(Problem::invalid(vec![unreadable(field, mend)])),
+    }
 }
 
 async fn hear(api: &Api, vendor: &dyn Callbacks, parts: &Parts, body: Body) -> Result<Vec<Word>, Problem> {

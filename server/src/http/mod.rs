@@ -39,6 +39,7 @@ pub(crate) mod validate;
 mod view;
 mod wallet;
 
+pub(crate) use callbacks::take;
 pub use forwarded::{ForwardedHeader, TrustedProxies};
 pub use front::{Front, Serves};
 pub use limits::Limits;

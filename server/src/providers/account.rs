@@ -60,6 +60,8 @@ fn later(error: &str, after_ms: i64) -> Word {
         // Twilio: of 20000 to 20999 the account itself; others are about the number that a workspace sends from.
         "account" if error.starts_with("account 20") => Word::Misconfigured,
         "account" => Word::Fine,
+        // SES: the domain of one company.
+        "identity" => Word::Fine,
         _ if is_of_account(error) => Word::Misconfigured,
         code if is_smtp(code) => match code {
             // The server goes down, or its log-in does; any other such word is about one mail.
@@ -114,6 +116,32 @@ fn refused(error: &str) -> Option<Refused> {
         // Said for a deleted key, too, while our clock is off.
         "oauth_clock_is_off" => Refused::Credentials,
         "BadEnvironmentKeyIdInToken" | "UnrelatedKeyIdInToken" | "SENDER_ID_MISMATCH" => Refused::CredentialsHere,
+        // AWS: the key, its policy, its clock, or the whole account.
+        "ExpiredTokenException"
+        | "ExpiredToken"
+        | "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "MissingAuthenticationToken"
+        | "MissingAuthenticationTokenException"
+        | "IncompleteSignature"
+        | "IncompleteSignatureException"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "RequestExpired"
+        | "RequestTimeTooSkewed"
+        | "AccessDeniedException"
+        | "AccessDenied"
+        | "NotAuthorized"
+        | "OptInRequired"
+        | "AccountSuspendedException"
+        | "AccountSuspended"
+        | "SendingPausedException"
+        | "SendingPaused"
+        | "AccountSendingPausedException"
+        | "NotFoundException"
+        | "ConfigurationSetDoesNotExistException" => Refused::Everybody,
+        // SMPP.
+        "bind_refused" => Refused::Everybody,
         "http_401" | "http_403" | "monthly_limit" | "tls" | "no_common_authentication" | "starttls_not_offered" => {
             Refused::Everybody
         }

@@ -127,6 +127,7 @@ impl Providers {
             routes: self.routes,
             email: self.email.map(email),
             callbacks: self.callbacks,
+            trunks: self.trunks,
         }
     }
 }

@@ -10,8 +10,11 @@ pub mod gateway;
 mod guarded;
 pub mod line;
 mod mail;
+pub mod ses;
+pub mod smpp;
 pub mod smtp;
 mod transport;
+mod trunk;
 pub mod twilio;
 
 pub(crate) use account::may_go_by_others;
@@ -19,6 +22,7 @@ pub use account::{About, Rate};
 pub use check::{CheckError, Checked, Checking, Fault};
 pub use guarded::{Guarded, Standing};
 pub(crate) use transport::{builder as client, checked_url};
+pub use trunk::{Ear, Hearing, Keeping, PartState, SentPart, Trunk, Trunks, Unheard};
 
 use crate::engine::api::MailReport;
 use crate::mail::OwnSender;
@@ -439,6 +443,8 @@ pub struct Providers {
     pub email: Option<Arc<dyn EmailProvider>>,
     /// For what vendors say later.
     pub callbacks: Vec<Arc<dyn Callbacks>>,
+    /// Those that keep a connection.
+    pub trunks: Vec<Arc<dyn Trunk>>,
 }
 
 impl Providers {

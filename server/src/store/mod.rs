@@ -5,10 +5,12 @@
 //! transaction (group commit). Every key carries its workspace: nothing is found across workspaces.
 
 mod mail;
+mod parts;
 mod row;
 mod sqlite;
 
 pub use mail::{EmailTemplateRow, MailChange, MailDomainRow, MailRows};
+pub use parts::{PartRow, Settled};
 pub use sqlite::{OpenError, OpenOptions, SqliteStore};
 
 use crate::audit;
@@ -788,6 +790,11 @@ pub trait Store: Send + Sync + 'static {
     fn texted(&self, number_hash: [u8; 32], sender: &str, since: Ms) -> Reply<'_, Vec<LastText>>;
     /// Answers by mail and text after this one, oldest first; not those of customers who were erased.
     fn inbound(&self, workspace: WorkspaceId, after: i64, limit: usize) -> Reply<'_, Vec<StoredInbound>>;
+
+    /// Keeps by which id a vendor's reports name a part of a text.
+    fn keep_part(&self, part: PartRow) -> Reply<'_, ()>;
+    /// Notes what became of a part; the first word on it stands. `None` = no such part is known.
+    fn settle_part(&self, provider: &str, id: &str, delivered: bool) -> Reply<'_, Option<Settled>>;
 
     /// Makes a workspace with its keys (hashes); fails with `None` when the name is taken.
     fn create_workspace(&self, workspace: WorkspaceRow, keys: Vec<([u8; 32], Scope)>)

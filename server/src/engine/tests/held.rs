@@ -4,8 +4,9 @@ use super::*;
 use crate::audit;
 use crate::store::{
     AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Lane,
-    LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, Op, Reply, Scope, StoredAnswer,
-    StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict, WorkspaceId, WorkspaceRow,
+    LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, Op, PartRow, Reply, Scope, Settled,
+    StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict, WorkspaceId,
+    WorkspaceRow,
 };
 use backstop_domain::ids::FollowupId;
 use backstop_domain::wallet::Month;
@@ -89,6 +90,8 @@ impl Store for Held {
         currencies() -> Vec<String>;
         texted(number_hash: [u8; 32], sender: &str, since: Ms) -> Vec<LastText>;
         inbound(workspace: WorkspaceId, after: i64, limit: usize) -> Vec<StoredInbound>;
+        keep_part(part: PartRow) -> ();
+        settle_part(provider: &str, id: &str, delivered: bool) -> Option<Settled>;
         freeze(ws: WorkspaceId, at: Ms) -> ();
         drop_workspace(ws: WorkspaceId) -> ();
         create_key(ws: WorkspaceId, hash: [u8; 32], scope: Scope, at: Ms, who: audit::Who) -> ();

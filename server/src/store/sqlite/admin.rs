@@ -3,6 +3,7 @@
 use super::audit;
 use super::codec::{Word as _, json, opt_json, to_json, unreadable, word};
 use super::load::{many, one};
+use super::parts;
 use crate::audit::{Entry, Kind, Who, key_id};
 use crate::store::{Scope, StoredAnswer, WorkspaceId, WorkspaceRow};
 use backstop_domain::Ms;
@@ -102,6 +103,7 @@ pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
         "DELETE FROM suppressions WHERE workspace = ?1",
         "DELETE FROM texted WHERE workspace = ?1",
         "DELETE FROM inbound WHERE workspace = ?1",
+        "DELETE FROM sent_parts WHERE workspace = ?1",
         "DELETE FROM counters WHERE workspace = ?1",
         "DELETE FROM mail_domains WHERE workspace = ?1",
         "DELETE FROM email_templates WHERE workspace = ?1",
@@ -188,6 +190,7 @@ pub(super) fn retire(tx: &Connection, texts: Ms, followups: Ms, answers: Ms, lim
     left -= retire_inbound(tx, left)?.min(left);
     left -= retire_answers(tx, answers, left)?.min(left);
     left -= retire_texted(tx, answers.saturating_sub(TEXTED_KEPT_MS), left)?.min(left);
+    left -= parts::retire(tx, answers, to_i64(left))?.min(left);
     left -= retire_counters(tx, answers, left)?.min(left);
     left -= retire_followups(tx, followups, left)?.min(left);
     Ok(limit - left)

@@ -14,6 +14,7 @@ mod lock;
 mod mail;
 mod migrate;
 mod open;
+mod parts;
 mod put;
 mod readers;
 mod wallet;
@@ -23,8 +24,8 @@ pub use open::{OpenError, OpenOptions};
 
 use super::{
     AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane,
-    LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, Reply, Row, Scope, Store, StoreError,
-    StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict, WorkspaceId,
+    LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, PartRow, Reply, Row, Scope, Settled, Store,
+    StoreError, StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict, WorkspaceId,
     WorkspaceRow,
 };
 use crate::audit::{Entry, Kind, Stored, Who};
@@ -258,6 +259,15 @@ impl Store for SqliteStore {
 
     fn inbound(&self, workspace: WorkspaceId, after: i64, limit: usize) -> Reply<'_, Vec<StoredInbound>> {
         self.read(move |db| load::inbound(db, workspace, after, limit))
+    }
+
+    fn keep_part(&self, part: PartRow) -> Reply<'_, ()> {
+        self.write(move |tx| parts::keep(tx, &part))
+    }
+
+    fn settle_part(&self, provider: &str, id: &str, delivered: bool) -> Reply<'_, Option<Settled>> {
+        let (provider, id) = (provider.to_owned(), id.to_owned());
+        self.write(move |tx| parts::settle(tx, &provider, &id, delivered))
     }
 
     fn create_workspace(

@@ -1,0 +1,69 @@
+//! Texts by SMPP, by the whole server: sent, reported on, answered with STOP.
+
+use crate::flow_texts::House;
+use crate::smsc_double::Smsc;
+use backstop_server::providers::smpp::{SmppConfig, SmppTls};
+use backstop_server::providers::smtp::SmtpTls;
+use serde_json::{Value, json};
+
+const NUMBER: &str = "+14152001001";
+
+async fn house(port: u16) -> House {
+    House::open_with(SmtpTls::None, |config| {
+        config.providers.twilio = None;
+        config.providers.smpp = Some(SmppConfig {
+            host: "127.0.0.1".into(),
+            port: Some(port),
+            tls: SmppTls::None,
+            system_id: "backstop".into(),
+            password: Some("secret".into()),
+            from: "+14155550100".into(),
+            timeout_ms: 5_000,
+            ..SmppConfig::default()
+        });
+    })
+    .await
+}
+
+async fn text_of(house: &House, followup: &str) -> Value {
+    let shown = house.get(&format!("/v1/followups/{followup}")).await;
+    let deliveries = shown["deliveries"].as_array().unwrap();
+    deliveries.iter().find(|delivery| delivery["channel"] == "sms").cloned().unwrap_or(Value::Null)
+}
+
+/// P4, W2, T7: a text leaves by SMPP, its receipts make it delivered once all its parts are, and STOP ends the next.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn w2_a_text_by_smpp_is_reported_on_and_stopped() {
+    let mut smsc = Smsc::start().await;
+    let house = house(smsc.port).await;
+    let bind = smsc.bind().await;
+    house.customer("lucas", NUMBER, None).await;
+    let followup = house.reply("lucas", &"m".repeat(100)).await;
+    let mut parts = vec![smsc.next("submit_sm").await];
+    while parts.last().is_some_and(|part| part["udh"][0].as_str().is_some_and(|udh| udh[6..8] != udh[8..10])) {
+        let (last, id) = (parts.last().unwrap().clone(), parts.len().to_string());
+        smsc.answer(&last, json!({ "command_status": 0, "message_id": id })).await;
+        parts.push(smsc.next("submit_sm").await);
+    }
+    let (last, id) = (parts.last().unwrap().clone(), parts.len().to_string());
+    smsc.answer(&last, json!({ "command_status": 0, "message_id": id })).await;
+    house.settle().await;
+    let text = text_of(&house, &followup).await;
+    assert_eq!((&text["status"], &text["provider"]), (&json!("accepted"), &json!("smpp")), "{text}");
+    assert_eq!(text["segments"], parts.len());
+    for n in 1..=parts.len() {
+        assert_eq!(text_of(&house, &followup).await["status"], "accepted", "part {n} is missing");
+        let receipt = format!("id:{n} sub:001 dlvrd:001 stat:DELIVRD err:000 text:");
+        smsc.send(&bind, "deliver_sm", json!({ "esm_class": 4, "short_message": receipt })).await;
+        assert_eq!(smsc.next("deliver_sm_resp").await["status"], 0);
+    }
+    assert_eq!(text_of(&house, &followup).await["status"], "delivered");
+    let stop = json!({
+        "source_addr_ton": 1, "source_addr": &NUMBER[1..], "dest_addr_ton": 1,
+        "destination_addr": "14155550100", "short_message": "STOP",
+    });
+    smsc.send(&bind, "deliver_sm", stop).await;
+    assert_eq!(smsc.next("deliver_sm_resp").await["status"], 0);
+    let stopped = house.get("/v1/suppressions").await;
+    assert_eq!(stopped["data"].as_array().map(Vec::len), Some(1), "{stopped}");
+}
