@@ -108,6 +108,9 @@ async fn e2_mail_is_signed_while_the_key_is_seen() {
     let token = bounce_to.strip_prefix("bounce+").and_then(|rest| rest.strip_suffix("@reply.mail.example"));
     assert!(reply_to.contains(token.expect("an address of ours")), "{reply_to} {bounce_to}");
     assert!(header(&first, "Message-ID").ends_with("@mail.example>"), "the same whosever domain it comes from");
+    let marker = "— Reply above this line —";
+    assert!(first["parts"][0]["text"].as_str().unwrap().starts_with(marker), "{}", first["parts"][0]["text"]);
+    assert!(first["parts"][1]["text"].as_str().unwrap().contains(marker), "{}", first["parts"][1]["text"]);
     assert_eq!((&first["defects"], &first["ascii"]), (&json!([]), &json!(true)));
 
     let rotated = rig.post(&shop, "/v1/email-domain/rotate", Value::Null).await.expect(200);

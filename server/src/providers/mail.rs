@@ -145,7 +145,7 @@ fn render(send: &EmailSend, company: &str, to_name: &str) -> Rendered {
         replies: send.replies.iter().map(reply).collect(),
         link: send.link.as_deref(),
         branding: &send.dress.branding,
-        marker: reads_answers.then(|| templates::marker(send.locale.as_deref())),
+        marker: reads_answers.then(|| backstop_domain::mail::marker(send.locale.as_deref())),
     };
     let Some(own) = &send.dress.template else { return templates::render(&email) };
     let (rendered, unusable) = templates::render_own(&email, own);

@@ -71,8 +71,6 @@ struct Words {
     reason: String,
     /// What a push says that may not say more (S10).
     notice: String,
-    /// What stands on top where answers are read (E3).
-    marker: String,
 }
 
 struct Layout {
@@ -107,11 +105,6 @@ pub fn notice(locale: Option<&str>) -> &'static str {
 /// What the button says that leads to the conversation, in the customer's language.
 pub fn button(locale: Option<&str>) -> &'static str {
     &words_for(locale).button
-}
-
-/// The line on top of an email whose answers are read: what stands below it is cut off.
-pub fn marker(locale: Option<&str>) -> &'static str {
-    &words_for(locale).marker
 }
 
 /// Whether the built-in template speaks the language of this locale.
