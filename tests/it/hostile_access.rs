@@ -106,6 +106,7 @@ impl Operation {
         let segment = |s: &str| match s.strip_prefix('{').and_then(|s| s.strip_suffix('}')) {
             None => s.to_owned(),
             Some("channel") => "push".to_owned(),
+            Some("locale") => "ko".to_owned(),
             Some(name) => ids(name).unwrap_or_else(|| panic!("{}: add {name} to Company::id", self.template)),
         };
         self.template.split('/').map(segment).collect::<Vec<_>>().join("/")
@@ -275,7 +276,9 @@ async fn snapshot(world: &World, company: &Company) -> Vec<(String, String)> {
     let mut all = Vec::new();
     for op in Operation::all().iter().filter(|op| op.method == Method::GET && !op.is_open()) {
         let answer = send(world, op, &company.bearer(), &|name| company.id(name)).await;
-        assert_eq!(answer.status, 200, "{}: {}", op.template, answer.text);
+        let may_be_none = ["/v1/email-domain", "/v1/email-templates/{locale}"].contains(&op.template);
+        let fits = answer.status == 200 || may_be_none && answer.status == 404;
+        assert!(fits, "{}: {} {}", op.template, answer.status, answer.text);
         all.push((op.template.to_owned(), answer.text));
     }
     assert!(all.iter().any(|(_, text)| text.contains("Name mine")), "the snapshot sees nothing");

@@ -6,6 +6,7 @@ use crate::providers_smtp_double::{MailServer, python};
 use backstop_server::mail::dns::Dns;
 use backstop_server::mail::domain::Watch;
 use backstop_server::providers::Providers;
+use backstop_server::providers::capture::Channel;
 use backstop_server::providers::smtp::SmtpTls;
 use backstop_server::registry::DeploymentMail;
 use serde_json::{Value, json};
@@ -200,6 +201,20 @@ async fn e2_a_lying_dns_never_verifies() {
     assert!(status(&seen, "spf").1.contains("lacks `include:_spf.mail.example`"), "{seen}");
     assert!(status(&seen, "dmarc").1.contains("has no p=none"), "{seen}");
     assert_eq!(seen["state"], "verified", "mail does not wait for these two");
+    // What the outbox of a sandbox shows is what would leave.
+    rig.lucas(&shop).await;
+    rig.post(&shop, "/v1/messages", reply("m1")).await.expect(202);
+    rig.get(&shop, "/v1/followups").await.expect(200);
+    let mail = rig.capture.outbox("shop", Some(Channel::Email), None)[0].payload.clone();
+    assert_eq!(mail["from"], "shop <support@shop.example>");
+    let envelope_from = mail["envelope_from"].as_str().unwrap();
+    assert!(envelope_from.starts_with("bounce+") && envelope_from.ends_with("@reply.mail.example"), "{envelope_from}");
+    let signature = mail["headers"]["DKIM-Signature"].as_str().unwrap();
+    assert!(
+        signature.contains("d=shop.example;") && signature.contains(" b=") && !signature.contains('\n'),
+        "{signature}"
+    );
+    assert!(mail["headers"]["Reply-To"].as_str().unwrap().starts_with("shop <reply+"), "{}", mail["headers"]);
 }
 
 /// E2: DNS is asked by itself, hourly until the key is seen and daily then.

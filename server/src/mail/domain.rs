@@ -172,10 +172,9 @@ pub struct Secrets(BTreeMap<String, String>);
 impl Secrets {
     /// Of a row.
     pub fn open(row: &MailDomainRow, vault: &Vault) -> Result<Secrets, StoreError> {
-        let corrupt = |_| StoreError::Corrupt(format!("the mail keys of workspace {}", row.workspace.0));
-        let plain = vault.open(row.workspace, "mail_domains", "", "secrets", &row.secrets).map_err(corrupt)?;
-        let plain = Zeroizing::new(plain);
-        serde_json::from_slice(&plain).map_err(|_| corrupt(crate::vault::VaultError::Unreadable))
+        let corrupt = || StoreError::Corrupt(format!("the mail keys of workspace {}", row.workspace.0));
+        let plain = vault.open(row.workspace, "mail_domains", "", "secrets", &row.secrets).map_err(|_| corrupt())?;
+        serde_json::from_slice(&Zeroizing::new(plain)).map_err(|_| corrupt())
     }
 
     /// The key of this selector.

@@ -48,7 +48,8 @@ impl Registry {
         local_part: &str,
         who: &Who,
     ) -> Result<MailChanged, StoreError> {
-        let key = made().await?;
+        let known = self.store.mail(id).await?.domain.is_some_and(|row| row.state.domain == domain);
+        let key = if known { None } else { Some(made().await?) };
         self.change_mail_by(id, who, |rows, now| {
             let detail = json!({ "change": "put", "domain": domain, "from": local_part });
             let known = rows.domain.as_ref().filter(|row| row.state.domain == domain);
@@ -59,9 +60,11 @@ impl Registry {
                     MailDomainRow { state, ..row.clone() }
                 }
                 None => {
-                    let state = begin(domain.to_owned(), local_part.to_owned(), &key, now);
+                    // Another took its place since it was looked at.
+                    let key = key.as_ref().ok_or_else(too_busy)?;
+                    let state = begin(domain.to_owned(), local_part.to_owned(), key, now);
                     let mut secrets = Secrets::default();
-                    secrets.add(&key, &state);
+                    secrets.add(key, &state);
                     let secrets = secrets.seal(id, &self.vault);
                     MailDomainRow { workspace: id, state, secrets, next_check_at: now, created_at: now }
                 }
