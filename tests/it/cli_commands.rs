@@ -79,7 +79,7 @@ async fn a_follow_up_is_explained_beside_the_server() {
     assert!(lines[1].ends_with(because), "{told}");
     assert!(
         told.contains(
-            "\nText by capture: it was taken by the provider. It cost 0.009 USD for one part of sms to KR.\n"
+            "\nSMS by capture: it was taken by the provider. It cost 0.009 USD for one part of sms to KR.\n"
         ),
         "{told}"
     );
