@@ -5,7 +5,7 @@ use crate::audit::{Who, key_id};
 use crate::billing::Courier;
 use crate::clock::{Clock, Clocks, SystemClock};
 use crate::config::{Config, ConfigError, Listener, StoreUrl};
-use crate::explain::sentences;
+use crate::explain::{replay_sentences, sentences};
 use crate::failpoint::{Point, hit};
 use crate::golive::{self, Status, needed_files};
 use crate::identity;
@@ -13,10 +13,10 @@ use crate::providers::Providers;
 use crate::providers::capture::{Capture, MAX_PER_WORKSPACE};
 use crate::registry::Registry;
 use crate::serve::allow_open_files;
-use crate::store::{Key, OpenError, Row, Scope, SqliteStore, Store, WorkspaceId};
+use crate::store::{HistoryEntry, Key, OpenError, Row, Scope, SqliteStore, Store, WorkspaceId};
 use crate::telemetry::start_logging;
 use crate::tls::{self, Tls};
-use crate::{http, vault};
+use crate::{http, replay, vault};
 use backstop_domain::ids::FollowupId;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
@@ -74,6 +74,9 @@ enum Command {
     Explain {
         /// Its id, `fu_…`.
         followup: String,
+        /// Make its decisions again, by the rules, configuration and settings of now, and say where they would differ.
+        #[arg(long)]
+        replay: bool,
     },
     /// Measure this machine, durable: creates, acks, lateness, bursts, memory, restarts.
     #[cfg(feature = "demo")]
@@ -190,7 +193,7 @@ fn run(cli: Cli, env: impl IntoIterator<Item = (String, String)>) -> Result<(), 
         }
         Command::Workspace(command) => block_on(workspace(&config, command)),
         Command::Key(command) => block_on(key(&config, command)),
-        Command::Explain { followup } => block_on(explain(&config, &followup)),
+        Command::Explain { followup, replay } => block_on(explain(&config, &followup, replay)),
         #[cfg(feature = "demo")]
         Command::Bench(options) => crate::bench::run(&options).map_err(Failure::failed),
         #[cfg(feature = "demo")]
@@ -491,19 +494,42 @@ async fn key(config: &Config, command: KeyCommand) -> Result<(), Failure> {
     }
 }
 
-async fn explain(config: &Config, followup: &str) -> Result<(), Failure> {
+async fn explain(config: &Config, followup: &str, replay: bool) -> Result<(), Failure> {
     let id = FollowupId::parse(followup)
         .ok_or_else(|| Failure::failed(format!("`{followup}` is not the id of a follow-up (fu_…)")))?;
-    let store = open_any(config, false)?.store;
+    let (opened, sandbox) = open_marked(config, false)?;
+    let store = Arc::clone(&opened.store);
     // An id is unique across workspaces, but rows are only found within one.
     for workspace in store.workspaces().await.map_err(AppError::Store)? {
         let found = store.load(vec![Key::Followup(workspace.id, id)]).await.map_err(AppError::Store)?;
         if let Some(Some(Row::Followup(row))) = found.into_iter().next() {
             let history = store.history(workspace.id, id).await.map_err(AppError::Store)?;
-            return print(&sentences(&row, &history).join("\n"));
+            let mut told = sentences(&row, &history);
+            if replay {
+                told.extend(replayed(config, opened, sandbox, workspace.id, &history).await?);
+            }
+            return print(&told.join("\n"));
         }
     }
     Err(Failure::failed(format!("no follow-up {followup} in {}", config.store.url)))
+}
+
+/// Its decisions made again, by the configuration and the settings of now.
+async fn replayed(
+    config: &Config,
+    opened: Opened,
+    sandbox: bool,
+    workspace: WorkspaceId,
+    history: &[HistoryEntry],
+) -> Result<Vec<String>, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let providers = if sandbox { app::captured(&Capture::counting()) } else { app::accounts(config, &clock)? };
+    let deployment = app::deployment(config, &providers, sandbox);
+    let registry = Registry::new(opened.store, opened.vault, Arc::new(Clocks::new(clock)), deployment);
+    let found = registry.by_id(workspace).await.map_err(AppError::Store)?;
+    let workspace = found.ok_or_else(|| Failure::failed("its workspace was dropped meanwhile"))?;
+    let settings_now = workspace.settings_set.as_ref().map_or(1, |set| set.version);
+    Ok(replay_sentences(&replay::replay(history, &workspace.policy), settings_now))
 }
 
 /// What commands beside a server work with.
@@ -531,9 +557,16 @@ impl Desk {
 
 /// The store, whether it is a sandbox's or not: a command says nothing of its own about that.
 fn open_any(config: &Config, serve: bool) -> Result<Opened, Failure> {
+    open_marked(config, serve).map(|(opened, _)| opened)
+}
+
+/// The same, and whether it is a sandbox's.
+fn open_marked(config: &Config, serve: bool) -> Result<(Opened, bool), Failure> {
     match app::open_store(config, false, serve) {
-        Err(AppError::Open(OpenError::OtherMark { sandbox: true, .. })) => Ok(app::open_store(config, true, serve)?),
-        other => Ok(other?),
+        Err(AppError::Open(OpenError::OtherMark { sandbox: true, .. })) => {
+            Ok((app::open_store(config, true, serve)?, true))
+        }
+        other => Ok((other?, false)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The story of one follow-up in sentences: what happened when, what was decided and why, and where it stands (S7).
 
+use crate::replay::{Differs, Incomplete, Replayed, Said};
 use crate::store::{FollowupRow, HistoryEntry};
 use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Followup, Kind, Leg, LegStatus, Push, PushStatus, Reason, Skip, Stage};
@@ -21,6 +22,43 @@ pub fn sentences(row: &FollowupRow, history: &[HistoryEntry]) -> Vec<String> {
     let legs = [(Channel::Text, &followup.text), (Channel::Email, &followup.email)];
     told.extend(followup.text.tried.iter().filter_map(|leg| leg_sentence(Channel::Text, leg)));
     told.extend(legs.into_iter().filter_map(|(channel, leg)| leg_sentence(channel, leg)));
+    told
+}
+
+/// What came of making its decisions again, a sentence a line.
+pub fn replay_sentences(replayed: &Replayed, settings_now: i64) -> Vec<String> {
+    let decisions = |n: usize| if n == 1 { "1 decision".to_owned() } else { format!("{n} decisions") };
+    let mut told = Vec::new();
+    if let Some(then) = replayed.settings_then.filter(|then| *then != settings_now) {
+        told.push(format!("It was decided by version {then} of the settings; now they have version {settings_now}."));
+    }
+    let alike = decisions(replayed.alike);
+    told.push(match (&replayed.differs, replayed.incomplete) {
+        (None, None) => format!("Made again by the rules and settings of now, its {alike} would all be the same."),
+        (Some(_), _) => {
+            format!("Made again by the rules and settings of now, {alike} would be the same before one differs.")
+        }
+        (None, Some(Incomplete::NotKept)) => {
+            format!(
+                "{alike} could be made again; what the next was made on was erased, or is older than its being kept."
+            )
+        }
+        (None, Some(Incomplete::NotUnderstood)) => {
+            format!("{alike} could be made again; what the next was made on was kept by another version.")
+        }
+    });
+    if let Some(Differs { at, then, now }) = &replayed.differs {
+        let say = |said: &Said| {
+            let Said { event, decision, why } = said.clone();
+            line(&HistoryEntry { at: *at, event, decision, why, inputs: None })
+        };
+        told.push(format!("At {} it was: {}", to_rfc3339(*at), say(then)));
+        told.push(match now {
+            Some(now) => format!("Now it would be: {}", say(now)),
+            None => "Now nothing would come of it.".to_owned(),
+        });
+        told.push("What followed from there cannot be told.".to_owned());
+    }
     told
 }
 

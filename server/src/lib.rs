@@ -28,6 +28,7 @@ pub mod perform;
 pub mod problem;
 pub mod providers;
 pub mod registry;
+pub mod replay;
 pub mod retention;
 pub mod sandbox;
 pub mod serve;

@@ -71,7 +71,7 @@ pub struct Limits {
 }
 
 /// How many texts of one scope left.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counter {
     /// In the last hour that was counted.
     pub hour: Tally,
@@ -80,7 +80,7 @@ pub struct Counter {
 }
 
 /// The count of one window.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tally {
     /// Number of the window: hours or days since 1970.
     pub window: i64,
@@ -91,7 +91,7 @@ pub struct Tally {
 }
 
 /// One counter a scope.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counters([Counter; 5]);
 
 /// A text was counted that fills a cap of the workspace this far, for the first time in its window.

@@ -4,6 +4,7 @@ use super::api::{Contact, CustomerInput, EngineError, Present};
 use super::desk::{Again, Desk};
 use super::find::Find;
 use super::judge::judge;
+use super::optout;
 use super::work::{Ask, want_customer, want_open};
 use crate::audit::{Entry, Kind, Who};
 use crate::store::{CustomerRow, Row, StoreError, WorkspaceId};
@@ -160,12 +161,23 @@ pub(super) struct Erase {
     pub(super) who: Who,
 }
 
+impl Erase {
+    fn contact(&self, desk: &Desk<'_>) -> Option<Contact> {
+        let row = desk.customer(self.ws.id, &self.customer_id).ok()??;
+        open_contact(&key(desk, row).ok()?, row).ok()
+    }
+}
+
 impl Ask for Erase {
     type Answer = bool;
 
     fn wants(&self, desk: &mut Desk<'_>) {
-        want_customer(desk, self.ws.id, &self.customer_id);
-        want_open(desk, self.ws.id, &self.customer_id);
+        let ws = self.ws.id;
+        want_customer(desk, ws, &self.customer_id);
+        want_open(desk, ws, &self.customer_id);
+        for (channel, to) in optout::marks(&self.contact(desk).unwrap_or_default()) {
+            optout::want(desk, ws, channel, to);
+        }
     }
 
     fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<bool, EngineError>, Again> {
@@ -173,6 +185,8 @@ impl Ask for Erase {
         if desk.customer(ws, &self.customer_id)?.is_none() {
             return Ok(Ok(false));
         }
+        // What does not open is shredded all the same.
+        optout::forget(desk, ws, &self.contact(desk).unwrap_or_default())?;
         for id in desk.open_of(ws, &self.customer_id)? {
             judge(desk, &self.ws, id, &Event::Cancel(Reason::CustomerErased))?;
         }

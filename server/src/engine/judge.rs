@@ -4,13 +4,14 @@ use super::desk::{Again, Count, Desk, Handed};
 use super::find::Find;
 use super::spending::Purse;
 use super::wallet;
+use crate::replay::{Said, said};
 use crate::store::{ConversationRow, CustomerRow, FollowupRow, HistoryEntry, Row};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::customer::{ContactSource, Outreach};
 use backstop_domain::device::DeviceFacts;
 use backstop_domain::followup::{
-    self, Acked, Alarm, Decision, Effect, Event, Facts, Followup, LegStatus, Note, Reason, Stage, Wake,
+    self, Acked, Alarm, Decision, Effect, Event, Facts, Followup, Inputs, LegStatus, Note, Stage, Wake,
 };
 use backstop_domain::ids::FollowupId;
 use backstop_domain::text::{TextPlan, Way};
@@ -88,11 +89,13 @@ pub(crate) fn judge_text(
     if let (Some(purse), Some(counters)) = (purse, &decision.counters) {
         purse.write(desk, counters)?;
     }
+    let noted = decision.note.as_ref().filter(|_| decision.changed);
+    let inputs = noted.map(|_| Inputs::of(&row.state, event, &facts, settings(ws)));
     if let (Some(balance), Some(change)) = (balance, decision.wallet.take()) {
         balance.write(desk, ws, Some(id), *change);
     }
     if decision.changed {
-        stage(desk, ws, row, decision, conversation, now)?;
+        stage(desk, ws, row, decision, conversation, (now, inputs))?;
     }
     Ok(Some(judged))
 }
@@ -176,7 +179,7 @@ fn stage(
     before: &FollowupRow,
     decision: Decision,
     conversation: Option<&ConversationRow>,
-    now: Ms,
+    (now, inputs): (Ms, Option<Inputs>),
 ) -> Result<(), Again> {
     if !ws.canary {
         count(desk, before, &decision, now);
@@ -199,10 +202,11 @@ fn stage(
         desk.put(Row::Conversation(conversation));
     }
     if let Some(note) = &decision.note {
-        desk.history(ws.id, id, entry(note, now));
+        desk.history(ws.id, id, entry(note, now, inputs.as_ref()));
     }
     put(desk, ws, before.with(decision.next, decision.wake), decision.effects);
     if let Some(rest) = rest {
+        let inputs = Inputs::of_rest(&rest.next, settings(ws));
         let row = FollowupRow { id: rest.id, version: 0, ..before.with(rest.next, rest.wake) };
         for reply in &row.state.replies {
             if let Some(message) = desk.message(ws.id, &reply.message_id)? {
@@ -210,7 +214,7 @@ fn stage(
                 desk.put(Row::Message(moved));
             }
         }
-        desk.history(ws.id, rest.id, entry(&rest.note, now));
+        desk.history(ws.id, rest.id, entry(&rest.note, now, Some(&inputs)));
         put(desk, ws, row, rest.effects);
     }
     Ok(())
@@ -252,14 +256,19 @@ pub(super) fn put(desk: &mut Desk<'_>, ws: &Arc<Workspace>, row: FollowupRow, ef
     }
 }
 
-pub(crate) fn entry(note: &Note, at: Ms) -> HistoryEntry {
-    let detail = note.detail.as_deref().filter(|d| !d.is_empty());
+/// The version of the settings that decisions are made by.
+pub(super) fn settings(ws: &Workspace) -> i64 {
+    ws.settings_set.as_ref().map_or(1, |set| set.version)
+}
+
+pub(crate) fn entry(note: &Note, at: Ms, inputs: Option<&Inputs>) -> HistoryEntry {
+    let Said { event, decision, why } = said(note);
     HistoryEntry {
         at,
-        event: detail.map_or_else(|| note.event.to_owned(), |detail| format!("{}:{detail}", note.event)),
-        decision: note.decision.to_owned(),
-        why: if note.why == Reason::Nothing { String::new() } else { note.why.as_str().to_owned() },
-        inputs: None,
+        event,
+        decision,
+        why,
+        inputs: inputs.map(|inputs| serde_json::to_string(inputs).expect("numbers and words serialize")),
     }
 }
 

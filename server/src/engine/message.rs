@@ -4,7 +4,7 @@ use super::api::{CustomerInput, CustomerMessage, EngineError, MessageBody, PostM
 use super::customer;
 use super::desk::{Again, Desk};
 use super::find::Find;
-use super::judge::{devices, entry, facts, judge, put};
+use super::judge::{devices, entry, facts, judge, put, settings};
 use super::wallet;
 use super::work::{Ask, want_conversation, want_customer, want_followup};
 use crate::store::{ConversationRow, CustomerRow, Direction, FollowupRow, MessageRow, Row, WorkspaceId};
@@ -12,7 +12,7 @@ use crate::workspace::Workspace;
 use backstop_domain::Ms;
 use backstop_domain::customer::Outreach;
 use backstop_domain::followup::{
-    self, Effect, Event, Facts, Kind, NewReply, Note, PublicState, Reason, Reply, Stage, Warning,
+    self, Effect, Event, Facts, Inputs, Kind, NewReply, Note, PublicState, Reason, Reply, Stage, Warning,
 };
 use backstop_domain::ids::FollowupId;
 use backstop_domain::wallet::{Change, Wallet};
@@ -28,8 +28,9 @@ struct Remembered {
     warnings: Vec<u8>,
 }
 
-/// The row of a reply's follow-up, what is to be done, what is noted, what the caller should know, what money moved.
-type Placed = (FollowupRow, Vec<Effect>, Option<Note>, Vec<Warning>, Option<Box<Change>>);
+/// The row of a reply's follow-up, what is to be done, what is noted, what the caller should know, what money moved, what
+/// it was decided on.
+type Placed = (FollowupRow, Vec<Effect>, Option<Note>, Vec<Warning>, Option<Box<Change>>, Inputs);
 
 /// Their places are stored: new ones come last.
 const WARNINGS: [Warning; 3] = [Warning::NoCustomerMessage, Warning::NoFallbackRoute, Warning::ConsentNotRecorded];
@@ -81,7 +82,8 @@ impl Post {
         conversation.next_seq += 1;
         let balance = wallet::read(desk, &self.ws, None)?;
         let known = balance.as_ref().map(|balance| &balance.wallet);
-        let (row, effects, note, warnings, money) = self.place(desk, customer, &mut conversation, seq, (now, known))?;
+        let (row, effects, note, warnings, money, inputs) =
+            self.place(desk, customer, &mut conversation, seq, (now, known))?;
         let posted = posted(&row, now, &warnings);
         desk.put(Row::Message(MessageRow {
             workspace: ws,
@@ -99,7 +101,7 @@ impl Post {
         }));
         desk.put(Row::Conversation(conversation));
         if let Some(note) = &note {
-            desk.history(ws, row.id, entry(note, now));
+            desk.history(ws, row.id, entry(note, now, Some(&inputs)));
         }
         if let (Some(balance), Some(change)) = (balance, money) {
             balance.write(desk, &self.ws, Some(row.id), *change);
@@ -131,10 +133,14 @@ impl Post {
         let joined = open.iter().rev().find_map(|row| {
             followup::join(&row.state, &new, &facts, now, &self.ws.policy).map(|decision| (*row, decision))
         });
+        let inputs = |joined: Option<&FollowupRow>| {
+            Inputs::of_reply(joined.map(|row| &row.state), &new, &facts, settings(&self.ws))
+        };
         if let Some((row, decision)) = joined {
-            let row = row.with(decision.next, decision.wake);
-            return Ok((row, decision.effects, decision.note, Vec::new(), decision.wallet));
+            let (inputs, row) = (inputs(Some(row)), row.with(decision.next, decision.wake));
+            return Ok((row, decision.effects, decision.note, Vec::new(), decision.wallet, inputs));
         }
+        let inputs = inputs(None);
         let mut opened = followup::open(new, &facts, now, &self.ws.policy);
         let basis = Outreach::of(customer.contact_source, &customer.consents);
         if opened.decision.next.kind == Kind::Outreach && basis == Outreach::Unrecorded {
@@ -151,7 +157,7 @@ impl Post {
             state: next,
             wake,
         };
-        Ok((row, effects, note, opened.warnings, wallet))
+        Ok((row, effects, note, opened.warnings, wallet, inputs))
     }
 
     fn put_customer(&self, desk: &mut Desk<'_>, now: Ms) -> Result<Result<(), EngineError>, Again> {

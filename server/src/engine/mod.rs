@@ -17,7 +17,7 @@ mod judge;
 mod link;
 mod mail;
 mod message;
-mod optout;
+pub(crate) mod optout;
 pub(crate) mod outcome;
 pub(crate) mod spending;
 pub(crate) mod test_push;

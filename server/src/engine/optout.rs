@@ -1,6 +1,6 @@
 //! Numbers that opt out of a workspace's texts, addresses that mail does not reach, and both back in (T7, E5).
 
-use super::api::EngineError;
+use super::api::{Contact, EngineError};
 use super::desk::{Again, Desk};
 use super::find::Find;
 use super::work::Ask;
@@ -102,6 +102,25 @@ pub(super) fn note_strike(desk: &mut Desk<'_>, ws: WorkspaceId, address: &str) -
         Some((strikes, since)) => (SuppressionStanding::Struck(strikes), since),
     };
     put(desk, ws, known, (SuppressionChannel::Email, address), Change { source: OptOutSource::Bounce, at, standing });
+    Ok(())
+}
+
+/// What may be marked of a customer: each number and address by each channel that goes there.
+pub(crate) fn marks(contact: &Contact) -> Vec<(SuppressionChannel, &str)> {
+    let phone = contact.phone.as_deref().into_iter();
+    let numbers = phone.flat_map(|to| [(SuppressionChannel::Text, to), (SuppressionChannel::Alimtalk, to)]);
+    let user = contact.line_user_id.as_deref().map(|to| (SuppressionChannel::Line, to));
+    numbers.chain(user).chain(contact.email.as_deref().map(|to| (SuppressionChannel::Email, to))).collect()
+}
+
+/// S8: whose mark it was is forgotten, by its keyed hash it stays.
+pub(super) fn forget(desk: &mut Desk<'_>, ws: WorkspaceId, contact: &Contact) -> Result<(), Again> {
+    for (channel, to) in marks(contact) {
+        let hash = desk.vault.suppression_hash(channel, to);
+        if let Some(row) = known(desk, ws, &hash)?.filter(|row| row.number.is_some()) {
+            desk.put(Row::Suppression(SuppressionRow { number: None, ..row }));
+        }
+    }
     Ok(())
 }
 

@@ -11,6 +11,7 @@ mod deliveries;
 mod devices;
 mod email_domain;
 mod email_templates;
+mod explain;
 mod followups;
 mod forwarded;
 mod front;
@@ -144,6 +145,7 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .route("/v1/presence", axum::routing::options(presence::preflight))
         .routes(routes!(followups::list))
         .routes(routes!(followups::show))
+        .routes(routes!(explain::show))
         .routes(routes!(followups::cancel))
         .routes(routes!(deliveries::list))
         .routes(routes!(settings::show, settings::put))

@@ -11,17 +11,21 @@ use crate::limits::Counters;
 use crate::text::TextPlan;
 use crate::wallet::Wallet;
 use backstop_wire::Grade;
+use serde::{Deserialize, Serialize};
 
 /// An agent's reply as accepted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NewReply {
     /// What the caller says it is; `None` = derived (D6).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<Kind>,
     /// The reply.
     pub reply: Reply,
     /// Channels the caller chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub chosen: Option<Vec<Channel>>,
     /// Apps the caller chose, sorted; all when absent (P1).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub apps: Option<Vec<String>>,
 }
 
@@ -60,8 +64,9 @@ pub struct Facts<'a> {
     pub spare: FollowupId,
 }
 
-/// What can happen.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What can happen. Kept with each decision, hence the same words for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Event {
     /// Its wake-up is due.
     Woke,

@@ -13,6 +13,7 @@ use crate::customer::ContactSource;
 
 /// How long an email is tried; a text has `fallback_horizon`.
 const EMAIL_HORIZON_MS: Ms = 24 * 3_600_000;
+const ERASED: Ended = Ended::Cancelled(Reason::CustomerErased);
 const BOTH: [Channel; 2] = [Channel::Text, Channel::Email];
 
 /// The decision to fall back. It is the winner of P8 from its commit on; what can leave is offered, and if nothing
@@ -530,6 +531,12 @@ pub(crate) fn stop(d: &mut Draft<'_>, why: Ended) {
     for channel in BOTH {
         if d.f.leg(channel).status.is_due_or_will_be() {
             set(d, channel, d.f.leg(channel).stopped());
+        }
+        // S8: what a text is asked for by goes with whom it went to.
+        match d.f.leg(channel).status {
+            LegStatus::Asking(_) if why == ERASED => set(d, channel, LegStatus::Unresolved),
+            LegStatus::Confirming(_) if why == ERASED => set(d, channel, LegStatus::Accepted),
+            _ => {}
         }
     }
     if let Stage::FallingBack { ended, .. } = &mut d.f.stage {

@@ -1,10 +1,12 @@
 //! How many parts a text is: GSM 03.38 at 160 or 153 septets, UCS-2 at 70 or 67 units (T4).
 
 use super::gsm::septets;
+use serde::{Deserialize, Serialize};
 use unicode_segmentation::UnicodeSegmentation as _;
 
 /// How a text travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Encoding {
     /// GSM 03.38 with its extension table, seven bits a character.
     Gsm7,

@@ -13,7 +13,8 @@ use std::fmt;
 pub struct Country([u8; 2]);
 
 /// What kind of number a text goes to, as far as the tables of numbers say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum NumberKind {
     /// One that a person may have.
     Ordinary,
@@ -59,7 +60,8 @@ impl Form {
 }
 
 /// The number that a text comes from (T6).
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Sender {
     /// The workspace's own of that country: answers reach the company.
     Own(String),
@@ -81,7 +83,7 @@ pub struct Senders {
 }
 
 /// What one text will be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TextPlan {
     /// What carries it now.
     pub hop: Hop,

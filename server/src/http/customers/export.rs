@@ -4,9 +4,14 @@ use super::super::consents::{self, ConsentView};
 use super::super::request::{Answer, Backend, Params, Reply, Segment};
 use super::super::{Api, FollowupView, followups, openapi as words};
 use super::{Customer, DeviceView, device_views, load, opened};
-use crate::engine::api::MessageBody;
+use crate::engine::api::{Contact, MessageBody};
+use crate::engine::customer::open_contact;
+use crate::engine::optout::marks;
 use crate::problem::Problem;
-use crate::store::{ConversationRow, Direction, FollowupFilter, MessageRow, StoreError};
+use crate::store::{
+    ConversationRow, Direction, FollowupFilter, Key, MessageRow, OptOutSource, StoreError, SuppressionChannel,
+    SuppressionRow,
+};
 use crate::vault::CustomerKey;
 use crate::workspace::Workspace;
 use axum::extract::State;
@@ -52,12 +57,24 @@ struct ExportedMessage {
     accepted_at: String,
 }
 
+/// What is not sent to the customer's number or address.
+#[derive(Serialize, ToSchema)]
+struct ExportedSuppression {
+    channel: SuppressionChannel,
+    /// How it is known.
+    source: OptOutSource,
+    #[schema(format = DateTime)]
+    at: String,
+}
+
 /// Everything about a customer.
 #[derive(Serialize, ToSchema)]
 pub(in super::super) struct Export {
     customer: Customer,
     consents: Vec<ConsentView>,
     devices: Vec<DeviceView>,
+    /// Opt-outs and marks that are in force.
+    suppressions: Vec<ExportedSuppression>,
     /// In the order of their ids.
     conversations: Vec<ExportedConversation>,
     /// Oldest first.
@@ -107,13 +124,36 @@ pub(in super::super) async fn export(
     let row = load(&api, &workspace, customer_id.clone()).await?;
     let (key, customer) = opened(&api, &workspace, &row)?;
     let devices = device_views(&api, &workspace, &row).await?;
+    let suppressions = suppressions(&api, &workspace, &open_contact(&key, &row)?).await?;
     let (conversations, conversation) = conversations(&api, &workspace, &customer_id, cursor.conversation).await?;
     let (messages, message) = messages(&api, &workspace, &customer_id, &key, cursor.message).await?;
     let (followups, followup) = followups(&api, &workspace, customer_id, cursor.followup).await?;
     let next = Cursor { message, followup, conversation };
     let consents = row.consents.into_iter().map(consents::view).collect();
     let next_cursor = (next != Cursor::end()).then(|| next.print());
-    Ok(Reply::ok(&Export { customer, consents, devices, conversations, messages, followups, next_cursor }))
+    Ok(Reply::ok(&Export {
+        customer,
+        consents,
+        devices,
+        suppressions,
+        conversations,
+        messages,
+        followups,
+        next_cursor,
+    }))
+}
+
+async fn suppressions(
+    api: &Api,
+    workspace: &Workspace,
+    contact: &Contact,
+) -> Result<Vec<ExportedSuppression>, Problem> {
+    let hash = |(channel, to)| Key::Suppression(workspace.id, api.vault.suppression_hash(channel, to));
+    let rows = api.store.load(marks(contact).into_iter().map(hash).collect()).await?;
+    let rows = rows.into_iter().flatten().filter_map(|row| row.as_suppression().cloned());
+    let shown =
+        |row: SuppressionRow| ExportedSuppression { channel: row.channel, source: row.source, at: to_rfc3339(row.at) };
+    Ok(rows.filter(SuppressionRow::is_in_force).map(shown).collect())
 }
 
 async fn conversations(

@@ -42,6 +42,7 @@ impl Recipients {
         }
         match row.delivery.channel {
             "push" => None,
+            "line" if contact.line_user_id.is_some() => contact.line_user_id.as_deref().map(mask::id),
             "email" => contact.email.as_deref().map(mask::address),
             _ => contact.phone.as_deref().map(number::masked),
         }

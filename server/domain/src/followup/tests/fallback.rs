@@ -500,3 +500,14 @@ fn absurd_rows_do_not_overflow() {
     assert!(late.acked(300, A, 1, Grade::Displayed).counted);
     assert_eq!(late.last.rest.as_ref().map(|rest| rest.next.deadline_at), Some(Ms::MAX));
 }
+
+/// S8: erased while its provider is asked for it: nobody asks any more, and what it would be found by is gone.
+#[test]
+fn s8_an_erased_text_is_asked_for_no_more() {
+    let mut case = asking();
+    assert!(matches!(case.f.text.status, LegStatus::Asking(_)));
+    case.at(2_000, &Event::Cancel(Reason::CustomerErased));
+    assert_eq!(case.f.text.status, LegStatus::Unresolved);
+    assert!(!serde_json::to_string(&case.f).unwrap().contains("mark"));
+    assert_eq!((wake(&case.f), case.f.public_state()), (None, Some(PublicState::FellBack)));
+}

@@ -119,6 +119,8 @@ struct Family {
     around: Case,
     now: Ms,
     members: Vec<Followup>,
+    /// What each member's decisions were made on, with what was noted.
+    kept: Vec<Vec<(Ms, Inputs, Option<Note>)>>,
     /// Whether timers fire exactly when they are due.
     punctual: bool,
 }
@@ -135,7 +137,9 @@ impl Family {
         around.policy.quiet = night.then_some(hours);
         let opened = open(reply(1, T0), &around.facts(), T0, &around.policy);
         sound(&opened.decision.next, T0, opened.decision.wake);
-        Family { around, now: T0, members: vec![opened.decision.next], punctual }
+        let inputs = Inputs::of_reply(None, &reply(1, T0), &around.facts(), 1);
+        let kept = vec![vec![(T0, inputs, opened.decision.note)]];
+        Family { around, now: T0, members: vec![opened.decision.next], kept, punctual }
     }
 
     fn run(&mut self, steps: &[(Ms, Step)]) {
@@ -227,6 +231,8 @@ impl Family {
         new.chosen = email_only.then(|| vec![Channel::Email]);
         if let Some(decision) = join(f, &new, &self.around.facts(), self.now, &self.around.policy) {
             assert_eq!(decision.next.replies.len(), f.replies.len() + 1);
+            let inputs = Inputs::of_reply(Some(f), &new, &self.around.facts(), 1);
+            self.kept[member].push((self.now, inputs, decision.note.clone()));
             sound(&decision.next, self.now, decision.wake);
             self.members[member] = decision.next;
         }
@@ -254,12 +260,32 @@ impl Family {
                 assert!(matches!(decision.next.stage, Stage::Acked { .. }));
             }
         }
+        if decision.note.is_some() {
+            let inputs = Inputs::of(&before, event, &self.around.facts(), 1);
+            self.kept[member].push((self.now, inputs, decision.note.clone()));
+        }
         self.members[member] = decision.next.clone();
         if let Some(rest) = &decision.rest {
+            self.kept.push(vec![(self.now, Inputs::of_rest(&rest.next, 1), None)]);
             sound(&rest.next, self.now, rest.wake);
             self.members.push(rest.next.clone());
         }
         decision
+    }
+
+    /// S7: what was kept of the decisions, through its JSON, makes the same ones again, and the same outcome.
+    fn replays(&self) {
+        for (member, kept) in self.members.iter().zip(&self.kept) {
+            let mut replay = Replay::default();
+            for (at, inputs, note) in kept {
+                let text = serde_json::to_string(inputs).unwrap();
+                let inputs = serde_json::from_str(&text).unwrap();
+                assert_eq!(replay.decide(*at, &inputs, &self.around.policy), *note, "{text}");
+            }
+            let state = replay.state().expect("it began");
+            let stands = |f: &Followup| (f.public_state(), f.decided_at(), f.reason(), f.late_ack_at);
+            assert_eq!(stands(state), stands(member));
+        }
     }
 
     /// Exactly one outcome, and it never changes.
@@ -397,6 +423,14 @@ proptest! {
     #[test]
     fn any_history_is_sound((beginning, steps) in history()) {
         Family::new(beginning, false).run(&steps);
+    }
+
+    /// S7: whatever happened, the decisions are made again from what was kept of them, and come to the same.
+    #[test]
+    fn s7_any_history_can_be_replayed((beginning, steps) in history()) {
+        let mut family = Family::new(beginning, false);
+        family.run(&steps);
+        family.replays();
     }
 
     /// P3: woken on time it is decided by start + 30 s; and once providers take everything, everything ends.
