@@ -140,6 +140,9 @@ impl Company {
             "app_id" => format!("app-{}", self.mark),
             // Nobody opted out: an id of the right form that is not the one of nobody's.
             "suppression_id" => "sup_0000000000002".into(),
+            "purpose" => "outreach".into(),
+            "locale" => "ko".into(),
+            "template_id" => format!("template-{}", self.mark),
             "name" => self.name.clone(),
             // Of no link: a link's own is in its text and nowhere else.
             "code" => "A".repeat(20),

@@ -55,7 +55,7 @@ async fn a_customer_is_put_shown_exported_and_erased() {
     let shown = rig.put(&shop, "/v1/customers/lucas", put.clone()).await.expect(200);
     let expected = json!({
         "customer_id": "lucas", "name": "Lucas Kim", "email": "lucas@example.com", "phone": null,
-        "contact_source": "consent", "locale": "ko-KR", "time_zone": "Asia/Seoul", "online": false,
+        "line_user_id": null, "contact_source": "consent", "locale": "ko-KR", "time_zone": "Asia/Seoul", "online": false,
         "created_at": "2026-11-22T18:00:00.000Z",
     });
     assert_eq!(shown, expected, "what was not given is gone");
@@ -285,7 +285,8 @@ async fn settings_are_replaced_whole() {
         "fallback_horizon_ms": 21_600_000, "company_name": "shop", "country": null, "quiet_hours": null,
         "push_content": "full", "text_content": "full", "link_schemes": ["https", "http"], "senders": {},
         "conversation_url": null, "link_hosts": null, "countries": null, "limits": null, "version": 1,
-        "branding": null, "support_email": null,
+        "branding": null, "support_email": null, "sns": [], "sns_report_wait_ms": 180_000,
+        "sns_unknown": "email_decides", "text_routes": null,
         "updated_at": "2026-11-22T18:00:00.000Z", "updated_by": null, "warnings": [],
     });
     assert_eq!(defaults, expected);

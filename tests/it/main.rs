@@ -88,5 +88,6 @@ mod tidy;
 mod twilio_double;
 mod wallet;
 mod wallet_holds;
+mod ways;
 
 use backstop_tests::program;

@@ -45,14 +45,17 @@ pub(super) async fn post(
     api.limits.check_address(&parts)?;
     let known = api.callbacks.iter().find(|known| known.name() == provider && known.account() == account);
     let Some(vendor) = known else { return Err(no_route().await) };
+    let mut wrote_something = false;
     // One that fails is told to the vendor, which calls again: what was heard already changes nothing then.
     for word in hear(&api, vendor.as_ref(), &parts, body).await? {
+        wrote_something |= matches!(word, Word::Text(_));
         take(&api, vendor.name(), word).await?;
     }
     Ok(match vendor.thanks() {
         Thanks::NoContent => Reply::no_content(),
         Thanks::Ok => Reply { status: StatusCode::OK, content_type: None, body: Bytes::new(), headers: Vec::new() },
-        Thanks::Twiml => twiml(),
+        Thanks::Twiml if wrote_something => twiml(),
+        Thanks::Twiml => Reply::no_content(),
     })
 }
 
