@@ -11,7 +11,7 @@ use crate::engine::{Engine, Parts};
 use crate::failpoint::{self, Point, hit};
 use crate::golive::GoLive;
 use crate::heard::Heard;
-use crate::http::{self, Api, Front, Limits, Serves, TestPushes, TestSends};
+use crate::http::{self, Api, Front, Limits, MailIn, MailInError, Serves, TestPushes, TestSends};
 use crate::mail::dns::Dns;
 use crate::mail::domain::Watch;
 use crate::providers::Providers;
@@ -155,6 +155,9 @@ pub enum AppError {
         /// A wallet's.
         found: String,
     },
+    /// `[mail]`
+    #[error(transparent)]
+    MailIn(#[from] MailInError),
     /// The store answered and then did not.
     #[error("the store: {0}")]
     Store(#[from] StoreError),
@@ -221,6 +224,8 @@ pub fn data_key_path(config: &Config, database: &Path) -> PathBuf {
 
 /// The accounts of the configuration, checked and guarded; whatever is half-configured is an error (P12).
 pub fn accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Providers, AppError> {
+    // Whoever asks for the accounts wants to know whether all of them are whole.
+    MailIn::from_config(&config.mail)?;
     let mut providers = Providers::default();
     if let Some(fcm) = &config.fcm {
         providers.fcm = Some(Arc::new(Fcm::from_config(fcm, Arc::clone(clock))?));
@@ -383,6 +388,7 @@ impl App {
             metrics: Arc::new(move || render.render()),
             providers: shown,
             callbacks,
+            mail_in: MailIn::from_config(&config.mail)?,
             ready: ready(&engine),
         });
         let billing = Billing { courier, api: Arc::clone(&api) };

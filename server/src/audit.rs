@@ -34,8 +34,10 @@ pub enum Kind {
     IdentitySecretRotated,
     /// A public key may sign customers' tokens from now on.
     TrustedKeyAdded,
-    /// A number may be texted again.
+    /// A number may be texted again, or an address written to.
     SuppressionLifted,
+    /// A list of numbers and addresses is not written to any more.
+    SuppressionsImported,
     /// A customer was erased. Which one is not kept.
     CustomerErased,
     /// A test was sent.
@@ -46,7 +48,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 14] = [
+    pub const ALL: [Kind; 15] = [
         Kind::SettingsChanged,
         Kind::AppChanged,
         Kind::AppDeleted,
@@ -58,6 +60,7 @@ impl Kind {
         Kind::IdentitySecretRotated,
         Kind::TrustedKeyAdded,
         Kind::SuppressionLifted,
+        Kind::SuppressionsImported,
         Kind::CustomerErased,
         Kind::TestSend,
         Kind::WalletToppedUp,
@@ -77,6 +80,7 @@ impl Kind {
             Kind::IdentitySecretRotated => "identity_secret_rotated",
             Kind::TrustedKeyAdded => "trusted_key_added",
             Kind::SuppressionLifted => "suppression_lifted",
+            Kind::SuppressionsImported => "suppressions_imported",
             Kind::CustomerErased => "customer_erased",
             Kind::TestSend => "test_send",
             Kind::WalletToppedUp => "wallet_topped_up",

@@ -191,17 +191,29 @@ pub struct Accounts {
 }
 
 /// What all mail has in common, whatever account it leaves by.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MailSection {
     /// Where answers and bounces come in (E3).
     #[serde(default)]
     pub reply_domain: Option<String>,
+    /// What the mail server that posts them proves itself with.
+    #[serde(default)]
+    pub inbound_secret: Option<String>,
+    /// Holds it instead.
+    #[serde(default)]
+    pub inbound_secret_file: Option<PathBuf>,
     /// What the mail server needs in the SPF record of a company's domain.
     #[serde(default)]
     pub spf: Option<String>,
     /// Who is asked about companies' domains; none = the machine's servers.
     dns_servers: Vec<DnsServer>,
+}
+
+impl std::fmt::Debug for MailSection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MailSection").field("reply_domain", &self.reply_domain).finish_non_exhaustive()
+    }
 }
 
 /// Where a DNS server is.

@@ -6,8 +6,10 @@ use backstop_domain::customer::ContactSource;
 use backstop_domain::device::{DeviceFacts, Standing};
 use backstop_domain::followup::{Channel, Event, Facts, Followup, Found, Mark, Outcome, Policy, Reason, decide, wake};
 use backstop_domain::ids::{DeviceId, FollowupId};
+use backstop_domain::mail::{Thin, machine, new_text};
 use backstop_server::http::fuzzing;
 use backstop_server::identity::{Claim, customer_hash, prove};
+use backstop_server::mail::incoming::{EnvelopeSaid, Incoming, Kind};
 use backstop_server::providers::smpp::{self, MessageIds};
 use backstop_server::providers::{Call, TextQuery, apns, fcm, gateway, line, ses, twilio};
 use backstop_server::settings::SettingsInput;
@@ -24,7 +26,7 @@ use std::sync::LazyLock;
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target by its name, which is also its directory of `corpus`.
-pub(crate) const TARGETS: [(&str, Target); 20] = [
+pub(crate) const TARGETS: [(&str, Target); 21] = [
     ("ack_body", ack_body),
     ("receipt", receipt),
     ("device_header", device_header),
@@ -43,6 +45,7 @@ pub(crate) const TARGETS: [(&str, Target); 20] = [
     ("sns_envelope", sns_envelope),
     ("smpp_receipt", smpp_receipt),
     ("customer", customer),
+    ("mail", mail),
     ("message", message),
     ("stored_followup", stored_followup),
 ];
@@ -114,6 +117,21 @@ fn device_header(data: &[u8]) {
     let key = VAULT.device_key(WORKSPACE, device);
     let text = String::from_utf8_lossy(data);
     assert!(text.trim_end().ends_with(&format!("{device}.{key}")), "{text}");
+}
+
+/// E3: whatever a mail server hands over is read or refused, in whichever pieces it comes; what is new in it is what a
+/// message may be.
+fn mail(data: &[u8]) {
+    let mut thin = Thin::default();
+    data.chunks(7).for_each(|piece| thin.push(piece));
+    let (kept, _) = thin.finish();
+    let envelope = EnvelopeSaid { to: Some("reply+x@reply.example.com"), from: None };
+    let Ok(read) = Incoming::read(&kept, envelope) else { return };
+    let _ = machine(&read.signs(false));
+    if let Kind::Letter { text } = &read.kind {
+        assert!(text.chars().count() <= 10_000 && !text.chars().any(|c| c.is_control() && c != '\n' && c != '\t'));
+        let _ = new_text(text);
+    }
 }
 
 /// W5: a payload is ours or not; one that is carries a receipt that could be one.

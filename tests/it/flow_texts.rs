@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A server with real providers against doubles, on a clock that the test turns.
 pub(crate) struct House {
-    url: String,
+    pub(crate) url: String,
     pub(crate) google: Arc<Google>,
     pub(crate) twilio: Arc<Twilio>,
     pub(crate) mail: MailServer,
@@ -111,7 +111,7 @@ impl House {
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
-    async fn backend(&self, method: Method, path: &str, body: Option<Value>) -> Value {
+    pub(crate) async fn backend(&self, method: Method, path: &str, body: Option<Value>) -> Value {
         let key = format!("Bearer {}", self.api_key);
         let (status, body) = self.call(method, path, &[("authorization", &key)], body).await;
         assert!((200..300).contains(&status), "{path}: {status} {body}");

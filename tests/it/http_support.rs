@@ -13,7 +13,7 @@ use backstop_server::canary::Canary;
 use backstop_server::clock::{Clock, Clocks};
 use backstop_server::engine::{Engine, Parts};
 use backstop_server::golive::GoLive;
-use backstop_server::http::{Api, Limits, TestPushes, TestSends, router};
+use backstop_server::http::{Api, Limits, MailIn, TestPushes, TestSends, router};
 use backstop_server::providers::capture::{Capture, Channel};
 use backstop_server::providers::{EmailProvider, Providers, TextProvider};
 use backstop_server::registry::{Created, Deployment, DeploymentMail, Registry};
@@ -28,6 +28,9 @@ use tower::ServiceExt as _;
 
 /// 2026-11-22T18:00:00Z.
 pub const START_MS: Ms = 1_795_370_400_000;
+/// Where answers by mail come in, and what the mail server there proves itself with.
+pub const MAIL_DOMAIN: &str = "reply.example.com";
+pub const MAIL_SECRET: &str = "the-mail-servers-own-secret";
 pub const SECRET: &str = "4629de5def93d6a2abea6afa9bd5476d9c6cbc04223f9a2f7e517b535dde3e25";
 
 pub struct HandClock(AtomicI64);
@@ -201,6 +204,7 @@ impl Rig {
             metrics: Arc::new(|| "backstop_up 1\n".into()),
             callbacks: shown.callbacks.clone(),
             providers: shown,
+            mail_in: Some(MailIn::new(MAIL_DOMAIN, MAIL_SECRET)),
             ready: Arc::new(|| Ok(())),
         });
         Rig { router: router(api, None), engine, store, vault, registry, capture, canary, clocks, clock, dir }

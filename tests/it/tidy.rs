@@ -54,6 +54,7 @@ const SPAWNS: &[(&str, &str)] = &[
     ("server/src/engine/mod.rs", "the loops that decide, wake, send and keep house; a fault in one ends the process"),
     ("server/src/golive/workspace.rs", "one per account that is asked, ended after ten seconds; joined"),
     ("server/src/golive/machine.rs", "one durable write of a check; ends with it"),
+    ("server/src/http/inbound_mail.rs", "reads one mail, as many as there are hands; awaited"),
     ("server/src/perform.rs", "one per send under way, as many as there are hands; the drain waits for them"),
     ("server/src/perform/test_push.rs", "one per test push, as many as there are hands; the drain waits for them"),
     ("server/src/providers/trunk.rs", "one per connection that a provider keeps; stopped after the drain"),

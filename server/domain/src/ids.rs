@@ -22,6 +22,23 @@ pub struct AuditId(pub i64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct SuppressionId(pub i64);
 
+/// An answer by mail or text, `inb_…`. Larger came later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct InboundId(pub i64);
+
+impl std::fmt::Display for InboundId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&print("inb_", self.0))
+    }
+}
+
+impl InboundId {
+    /// The id printed as `text`; `None` unless it is exactly what [`std::fmt::Display`] prints.
+    pub fn parse(text: &str) -> Option<Self> {
+        parse("inb_", text).map(Self)
+    }
+}
+
 impl std::fmt::Display for SuppressionId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&print("sup_", self.0))

@@ -409,6 +409,17 @@ impl Engine {
         self.ask(optout::OptOut { ws, channel, to, source }).await
     }
 
+    /// Keeps a list of numbers and addresses from texts and emails, all of it or nothing; answers how many are new.
+    pub async fn import_suppressions(
+        &self,
+        ws: &Arc<Workspace>,
+        list: Vec<(SuppressionChannel, String, OptOutSource)>,
+        who: Who,
+    ) -> Result<usize, EngineError> {
+        let ws = Arc::clone(ws);
+        self.ask(optout::Import { ws, list, who }).await
+    }
+
     /// Lets a suppressed number or address be written to again (T7, E5); answers whether it could not be before.
     pub async fn opt_in(&self, ws: &Arc<Workspace>, number_hash: [u8; 32], who: Who) -> Result<bool, EngineError> {
         let ws = Arc::clone(ws);

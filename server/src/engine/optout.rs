@@ -32,6 +32,34 @@ impl Ask for OptOut {
     }
 }
 
+/// The company's own list. Answers how many of it are new; all of them are in force then, or none.
+pub(super) struct Import {
+    pub(super) ws: Arc<Workspace>,
+    pub(super) list: Vec<(SuppressionChannel, String, OptOutSource)>,
+    pub(super) who: Who,
+}
+
+impl Ask for Import {
+    type Answer = usize;
+
+    fn wants(&self, desk: &mut Desk<'_>) {
+        self.list.iter().for_each(|(channel, to, _)| want(desk, self.ws.id, *channel, to));
+    }
+
+    fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<usize, EngineError>, Again> {
+        let mut added = 0;
+        for (channel, to, source) in &self.list {
+            added += usize::from(suppress(desk, self.ws.id, *channel, to, *source)?);
+        }
+        if added > 0 {
+            let (at, detail) = (desk.real_now(), serde_json::json!({ "added": added }));
+            let entry = Entry { at, kind: Kind::SuppressionsImported, who: self.who.clone(), detail };
+            desk.audit(self.ws.id, entry);
+        }
+        Ok(Ok(added))
+    }
+}
+
 /// It may be written to again. Answers whether it could not be before.
 pub(super) struct OptIn {
     pub(super) ws: Arc<Workspace>,

@@ -4,12 +4,14 @@
 //! is known, so that nobody learns which ids there are.
 
 use super::Api;
+use super::answers::{Answered, Taken, number_of, take_in};
 use super::request::{Answer, Reply, no_route, read_body};
 use crate::audit::Who;
 use crate::engine::api::MailReport;
 use crate::problem::{Code, Problem};
 use crate::providers::{Block, Call, Callbacks, InboundText, Report, ReportWord, Thanks, Word};
-use crate::store::{OptOutSource, SuppressionChannel};
+use crate::store::{InboundChannel, LastText, OptOutSource, SuppressionChannel};
+use crate::workspace::Workspace;
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -17,6 +19,7 @@ use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Event, Outcome};
+use backstop_domain::mail::tidy;
 use backstop_domain::optout::{Wish, wish};
 use backstop_domain::text::Way;
 use backstop_wire::FieldError;
@@ -27,6 +30,8 @@ use std::sync::{Arc, LazyLock};
 /// A STOP is for whoever texted the number from there within this time. An older one the vendor remembers: it refuses
 /// the next text, and is believed.
 const MEANT_WITHIN_MS: Ms = 30 * 24 * 3_600_000;
+/// Texts of the same words without an id are one text within such a time.
+const NO_ID_WINDOW_MS: Ms = 10 * 60_000;
 const EMPTY_TWIML: &[u8] = b"<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response/>";
 
 /// Lines about refused signatures, a minute: whoever forges them must not fill the log.
@@ -71,7 +76,7 @@ pub(crate) async fn take(api: &Api, vendor: &'static str, word: Word) -> Result<
     metrics::counter!("backstop_callbacks_total", "provider" => vendor, "word" => label).increment(1);
     match word {
         Word::Report(report) => reported(api, report).await,
-        Word::Text(text) => wrote(api, text).await,
+        Word::Text(text) => wrote(api, vendor, text).await,
         Word::Mail { workspace, report } => mailed(api, &workspace, report).await,
         Word::Block(block) => blocked(api, block).await,
         Word::Unreadable { field, mend } => Err(Problem::invalid(vec![unreadable(field, mend)])),
@@ -138,25 +143,26 @@ fn unknown() {
     metrics::counter!("backstop_callbacks_unknown_total").increment(1);
 }
 
-/// T7. What is neither an opt-out nor an opt-in is counted and not kept: answers by text come with a later version.
-async fn wrote(api: &Api, text: InboundText) -> Result<(), Problem> {
+/// T7, T9: an opt-out or an opt-in is one for each workspace that wrote to them from there; anything else answers the
+/// newest of what was sent to them.
+async fn wrote(api: &Api, vendor: &'static str, text: InboundText) -> Result<(), Problem> {
     let asked = match text.keyword.as_deref() {
         Some("STOP") => Some(Wish::Out),
         Some("START") => Some(Wish::In),
         _ => wish(&text.from, &text.text),
     };
-    let Some(asked) = asked else { return Ok(()) };
-    let number_hash = api.vault.number_hash(&text.from);
     let since = api.clocks.real_ms() - MEANT_WITHIN_MS;
-    for last in api.store.texted(number_hash, &text.to, since).await? {
+    let texted = api.store.texted(api.vault.number_hash(&text.from), &text.to, since).await?;
+    let Some(asked) = asked else { return answered(api, vendor, &texted, &text).await };
+    for last in texted {
         let Some(workspace) = api.registry.by_id(last.workspace).await? else { continue };
-        match asked {
-            Wish::Out => {
-                let (channel, from) = (SuppressionChannel::Text, text.from.clone());
-                api.engine.opt_out(&workspace, channel, from, OptOutSource::Stop).await?;
-            }
-            Wish::In => {
-                api.engine.opt_in(&workspace, number_hash, Who::server()).await?;
+        for (channel, to) in meant(api, &workspace, &last, &text).await? {
+            match asked {
+                Wish::Out => api.engine.opt_out(&workspace, channel, to, OptOutSource::Stop).await?,
+                Wish::In => {
+                    let hash = api.vault.suppression_hash(channel, &to);
+                    api.engine.opt_in(&workspace, hash, Who::server()).await?;
+                }
             }
         }
     }
@@ -178,6 +184,53 @@ async fn blocked(api: &Api, block: Block) -> Result<(), Problem> {
         } else {
             api.engine.opt_out(&workspace, channel, who.clone(), OptOutSource::Provider).await?;
         }
+    }
+    Ok(())
+}
+
+/// What an opt-out is of: the number that wrote; on LINE, LINE and the number of whoever was written to there.
+async fn meant(
+    api: &Api,
+    workspace: &Workspace,
+    last: &LastText,
+    text: &InboundText,
+) -> Result<Vec<(SuppressionChannel, String)>, Problem> {
+    if text.way != Way::Line {
+        return Ok(vec![(SuppressionChannel::Text, text.from.clone())]);
+    }
+    let number = match last.followup {
+        Some(followup) => number_of(api, workspace, followup).await?,
+        None => None,
+    };
+    let number = number.map(|number| (SuppressionChannel::Text, number));
+    Ok([(SuppressionChannel::Line, text.from.clone())].into_iter().chain(number).collect())
+}
+
+/// T9: the text is the customer's message in the conversation of the last text to them. From whom nothing was sent to,
+/// nothing is kept.
+async fn answered(api: &Api, vendor: &str, texted: &[LastText], text: &InboundText) -> Result<(), Problem> {
+    let newest = texted.iter().find_map(|last| Some((last.workspace, last.followup?)));
+    let Some((workspace, followup)) = newest else {
+        unknown();
+        return Ok(());
+    };
+    let Some(workspace) = api.registry.by_id(workspace).await? else { return Ok(()) };
+    let said = tidy(&text.text);
+    if said.is_empty() {
+        return Ok(());
+    }
+    let mark = match &text.id {
+        Some(id) => [vendor, id].join("\0"),
+        // A vendor that gives no id repeats itself soon, if it does; a person says the same again later.
+        None => {
+            let window = (api.clocks.real_ms() / NO_ID_WINDOW_MS).to_string();
+            [vendor, &text.from, &text.to, &text.text, &window].join("\0")
+        }
+    };
+    let channel = if text.way == Way::Line { InboundChannel::Line } else { InboundChannel::Sms };
+    let answered = Answered { followup, channel, mark: mark.as_bytes(), from: None, text: &said };
+    if let Taken::Unknown = take_in(api, &workspace, answered).await? {
+        unknown();
     }
     Ok(())
 }

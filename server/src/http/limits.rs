@@ -29,7 +29,7 @@ pub struct Limits {
     forwarded: ForwardedHeader,
 }
 
-struct Buckets {
+pub(super) struct Buckets {
     hasher: RandomState,
     limiter: DefaultKeyedRateLimiter<u32>,
 }
@@ -82,11 +82,19 @@ fn line(address: IpAddr) -> IpAddr {
 
 impl Buckets {
     fn new(per_minute: u32) -> Option<Buckets> {
-        let per_minute = NonZeroU32::new(per_minute)?;
-        Some(Buckets { hasher: RandomState::new(), limiter: RateLimiter::dashmap(Quota::per_minute(per_minute)) })
+        Some(Buckets::of(Quota::per_minute(NonZeroU32::new(per_minute)?)))
     }
 
-    fn check(&self, caller: impl Hash) -> Result<(), Problem> {
+    /// So many an hour, all of which may come at once.
+    pub(super) fn per_hour(per_hour: NonZeroU32) -> Buckets {
+        Buckets::of(Quota::per_hour(per_hour))
+    }
+
+    fn of(quota: Quota) -> Buckets {
+        Buckets { hasher: RandomState::new(), limiter: RateLimiter::dashmap(quota) }
+    }
+
+    pub(super) fn check(&self, caller: impl Hash) -> Result<(), Problem> {
         let bucket = (self.hasher.hash_one(caller) % BUCKETS) as u32;
         self.limiter.check_key(&bucket).map_err(|until| {
             let wait = until.wait_time_from(self.limiter.clock().now());

@@ -1,6 +1,7 @@
 //! Requests to events: the only place that knows HTTP. One file per resource; what it says is `openapi.json`.
 
 mod acks;
+mod answers;
 mod apps;
 mod audit;
 mod callbacks;
@@ -20,6 +21,8 @@ pub mod fuzzing;
 mod golive;
 mod health;
 mod idempotency;
+mod inbound_mail;
+mod inbound_messages;
 mod limits;
 mod links;
 mod messages;
@@ -30,6 +33,7 @@ mod providers;
 mod reads;
 pub(crate) mod request;
 mod settings;
+mod suppression_import;
 mod suppressions;
 mod test_push;
 pub(crate) mod test_sends;
@@ -43,6 +47,7 @@ mod wallet;
 pub(crate) use callbacks::take;
 pub use forwarded::{ForwardedHeader, TrustedProxies};
 pub use front::{Front, Serves};
+pub use inbound_mail::{MailIn, MailInError};
 pub use limits::Limits;
 pub use openapi::{document, document_json};
 pub use test_push::TestPushes;
@@ -99,6 +104,8 @@ pub struct Api {
     pub providers: Providers,
     /// Who may call us back.
     pub callbacks: Vec<Arc<dyn Callbacks>>,
+    /// Takes answers and bounces in; `None` = no mail server is known.
+    pub mail_in: Option<MailIn>,
     /// What `/readyz` asks beside the store: the timers.
     pub ready: Check,
 }
@@ -168,8 +175,11 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(providers::list))
         .routes(routes!(golive::look))
         .routes(routes!(test_sends::post))
+        .routes(routes!(inbound_messages::list))
         .routes(routes!(suppressions::list))
+        .routes(routes!(suppression_import::post))
         .routes(routes!(suppressions::lift))
+        .route("/in/mail/{domain}", axum::routing::post(inbound_mail::post))
         .route("/in/{provider}/{account}", axum::routing::post(callbacks::post))
         .routes(routes!(text::preview))
         .routes(routes!(links::redeem))

@@ -65,6 +65,11 @@ impl Check {
         self.errors.push(FieldError { field: field.into(), code: code.into(), message: message.into() });
     }
 
+    /// How much is wrong so far.
+    pub(super) fn count(&self) -> usize {
+        self.errors.len()
+    }
+
     pub(super) fn finish(self) -> Result<(), Problem> {
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::invalid(self.errors)) }
     }
@@ -192,6 +197,15 @@ impl Check {
             self.error(field, "invalid", message);
         }
         read
+    }
+
+    /// One address.
+    pub(super) fn email(&mut self, field: &str, given: String) -> Option<String> {
+        let is_good = is_email(&given);
+        if !is_good {
+            self.error(field, "invalid", "give one address such as lucas@example.com");
+        }
+        is_good.then_some(given)
     }
 
     /// Customer data; `at` is the path before each field (`customer.`).

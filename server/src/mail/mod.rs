@@ -4,6 +4,7 @@ pub mod company;
 pub mod dkim;
 pub mod dns;
 pub mod domain;
+pub mod incoming;
 pub mod reply;
 pub mod template;
 

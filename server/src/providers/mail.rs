@@ -183,7 +183,7 @@ fn header_text(text: &str) -> Option<String> {
 }
 
 /// What stands before the `@` of a Message-ID: names the effect without telling what it is of.
-pub(super) fn message_hash(workspace: &str, effect_key: &str) -> String {
+pub(crate) fn message_hash(workspace: &str, effect_key: &str) -> String {
     let mut hash = Sha256::new();
     hash.update(workspace.as_bytes());
     hash.update([0]);

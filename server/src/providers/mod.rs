@@ -21,6 +21,7 @@ pub(crate) use account::may_go_by_others;
 pub use account::{About, Rate};
 pub use check::{CheckError, Checked, Checking, Fault};
 pub use guarded::{Guarded, Standing};
+pub(crate) use mail::message_hash;
 pub(crate) use transport::{builder as client, checked_url};
 pub use trunk::{Ear, Hearing, Keeping, PartState, SentPart, Trunk, Trunks, Unheard};
 

@@ -333,6 +333,33 @@ pub enum OptOutSource {
     Import,
 }
 
+impl OptOutSource {
+    /// All of them.
+    pub const ALL: [OptOutSource; 5] = [
+        OptOutSource::Stop,
+        OptOutSource::Provider,
+        OptOutSource::Bounce,
+        OptOutSource::Complaint,
+        OptOutSource::Import,
+    ];
+
+    /// The word of the API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            OptOutSource::Stop => "stop",
+            OptOutSource::Provider => "provider",
+            OptOutSource::Bounce => "bounce",
+            OptOutSource::Complaint => "complaint",
+            OptOutSource::Import => "import",
+        }
+    }
+
+    /// The one of this word.
+    pub fn parse(word: &str) -> Option<OptOutSource> {
+        OptOutSource::ALL.into_iter().find(|source| source.as_str() == word)
+    }
+}
+
 /// A text to a number, from a number of the account: whom a STOP is for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Texted {

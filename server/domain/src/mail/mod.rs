@@ -9,5 +9,5 @@ mod thin;
 
 pub use bounce::{Fate, STRIKES, STRIKES_WITHIN_MS, StatusReport, Verdict, is_complaint, read_status, strike, verdict};
 pub use loops::{Machine, Signs, machine};
-pub use quote::{MARKERS, marker, new_text};
+pub use quote::{MARKERS, marker, new_text, tidy};
 pub use thin::Thin;

@@ -180,6 +180,12 @@ pub fn new_text(text: &str) -> String {
     joined(kept)
 }
 
+/// A text without control characters, and without empty lines at its ends.
+pub fn tidy(text: &str) -> String {
+    let cleaned = clean(text);
+    joined(&cleaned.lines().collect::<Vec<_>>())
+}
+
 /// Line ends as `\n`, no invisible characters but those that scripts and emoji need.
 fn clean(text: &str) -> String {
     let text = text.replace("\r\n", "\n").replace('\r', "\n");

@@ -205,8 +205,8 @@ fn retire_links(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
 
 /// What was said of answers whose messages are gone. Oldest first, like those.
 fn retire_inbound(tx: &Connection, limit: usize) -> Result<usize> {
-    let sql = "DELETE FROM inbound WHERE id IN (SELECT id FROM inbound ORDER BY id LIMIT ?1) AND NOT EXISTS
-                   (SELECT 1 FROM messages m WHERE m.workspace = inbound.workspace AND m.message_id = inbound.message_id)";
+    let sql = "DELETE FROM inbound AS i WHERE id IN (SELECT id FROM inbound ORDER BY id LIMIT ?1) AND NOT EXISTS
+                   (SELECT 1 FROM messages m WHERE m.workspace = i.workspace AND m.message_id = i.message_id)";
     tx.prepare_cached(sql)?.execute(params![to_i64(limit)])
 }
 

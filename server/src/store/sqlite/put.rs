@@ -314,7 +314,7 @@ pub(super) fn suppression(tx: &Connection, row: &SuppressionRow) -> Result<bool>
 /// It only ever gets newer, so that it conflicts with nothing.
 pub(super) fn texted(tx: &Connection, ws: WorkspaceId, texted: &Texted) -> Result<bool> {
     let sql = "INSERT INTO texted (number_hash, sender, workspace, at, followup) VALUES (?1, ?2, ?3, ?4, ?5)
-               ON CONFLICT DO UPDATE SET followup = CASE WHEN at <= excluded.at THEN excluded.followup ELSE followup END,
+               ON CONFLICT DO UPDATE SET followup = iif(at <= excluded.at, excluded.followup, followup),
                    at = max(at, excluded.at)";
     one(tx, sql, params![texted.number_hash, texted.sender, ws.0, texted.at, texted.followup.0])
 }
