@@ -1,5 +1,6 @@
 //! Texts: what a message costs in parts, what a route can carry, and how a long one is cut (T4, T5, T6).
 
+pub mod alimtalk;
 mod count;
 mod fit;
 mod gsm;
