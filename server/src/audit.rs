@@ -26,6 +26,10 @@ pub enum Kind {
     MailDomainChecked,
     /// An email template was put or deleted: `detail` has its locale.
     EmailTemplateChanged,
+    /// An Alimtalk template was put.
+    AlimtalkTemplateChanged,
+    /// An Alimtalk template was deleted.
+    AlimtalkTemplateDeleted,
     /// A key was made.
     KeyCreated,
     /// A key was taken out of use.
@@ -48,13 +52,15 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 15] = [
+    pub const ALL: [Kind; 17] = [
         Kind::SettingsChanged,
         Kind::AppChanged,
         Kind::AppDeleted,
         Kind::MailDomainChanged,
         Kind::MailDomainChecked,
         Kind::EmailTemplateChanged,
+        Kind::AlimtalkTemplateChanged,
+        Kind::AlimtalkTemplateDeleted,
         Kind::KeyCreated,
         Kind::KeyRevoked,
         Kind::IdentitySecretRotated,
@@ -75,6 +81,8 @@ impl Kind {
             Kind::MailDomainChanged => "mail_domain_changed",
             Kind::MailDomainChecked => "mail_domain_checked",
             Kind::EmailTemplateChanged => "email_template_changed",
+            Kind::AlimtalkTemplateChanged => "alimtalk_template_changed",
+            Kind::AlimtalkTemplateDeleted => "alimtalk_template_deleted",
             Kind::KeyCreated => "key_created",
             Kind::KeyRevoked => "key_revoked",
             Kind::IdentitySecretRotated => "identity_secret_rotated",

@@ -1,5 +1,6 @@
 //! The Backstop acknowledgement server: one library, one binary.
 
+pub mod alimtalk;
 pub mod app;
 pub mod apps;
 pub mod audit;

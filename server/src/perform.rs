@@ -4,6 +4,7 @@
 //! crash forgets, and the store alone says what is still wanted — every text and email is claimed by a durable commit
 //! right before its first byte.
 
+mod alimtalk;
 mod parcel;
 mod test_push;
 mod text;

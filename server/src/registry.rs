@@ -2,10 +2,13 @@
 //!
 //! Nothing is believed for longer than a second: a revoked key dies in flight, and what another process changed shows.
 
+mod alimtalk;
 mod mail;
 
+pub use alimtalk::AlimtalkChanged;
 pub use mail::MailChanged;
 
+use crate::alimtalk::Templates;
 use crate::apps::accounts::Accounts;
 use crate::apps::{AppInput, Apps, Planned, plan, told};
 use crate::audit::{Entry, Kind, Who};
@@ -439,6 +442,7 @@ impl Registry {
         }
         let apps = self.apps_of(row.id).await?;
         let mail = self.mail_of(row.id).await?;
+        let alimtalk = self.alimtalk_of(row.id).await?;
         let mut all = write(&self.workspaces);
         let known = all.get(&row.id);
         // Read before this one, and slower.
@@ -446,7 +450,7 @@ impl Registry {
             return Ok(Arc::clone(&newer.workspace));
         }
         let activity = known.map(|known| Arc::clone(&known.workspace.activity)).unwrap_or_default();
-        let workspace = Arc::new(self.open(&row, apps, mail, activity)?);
+        let workspace = Arc::new(self.open(&row, (apps, mail, alimtalk), activity)?);
         all.insert(row.id, Cached { workspace: Arc::clone(&workspace), row, checked_at: now });
         Ok(workspace)
     }
@@ -486,8 +490,7 @@ impl Registry {
     fn open(
         &self,
         row: &WorkspaceRow,
-        apps: Arc<Apps>,
-        mail: Arc<Company>,
+        (apps, mail, alimtalk): (Arc<Apps>, Arc<Company>, Arc<Templates>),
         activity: Arc<Activity>,
     ) -> Result<Workspace, StoreError> {
         let corrupt = |what: &str| StoreError::Corrupt(format!("{what} of workspace {}", row.name));
@@ -510,6 +513,7 @@ impl Registry {
             trusted_keys: row.trusted_keys.clone(),
             apps,
             mail,
+            alimtalk,
             canary,
             activity,
         })

@@ -1,12 +1,14 @@
 //! A workspace as requests use it: settings in force, secrets opened, and how busy it is.
 
+use crate::alimtalk::Templates;
 use crate::apps::Apps;
 use crate::mail::Company;
-use crate::settings::Settings;
+use crate::settings::{Advice, Settings};
 use crate::store::{DeviceRow, SettingsSet, WorkspaceId};
 use backstop_domain::Ms;
 use backstop_domain::device::DeviceFacts;
 use backstop_domain::followup::{Policy, Services};
+use backstop_domain::text::Way;
 use backstop_wire::PushProvider;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -36,6 +38,8 @@ pub struct Workspace {
     pub apps: Arc<Apps>,
     /// Its mail domain and its email templates.
     pub mail: Arc<Company>,
+    /// Its Alimtalk templates.
+    pub alimtalk: Arc<Templates>,
     /// Whether only canaries live in it: nothing of it leaves, and nothing of it is counted.
     pub canary: bool,
     /// What is under way.
@@ -57,6 +61,16 @@ impl Workspace {
             apns: services.apns || has(PushProvider::Apns),
             ..services.clone()
         }
+    }
+
+    /// What the company should know although its settings were taken.
+    pub fn advice(&self, services: &Services) -> Vec<Advice> {
+        let mut advice = self.settings.advice(services, &self.policy.limits);
+        let is_wanted = self.settings.phone_number && self.settings.sns.contains(&Way::Alimtalk);
+        if is_wanted && self.alimtalk.in_use().is_none() {
+            advice.push(Advice::NoAlimtalkTemplate);
+        }
+        advice
     }
 
     /// What the rules need to know of a device: its row, and the app that it is part of.

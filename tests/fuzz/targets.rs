@@ -71,6 +71,7 @@ static OURS: LazyLock<Workspace> = LazyLock::new(|| {
         identity_secrets: vec![vec![0x0b; 32]],
         trusted_keys: vec![include_str!("../fixtures/jwt/ec-public.pem").into()],
         apps: Default::default(),
+        alimtalk: Default::default(),
         activity: Default::default(),
     }
 });

@@ -101,6 +101,9 @@ fn differences(schema: &Value, value: &Value, at: &str) -> Vec<String> {
             let missing =
                 required.filter(|name| !object.contains_key(*name)).map(|name| format!("{at}.{name} is missing"));
             let inside = object.iter().flat_map(|(name, value)| match &schema["properties"][name] {
+                Value::Null if schema["additionalProperties"].is_object() => {
+                    differences(&schema["additionalProperties"], value, &format!("{at}.{name}"))
+                }
                 Value::Null => vec![format!("{at}.{name} is undocumented")],
                 schema => differences(schema, value, &format!("{at}.{name}")),
             });

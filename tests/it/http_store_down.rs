@@ -7,10 +7,10 @@ use backstop_domain::wallet::Month;
 use backstop_server::audit;
 use backstop_server::http::Limits;
 use backstop_server::store::{
-    AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane,
-    LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, PartRow, Reply, Row, Scope, Settled, Store,
-    StoreError, StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict, WorkspaceId,
-    WorkspaceRow,
+    AlimtalkChange, AlimtalkRow, AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow,
+    Health, HistoryEntry, Key, Lane, LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, PartRow,
+    Reply, Row, Scope, Settled, Store, StoreError, StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow,
+    Unit, UsageLine, Verdict, WorkspaceId, WorkspaceRow,
 };
 use serde_json::json;
 use std::sync::Arc;
@@ -59,10 +59,12 @@ while_on! {
     fn update_workspace(workspace: WorkspaceRow, entry: audit::Entry) -> bool;
     fn audit(workspace: WorkspaceId, filter: AuditFilter) -> Vec<audit::Stored>;
     fn apps(workspace: WorkspaceId) -> Vec<AppRow>;
+    fn alimtalk_templates(workspace: WorkspaceId) -> Vec<AlimtalkRow>;
     fn change_app(workspace: WorkspaceId, version: i64, change: AppChange, entry: audit::Entry) -> bool;
     fn mail(id: WorkspaceId) -> MailRows;
     fn change_mail(id: WorkspaceId, version: i64, change: MailChange, entry: Option<audit::Entry>) -> bool;
     fn mail_domains_due(until: Ms, limit: usize) -> Vec<WorkspaceId>;
+    fn change_alimtalk_template(ws: WorkspaceId, version: i64, change: AlimtalkChange, entry: audit::Entry) -> bool;
     fn any_device(workspace: WorkspaceId) -> bool;
     fn suppressions(workspace: WorkspaceId, filter: SuppressionFilter) -> Vec<SuppressionRow>;
     fn ledger(workspace: WorkspaceId, filter: LedgerFilter) -> Vec<LedgerLine>;

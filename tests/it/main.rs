@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "a test may stop and may speak")]
 #![allow(unreachable_pub, reason = "a test binary exports nothing")]
 
+mod alimtalk;
 mod apps;
 mod apps_live;
 mod breaker;

@@ -111,8 +111,7 @@ fn is_fresh(look: &Look, now: Ms) -> bool {
 fn settings(ws: &Workspace) -> Vec<Finding> {
     let services = &ws.services();
     let mut found: Vec<Finding> = ws
-        .settings
-        .advice(services, &ws.policy.limits)
+        .advice(services)
         .into_iter()
         .map(|advice| Finding::warning("settings", advice.message(), "PUT /v1/settings, or mend the server's accounts"))
         .collect();

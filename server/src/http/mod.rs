@@ -2,6 +2,7 @@
 
 mod acks;
 mod answers;
+mod alimtalk;
 mod apps;
 mod audit;
 mod callbacks;
@@ -172,6 +173,10 @@ fn routes() -> OpenApiRouter<Arc<Api>> {
         .routes(routes!(email_templates::list))
         .routes(routes!(email_templates::show_preview))
         .routes(routes!(email_templates::put, email_templates::show, email_templates::delete))
+        .routes(routes!(alimtalk::put, alimtalk::show, alimtalk::delete))
+        .routes(routes!(alimtalk::list))
+        .routes(routes!(alimtalk::lint))
+        .routes(routes!(alimtalk::preview))
         .routes(routes!(providers::list))
         .routes(routes!(golive::look))
         .routes(routes!(test_sends::post))

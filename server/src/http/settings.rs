@@ -143,7 +143,7 @@ fn version(row: Stored) -> Result<Version, StoreError> {
 fn shown(workspace: &Workspace) -> Reply {
     let set = workspace.settings_set.as_ref();
     let version = set.map_or(1, |set| set.version);
-    let advice = workspace.settings.advice(&workspace.services(), &workspace.policy.limits);
+    let advice = workspace.advice(&workspace.services());
     let mut reply = Reply::ok(&SettingsView {
         settings: Settings { company_name: Some(workspace.display_name().to_owned()), ..workspace.settings.clone() },
         version,

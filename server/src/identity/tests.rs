@@ -31,6 +31,7 @@ fn workspace(secrets: &[&str]) -> Workspace {
         identity_secrets: secrets.iter().map(|s| hex::decode(s).unwrap()).collect(),
         trusted_keys: vec![EC_PUBLIC.into(), RSA_PUBLIC.into()],
         apps: std::sync::Arc::default(),
+        alimtalk: std::sync::Arc::default(),
         activity: std::sync::Arc::default(),
     }
 }

@@ -1,6 +1,7 @@
 //! A text, put together before its claim: what it says, what it takes, where it comes from.
 
 use super::Shop;
+use super::alimtalk;
 use super::parcel::{self, Fresh, envelope, gone};
 use crate::compose::{self, Additions};
 use crate::engine::Engine;
@@ -170,8 +171,9 @@ fn compose(
     let link = link.or(own.as_deref());
     let whole = |form, body| Composed { form, encoding: Encoding::Ucs2, segments: 1, body };
     Ok(match hop.way {
-        // No template is registered.
-        Way::Alimtalk => Err("no_template"),
+        Way::Alimtalk => {
+            alimtalk::compose(ws, fresh, link).map(|filled| whole(Form::Alimtalk, TextBody::Alimtalk(filled)))
+        }
         Way::Line => {
             let message = LineMessage {
                 user_id: fresh.contact.line_user_id.clone(),

@@ -34,6 +34,8 @@ pub enum Advice {
     AnswersAreLost,
     /// Texts are on, and no country of theirs is.
     NoCountry,
+    /// T3: texts are to go by Alimtalk first, and no template may be used.
+    NoAlimtalkTemplate,
     /// The heartbeats' time-out is never reached.
     HeartbeatAfterIdle,
 }
@@ -48,6 +50,7 @@ impl Advice {
             Advice::NoEmailProvider => "no_email_provider",
             Advice::AnswersAreLost => "answers_are_lost",
             Advice::NoCountry => "no_country",
+            Advice::NoAlimtalkTemplate => "no_alimtalk_template",
             Advice::HeartbeatAfterIdle => "heartbeat_after_idle",
         }
     }
@@ -72,6 +75,10 @@ impl Advice {
             Advice::NoCountry => {
                 "\"phone_number\" is on, but texts go to no country: set \"country\", or list those you write to in \
                  \"countries\""
+            }
+            Advice::NoAlimtalkTemplate => {
+                "\"sns\" names \"alimtalk\", but no template is active: texts go by SMS; put one with PUT \
+                 /v1/alimtalk-templates/{template_id}"
             }
             Advice::HeartbeatAfterIdle => {
                 "\"heartbeat_timeout_ms\" is more than \"idle_after_ms\": a page that went silent counts as online \

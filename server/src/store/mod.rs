@@ -701,6 +701,30 @@ pub enum AppChange {
     Delete(String),
 }
 
+/// One Alimtalk template of a workspace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AlimtalkRow {
+    /// The workspace.
+    pub workspace: WorkspaceId,
+    /// The relay's id of it.
+    pub template_id: String,
+    /// JSON, as it was put.
+    pub config: String,
+    /// When it was first put, by the real clock.
+    pub created_at: Ms,
+    /// When it last changed.
+    pub updated_at: Ms,
+}
+
+/// What becomes of an Alimtalk template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AlimtalkChange {
+    /// It is this from now on.
+    Put(AlimtalkRow),
+    /// The template of this id goes.
+    Delete(String),
+}
+
 /// What a key may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -860,6 +884,17 @@ pub trait Store: Send + Sync + 'static {
     ) -> Reply<'_, bool>;
     /// Workspaces whose mail domain is to be looked at by then, the longest due first.
     fn mail_domains_due(&self, until: Ms, limit: usize) -> Reply<'_, Vec<WorkspaceId>>;
+    /// The Alimtalk templates of a workspace, in the order of their ids.
+    fn alimtalk_templates(&self, workspace: WorkspaceId) -> Reply<'_, Vec<AlimtalkRow>>;
+    /// Puts or deletes an Alimtalk template and says so in the audit log; `false` = its workspace has another version
+    /// than this by now.
+    fn change_alimtalk_template(
+        &self,
+        workspace: WorkspaceId,
+        version: i64,
+        change: AlimtalkChange,
+        audit: audit::Entry,
+    ) -> Reply<'_, bool>;
     /// Freezes a workspace's clock or moves it on (never back), and moves its wake-ups to its own lane.
     fn freeze(&self, workspace: WorkspaceId, at: Ms) -> Reply<'_, ()>;
     /// Drops a workspace with everything in it.

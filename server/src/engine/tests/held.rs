@@ -3,10 +3,10 @@
 use super::*;
 use crate::audit;
 use crate::store::{
-    AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Lane,
-    LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, Op, PartRow, Reply, Scope, Settled,
-    StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict, WorkspaceId,
-    WorkspaceRow,
+    AlimtalkChange, AlimtalkRow, AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow,
+    Health, HistoryEntry, Lane, LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, Op, PartRow,
+    Reply, Scope, Settled, StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict,
+    WorkspaceId, WorkspaceRow,
 };
 use backstop_domain::ids::FollowupId;
 use backstop_domain::wallet::Month;
@@ -78,10 +78,12 @@ impl Store for Held {
         update_workspace(row: WorkspaceRow, entry: audit::Entry) -> bool;
         audit(ws: WorkspaceId, filter: AuditFilter) -> Vec<audit::Stored>;
         apps(ws: WorkspaceId) -> Vec<AppRow>;
+        alimtalk_templates(ws: WorkspaceId) -> Vec<AlimtalkRow>;
         change_app(ws: WorkspaceId, version: i64, change: AppChange, entry: audit::Entry) -> bool;
         mail(ws: WorkspaceId) -> MailRows;
         change_mail(ws: WorkspaceId, version: i64, change: MailChange, entry: Option<audit::Entry>) -> bool;
         mail_domains_due(until: Ms, limit: usize) -> Vec<WorkspaceId>;
+        change_alimtalk_template(ws: WorkspaceId, version: i64, change: AlimtalkChange, entry: audit::Entry) -> bool;
         any_device(ws: WorkspaceId) -> bool;
         suppressions(ws: WorkspaceId, filter: SuppressionFilter) -> Vec<SuppressionRow>;
         ledger(ws: WorkspaceId, filter: LedgerFilter) -> Vec<LedgerLine>;

@@ -20,6 +20,7 @@ fn workspace() -> Workspace {
         identity_secrets: Vec::new(),
         trusted_keys: Vec::new(),
         apps: Arc::default(),
+        alimtalk: Arc::default(),
         activity: Arc::default(),
     }
 }

@@ -100,6 +100,7 @@ pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
         "DELETE FROM links WHERE workspace = ?1",
         "DELETE FROM answers WHERE workspace = ?1",
         "DELETE FROM apps WHERE workspace = ?1",
+        "DELETE FROM alimtalk_templates WHERE workspace = ?1",
         "DELETE FROM suppressions WHERE workspace = ?1",
         "DELETE FROM texted WHERE workspace = ?1",
         "DELETE FROM inbound WHERE workspace = ?1",

@@ -19,6 +19,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     include_str!("../../../migrations/sqlite/0006_mail.sql"),
     include_str!("../../../migrations/sqlite/0007_wallet.sql"),
     include_str!("../../../migrations/sqlite/0008_parts.sql"),
+    include_str!("../../../migrations/sqlite/0009_alimtalk.sql"),
 ];
 
 /// "Bkst": tells our files from other programs'.

@@ -5,6 +5,7 @@
 //! A call that is dropped after it was queued still happens, whole.
 
 mod admin;
+mod alimtalk;
 mod apps;
 mod audit;
 mod checkpoint;
@@ -23,10 +24,10 @@ mod writer;
 pub use open::{OpenError, OpenOptions};
 
 use super::{
-    AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow, Health, HistoryEntry, Key, Lane,
-    LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, PartRow, Reply, Row, Scope, Settled, Store,
-    StoreError, StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow, Unit, UsageLine, Verdict, WorkspaceId,
-    WorkspaceRow,
+    AlimtalkChange, AlimtalkRow, AppChange, AppRow, AuditFilter, ConversationRow, Due, FollowupFilter, FollowupRow,
+    Health, HistoryEntry, Key, Lane, LastText, LedgerFilter, LedgerLine, MailChange, MailRows, MessageRow, PartRow,
+    Reply, Row, Scope, Settled, Store, StoreError, StoredAnswer, StoredInbound, SuppressionFilter, SuppressionRow,
+    Unit, UsageLine, Verdict, WorkspaceId, WorkspaceRow,
 };
 use crate::audit::{Entry, Kind, Stored, Who};
 use crate::vault::Vault;
@@ -323,6 +324,20 @@ impl Store for SqliteStore {
 
     fn mail_domains_due(&self, until: Ms, limit: usize) -> Reply<'_, Vec<WorkspaceId>> {
         self.read(move |db| mail::domains_due(db, until, limit))
+    }
+
+    fn alimtalk_templates(&self, workspace: WorkspaceId) -> Reply<'_, Vec<AlimtalkRow>> {
+        self.read(move |db| alimtalk::list(db, workspace))
+    }
+
+    fn change_alimtalk_template(
+        &self,
+        workspace: WorkspaceId,
+        version: i64,
+        change: AlimtalkChange,
+        audit: Entry,
+    ) -> Reply<'_, bool> {
+        self.write(move |tx| alimtalk::change(tx, workspace, version, &change, &audit))
     }
 
     fn any_device(&self, workspace: WorkspaceId) -> Reply<'_, bool> {
