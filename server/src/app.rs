@@ -23,6 +23,7 @@ use crate::providers::line::{Line, LineConfigError};
 use crate::providers::ses::{Ses, SesConfigError};
 use crate::providers::smpp::{Smpp, SmppConfigError};
 use crate::providers::smtp::{Smtp, SmtpConfigError};
+use crate::providers::solapi::{Solapi, SolapiConfigError};
 use crate::providers::twilio::{Twilio, TwilioConfigError};
 use crate::registry::{CreateError, Created, Deployment, DeploymentMail, Registry};
 use crate::sandbox::{Network, Sandbox};
@@ -127,6 +128,9 @@ pub enum AppError {
     /// `[server.tls]`
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// `[providers.solapi]`
+    #[error(transparent)]
+    Solapi(#[from] SolapiConfigError),
     /// `[providers.twilio]`
     #[error(transparent)]
     Twilio(#[from] TwilioConfigError),
@@ -267,6 +271,13 @@ pub fn accounts(config: &Config, clock: &Arc<dyn Clock>) -> Result<Providers, Ap
         let gateway = Arc::new(Gateway::from_config(gateway, public_url, Arc::clone(clock))?);
         providers.text.push(gateway.clone());
         providers.callbacks.push(gateway);
+    }
+    if let Some(solapi) = &config.providers.solapi {
+        let solapi = Arc::new(Solapi::from_config(solapi, Arc::clone(clock))?);
+        providers.text.push(solapi.clone());
+        if solapi.hears() {
+            providers.callbacks.push(solapi);
+        }
     }
     providers.routes = text_routes(&config.text.routes, &providers)?;
     Ok(providers.guarded(clock))

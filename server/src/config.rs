@@ -14,6 +14,7 @@ use crate::providers::line::LineConfig;
 use crate::providers::ses::SesConfig;
 use crate::providers::smpp::SmppConfig;
 use crate::providers::smtp::SmtpConfig;
+use crate::providers::solapi::SolapiConfig;
 use crate::providers::twilio::TwilioConfig;
 use crate::retention::Retention;
 use backstop_domain::mail_domain;
@@ -46,6 +47,7 @@ const ACCOUNTS: &[&[&str]] = &[
     &["providers", "ses"],
     &["providers", "smpp"],
     &["providers", "twilio"],
+    &["providers", "solapi"],
     &["providers", "line"],
     &["providers", "gateway"],
     &["server", "tls"],
@@ -179,6 +181,9 @@ pub struct Accounts {
     /// `[providers.smpp]`, if anybody set a key of it.
     #[serde(default)]
     pub smpp: Option<SmppConfig>,
+    /// `[providers.solapi]`, if anybody set a key of it.
+    #[serde(default)]
+    pub solapi: Option<SolapiConfig>,
     /// `[providers.twilio]`, if anybody set a key of it.
     #[serde(default)]
     pub twilio: Option<TwilioConfig>,
@@ -502,6 +507,7 @@ impl Config {
             ("providers.gateway.timeout_ms", self.providers.gateway.as_ref().map(|gateway| gateway.timeout_ms)),
             ("providers.smpp.timeout_ms", self.providers.smpp.as_ref().map(|smpp| smpp.timeout_ms)),
             ("providers.ses.timeout_ms", self.providers.ses.as_ref().map(|ses| ses.timeout_ms)),
+            ("providers.solapi.timeout_ms", self.providers.solapi.as_ref().map(|solapi| solapi.timeout_ms)),
             ("providers.smtp.timeout_ms", self.providers.smtp.as_ref().map(|smtp| smtp.timeout_ms)),
         ] {
             let fits = timeout_ms.is_none_or(|ms| (100..=MAX_SEND_MS).contains(&ms));

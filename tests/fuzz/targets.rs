@@ -7,11 +7,12 @@ use backstop_domain::device::{DeviceFacts, Standing};
 use backstop_domain::followup::{Channel, Event, Facts, Followup, Found, Mark, Outcome, Policy, Reason, decide, wake};
 use backstop_domain::ids::{DeviceId, FollowupId};
 use backstop_domain::mail::{Thin, machine, new_text};
+use backstop_domain::text::alimtalk::{Template, Values, lint, render};
 use backstop_server::http::fuzzing;
 use backstop_server::identity::{Claim, customer_hash, prove};
 use backstop_server::mail::incoming::{EnvelopeSaid, Incoming, Kind};
 use backstop_server::providers::smpp::{self, MessageIds};
-use backstop_server::providers::{Call, TextQuery, apns, fcm, gateway, line, ses, twilio};
+use backstop_server::providers::{Call, TextQuery, apns, fcm, gateway, line, ses, solapi, twilio};
 use backstop_server::settings::SettingsInput;
 use backstop_server::signing::Secret;
 use backstop_server::store::WorkspaceId;
@@ -26,7 +27,7 @@ use std::sync::LazyLock;
 pub(crate) type Target = fn(&[u8]);
 
 /// Every target by its name, which is also its directory of `corpus`.
-pub(crate) const TARGETS: [(&str, Target); 21] = [
+pub(crate) const TARGETS: [(&str, Target); 25] = [
     ("ack_body", ack_body),
     ("receipt", receipt),
     ("device_header", device_header),
@@ -44,6 +45,10 @@ pub(crate) const TARGETS: [(&str, Target); 21] = [
     ("ses_reply", ses_reply),
     ("sns_envelope", sns_envelope),
     ("smpp_receipt", smpp_receipt),
+    ("solapi_reply", solapi_reply),
+    ("solapi_page", solapi_page),
+    ("solapi_call", solapi_call),
+    ("alimtalk", alimtalk),
     ("customer", customer),
     ("mail", mail),
     ("message", message),
@@ -315,6 +320,8 @@ fn gateway_call(data: &[u8]) {
     let bytes = HeaderValue::from_bytes(data).unwrap_or(HeaderValue::from_static("v1,"));
     forged.insert(HeaderName::from_static("webhook-signature"), bytes);
     assert!(heard(&forged, NOW).is_err());
+}
+
 /// Whatever a proxy, or AWS, answers: only an answer with an id is an acceptance, and no code quotes an address.
 fn ses_reply(data: &[u8]) {
     let Some((head, rest)) = data.split_at_checked(2) else { return };
@@ -355,6 +362,74 @@ fn smpp_receipt(data: &[u8]) {
     if let smpp::State::Failed(code) = receipt.state {
         assert!(code.len() <= 30 && code.is_ascii(), "{code}");
     }
+}
+
+/// Whatever answers for Solapi: a wait is bounded, a code is short, and a 2xx that does not read is never "not sent".
+fn solapi_reply(data: &[u8]) {
+    let Some((status, retry_after, body)) = reply(data) else { return };
+    let outcome = solapi::understood(status, retry_after, body);
+    let is_read = serde_json::from_slice::<serde_json::Value>(body).is_ok();
+    if let Outcome::RetryAfter { after_ms, .. } = &outcome {
+        assert!(after_ms.is_none_or(|ms| (0..=86_400_000).contains(&ms)));
+        assert!(!(200..300).contains(&status) || is_read, "{status}: {outcome:?}");
+    }
+    if let Outcome::Accepted { provider_id } = &outcome {
+        assert!((200..300).contains(&status) && provider_id.as_ref().is_some_and(|id| id.len() <= 64), "{outcome:?}");
+    }
+    assert!(outcome.error().is_none_or(|code| code.len() <= 100 && code.is_ascii()), "{outcome:?}");
+}
+
+/// A page of texts that is not one rules nothing out.
+fn solapi_page(data: &[u8]) {
+    let is_it = |_: &str| true;
+    let query = TextQuery {
+        to: "+821012345678",
+        age_ms: 60_000,
+        is_it: &is_it,
+        provider_id: None,
+        followup_id: "fu_0000000000001",
+        attempt: 1,
+    };
+    let found = solapi::looked_up(data, Some("Sun, 22 Nov 2026 18:00:00 GMT"), &query);
+    let known = TextQuery { provider_id: Some("M4V1"), ..query };
+    assert_ne!(solapi::looked_up(data, Some("Sun, 22 Nov 2026 18:00:00 GMT"), &known), Found::Absent);
+    if found == Found::Absent {
+        let page: serde_json::Value = serde_json::from_slice(data).expect("it was read as JSON");
+        assert!(page["messageList"].is_object() || page["messageList"].is_array());
+    }
+}
+
+/// W2: nobody without the secret makes a call of Solapi's; its own calls read, or say nothing.
+fn solapi_call(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let (given, body) = text.split_once('\n').unwrap_or((&text, ""));
+    let heard = |secret, given: &str| {
+        let value = HeaderValue::from_str(given).ok();
+        let headers = value.map(|value| (HeaderName::from_static("x-solapi-secret"), value)).into_iter().collect();
+        solapi::heard(secret, &Call { path_and_query: "/in/solapi/KEY", headers: &headers, body: body.as_bytes() })
+    };
+    assert!(heard("a secret of ours", given).is_err());
+    assert!(heard("another secret", &solapi::proof("a secret of ours")).is_err());
+    let words = heard("a secret of ours", &solapi::proof("a secret of ours"));
+    assert!(words.is_ok_and(|words| words.len() <= 2_000));
+}
+
+/// T3: a template that is filled in is its own text but for its variables, and within Kakao's bounds.
+fn alimtalk(data: &[u8]) {
+    let Ok(template) = serde_json::from_slice::<Template>(data) else { return };
+    let findings = lint(&template);
+    let values = Values {
+        company: "Shop",
+        customer_name: Some("김하나 #{x}"),
+        author: None,
+        excerpt: Some("내일\n도착합니다."),
+        link: Some("https://chat.example/l/AbCd0123"),
+    };
+    let Ok(filled) = render(&template, &values) else { return };
+    assert!(filled.text.encode_utf16().count() <= 1_000);
+    assert!(filled.variables.values().all(|value| !value.is_empty() && !value.contains(['\n', '\r'])));
+    assert!(findings.iter().all(|found| found.code != "unclosed_variable" && found.code != "bad_variable"));
+    assert!(filled.buttons.iter().all(|button| button.url.starts_with("http") && button.url.is_ascii()));
 }
 
 /// A customer's data and the settings: a number that is taken is E.164, and reads back as itself.

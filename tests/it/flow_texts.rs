@@ -118,7 +118,7 @@ impl House {
         body
     }
 
-    async fn put(&self, path: &str, body: Value) -> Value {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Value {
         self.backend(Method::PUT, path, Some(body)).await
     }
 

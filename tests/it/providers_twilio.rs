@@ -13,7 +13,7 @@ use std::process::{Child, Command, Stdio};
 const NUMBER: &str = "+14152001001";
 
 /// What tests/run installs.
-fn package(name: &str) -> PathBuf {
+pub(crate) fn package(name: &str) -> PathBuf {
     let modules = std::env::var_os("BACKSTOP_NODE_MODULES").map_or_else(
         || PathBuf::from(concat!(env!("CARGO_TARGET_TMPDIR"), "/../tools/node/node_modules")),
         PathBuf::from,

@@ -35,6 +35,13 @@ async fn the_readmes_keys_are_taken() {
     run(example.args(["-eu", "-o", "pipefail"]).arg(script).current_dir(dir.path()).env("API_KEY", "sk_sandbox")).await;
 }
 
+/// T3: the template and the settings of the recipe.
+#[tokio::test]
+async fn the_readmes_korean_template_is_taken() {
+    let script = ["-eu", "-o", "pipefail", "tests/readme/korea.sh"];
+    run(Command::new("bash").args(script).current_dir(root()).env("API_KEY", "sk_sandbox")).await;
+}
+
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests lie in the repository")
 }
@@ -49,9 +56,13 @@ async fn run(example: &mut Command) {
 #[test]
 fn the_readme_shows_the_examples_that_run() {
     let readme = read("README.md");
-    for (language, file) in
-        [("sh", "ten_lines.sh"), ("sh", "put_app.sh"), ("python", "ten_lines.py"), ("rust", "ten_lines.rs")]
-    {
+    for (language, file) in [
+        ("sh", "ten_lines.sh"),
+        ("sh", "put_app.sh"),
+        ("sh", "korea.sh"),
+        ("python", "ten_lines.py"),
+        ("rust", "ten_lines.rs"),
+    ] {
         let shown = format!("```{language}\n{}```\n", read(&format!("tests/readme/{file}")));
         assert!(readme.contains(&shown), "README.md should show tests/readme/{file} as it is");
     }

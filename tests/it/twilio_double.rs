@@ -334,12 +334,12 @@ fn rfc2822(ms: i64) -> String {
     format!("{name}, {} Nov 2026 {:02}:{:02}:{:02} +0000", 22 + day, s / 3600, s / 60 % 60, s % 60)
 }
 
-fn form(text: &str) -> BTreeMap<String, String> {
+pub(crate) fn form(text: &str) -> BTreeMap<String, String> {
     let url = reqwest::Url::parse(&format!("http://x/?{text}")).unwrap();
     url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
 }
 
-async fn read_request(stream: &mut TcpStream) -> Option<(String, String)> {
+pub(crate) async fn read_request(stream: &mut TcpStream) -> Option<(String, String)> {
     let mut bytes = Vec::new();
     let mut buffer = [0; 8192];
     loop {

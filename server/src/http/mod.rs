@@ -1,8 +1,8 @@
 //! Requests to events: the only place that knows HTTP. One file per resource; what it says is `openapi.json`.
 
 mod acks;
-mod answers;
 mod alimtalk;
+mod answers;
 mod apps;
 mod audit;
 mod callbacks;

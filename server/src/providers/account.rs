@@ -142,6 +142,8 @@ fn refused(error: &str) -> Option<Refused> {
         | "ConfigurationSetDoesNotExistException" => Refused::Everybody,
         // SMPP.
         "bind_refused" => Refused::Everybody,
+        // Solapi's: its key, our clock, an account that nobody charged.
+        "credentials" | "clock_is_off" | "no_balance" => Refused::Everybody,
         "http_401" | "http_403" | "monthly_limit" | "tls" | "no_common_authentication" | "starttls_not_offered" => {
             Refused::Everybody
         }
@@ -210,6 +212,9 @@ mod tests {
         for (error, says) in [
             ("account 20003", Word::Misconfigured),
             ("account 21606", Word::Fine),
+            ("account 1062", Word::Fine),
+            ("credentials InvalidAPIKey", Word::Misconfigured),
+            ("no_balance 1030", Word::Misconfigured),
             ("http_403", Word::Misconfigured),
             ("535 5.7.8", Word::Misconfigured),
             ("554 5.7.1", Word::Misconfigured),

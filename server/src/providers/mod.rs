@@ -13,6 +13,7 @@ mod mail;
 pub mod ses;
 pub mod smpp;
 pub mod smtp;
+pub mod solapi;
 mod transport;
 mod trunk;
 pub mod twilio;

@@ -134,6 +134,18 @@ pub(super) async fn read_bounded(mut response: reqwest::Response) -> Vec<u8> {
     body
 }
 
+/// The body up to a bound; `Err` = what came of one that was longer, or cut off.
+pub(super) async fn read_whole(mut response: reqwest::Response, max: usize) -> Result<Vec<u8>, Vec<u8>> {
+    let mut body = Vec::new();
+    loop {
+        match response.chunk().await {
+            Ok(None) => return Ok(body),
+            Ok(Some(chunk)) if body.len() + chunk.len() <= max => body.extend_from_slice(&chunk),
+            Ok(Some(_)) | Err(_) => return Err(body),
+        }
+    }
+}
+
 /// The text of `Retry-After`.
 pub(super) fn retry_after(headers: &HeaderMap) -> Option<String> {
     headers.get(RETRY_AFTER)?.to_str().ok().map(str::to_owned)

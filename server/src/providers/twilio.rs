@@ -121,7 +121,7 @@ impl Twilio {
         };
         let retry_after = response.headers().get(RETRY_AFTER).cloned();
         let status = response.status().as_u16();
-        let body = read_bounded(response, MAX_REPLY_BYTES).await.unwrap_or_else(|part| part);
+        let body = transport::read_whole(response, MAX_REPLY_BYTES).await.unwrap_or_else(|part| part);
         let retry_after = retry_after.as_ref().and_then(|value| value.to_str().ok());
         let reply = Reply { status, retry_after, body: &body };
         if let Some(mend) = reply.mend() {
@@ -137,7 +137,7 @@ impl Twilio {
         let Ok(response) = self.signed(self.http.get(url)).send().await else { return Found::Unclear };
         let date = response.headers().get(DATE).and_then(|date| date.to_str().ok()).map(str::to_owned);
         let status = response.status().as_u16();
-        match read_bounded(response, MAX_PAGE_BYTES).await {
+        match transport::read_whole(response, MAX_PAGE_BYTES).await {
             Ok(page) if status == 200 => find::found(&page, date.as_deref(), query),
             // A page that is cut off says nothing of what was on the rest of it.
             _ => Found::Unclear,
@@ -229,18 +229,6 @@ impl Callbacks for Twilio {
         let refused = || Refused { url: callback::without_query(call.path_and_query).to_owned() };
         let read = url.ok_or_else(refused).and_then(|url| callback::read(&self.auth_token, &url, call));
         Box::pin(std::future::ready(read))
-    }
-}
-
-/// The body up to a bound; `Err` = what came of one that was longer, or cut off.
-async fn read_bounded(mut response: reqwest::Response, max: usize) -> Result<Vec<u8>, Vec<u8>> {
-    let mut body = Vec::new();
-    loop {
-        match response.chunk().await {
-            Ok(None) => return Ok(body),
-            Ok(Some(chunk)) if body.len() + chunk.len() <= max => body.extend_from_slice(&chunk),
-            Ok(Some(_)) | Err(_) => return Err(body),
-        }
     }
 }
 

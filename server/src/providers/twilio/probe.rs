@@ -1,7 +1,7 @@
 //! Whether Twilio takes the account and knows the number that texts come from, asked without a text to anybody.
 
-use super::{MAX_REPLY_BYTES, Sender, Twilio, read_bounded};
-use crate::providers::{CheckError, Checked};
+use super::{MAX_REPLY_BYTES, Sender, Twilio};
+use crate::providers::{CheckError, Checked, transport};
 use reqwest::Url;
 use serde::Deserialize;
 
@@ -96,7 +96,7 @@ impl Twilio {
             Err(_) => return Err(unreachable("it does not answer in time")),
         };
         let status = response.status().as_u16();
-        let body = read_bounded(response, MAX_REPLY_BYTES).await.unwrap_or_else(|part| part);
+        let body = transport::read_whole(response, MAX_REPLY_BYTES).await.unwrap_or_else(|part| part);
         match status {
             200 => serde_json::from_slice(&body).map_err(|_| unreachable("its answer is not what it has to be")),
             401 => Err(CheckError::refused(
