@@ -149,6 +149,9 @@ settings! {
     push_content: PushContent = PushContent::Full;
     /// What a text shows: `full`, or `link_only` = that there is an answer, and where. `full`, for the same reason.
     text_content: TextContent = TextContent::Full;
+    /// How long a Korean SMS may be: `kr-90` = 90 bytes, 45 Hangul, what relays sell; `kr-140` = 140 bytes, 70 Hangul,
+    /// for accounts that take them. What is longer goes as LMS.
+    sms_profile: SmsProfile = SmsProfile::Kr90;
     /// Schemes that `link` may have. The web's; add your app's own to link into it.
     link_schemes: Vec<String> = vec!["https".into(), "http".into()];
     /// Whether a follow-up a minute goes through the server for nobody, with an alarm if it is not decided in time.
@@ -244,6 +247,27 @@ pub enum TextContent {
     Full,
     /// That there is an answer, and where.
     LinkOnly,
+}
+
+/// How long a Korean SMS may be (T4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum SmsProfile {
+    /// 90 bytes.
+    #[serde(rename = "kr-90")]
+    Kr90,
+    /// 140 bytes.
+    #[serde(rename = "kr-140")]
+    Kr140,
+}
+
+impl SmsProfile {
+    /// Bytes of CP949 that an SMS holds.
+    pub fn sms_bytes(self) -> u16 {
+        match self {
+            SmsProfile::Kr90 => 90,
+            SmsProfile::Kr140 => 140,
+        }
+    }
 }
 
 /// One setting that has another value than before; `null` = its default.

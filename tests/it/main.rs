@@ -89,6 +89,7 @@ mod store_sqlite;
 mod suppressions;
 mod surface;
 mod text;
+mod text_korea;
 mod text_links;
 mod text_peer;
 mod tidy;

@@ -1,6 +1,7 @@
-//! T4: parts of random texts, counted by us and by `sms-segments-calculator`, which others wrote.
+//! T4, T5: random texts, counted by us and by what others wrote: `sms-segments-calculator`, and Python's CP949.
 
-use backstop_domain::text::{Encoding, count};
+use backstop_domain::text::{Carrier, Encoding, count, fit};
+use encoding_rs::EUC_KR;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -55,15 +56,71 @@ fn t4_parts_are_those_that_another_program_counts() {
     assert!(package.is_dir(), "{}: tests/run installs it", package.display());
     let mut random = Random(0x5eed);
     let texts: Vec<String> = (0..TEXTS).map(|_| random.text()).collect();
-    let mut peer = Command::new("node")
-        .arg(concat!(env!("CARGO_MANIFEST_DIR"), "/doubles/sms_segments.cjs"))
-        .arg(&package)
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/doubles/sms_segments.cjs");
+    let answers = ask(Command::new("node").arg(script).arg(&package), &texts);
+    for (text, answer) in texts.iter().zip(answers) {
+        let ours = count(text, Carrier::International);
+        let encoding = if ours.encoding == Encoding::Gsm7 { "GSM-7" } else { "UCS-2" };
+        let ours = serde_json::to_string(&(encoding, ours.segments)).unwrap();
+        assert_eq!(ours, answer, "{text:?}");
+    }
+}
+
+/// T4, T5: every character that CP949 has counts as its codec says, and stays as it is; no other leaves.
+#[test]
+fn t5_cp949_has_the_characters_that_the_platforms_codec_has() {
+    let texts: Vec<String> = (0..=0xffff).filter_map(char::from_u32).map(String::from).collect();
+    for (text, bytes) in texts.iter().zip(cp949(&texts)) {
+        let (size, carried) = (count(text, ENDLESS), carried(text));
+        let Some(bytes) = bytes else {
+            assert_ne!(&carried, text, "it has none");
+            continue;
+        };
+        assert_eq!((size.encoding, size.units as usize), (Encoding::Cp949, bytes.len()), "{text:?}");
+        assert_eq!(EUC_KR.encode(text).0, bytes, "{text:?}");
+        let is_hidden = text.chars().any(|c| (c.is_control() && c != '\n') || c == '\u{ad}');
+        assert!(carried == *text || is_hidden, "{text:?}");
+    }
+}
+
+/// T4, T5: what leaves of a random text is what the platform's codec encodes, byte by byte, and is as long as we say.
+#[test]
+fn t5_texts_leave_as_the_platforms_codec_writes_them() {
+    let mut random = Random(0xc949);
+    let given: Vec<String> = (0..TEXTS).map(|_| random.text()).collect();
+    let texts: Vec<String> = given.iter().map(|text| carried(text)).collect();
+    for ((given, text), bytes) in given.iter().zip(&texts).zip(cp949(&texts)) {
+        let bytes = bytes.unwrap_or_else(|| panic!("{given:?} leaves as {text:?}"));
+        assert_eq!(count(text, ENDLESS).units as usize, bytes.len(), "{text:?}");
+        assert_eq!(EUC_KR.encode(text).0, bytes, "{text:?}");
+    }
+}
+
+/// As a relay counts, without an end.
+const ENDLESS: Carrier = Carrier::Korean { sms_bytes: u16::MAX, lms: false };
+
+fn carried(text: &str) -> String {
+    fit(text, "", ENDLESS, 1).text
+}
+
+/// The bytes of each by Python's codec; `None` = it has none for some of its characters.
+fn cp949(texts: &[String]) -> Vec<Option<Vec<u8>>> {
+    let python = std::env::var_os("BACKSTOP_PYTHON")
+        .map_or_else(|| concat!(env!("CARGO_MANIFEST_DIR"), "/../.venv/bin/python3").into(), PathBuf::from);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/doubles/cp949.py");
+    let answers = ask(Command::new(python).arg(script), texts);
+    answers.iter().map(|answer| (answer != "-").then(|| hex::decode(answer).unwrap())).collect()
+}
+
+/// One line of answer for each text.
+fn ask(peer: &mut Command, texts: &[String]) -> Vec<String> {
+    let mut peer = peer
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .unwrap_or_else(|error| panic!("node: {error}; tests/run installs it"));
+        .unwrap_or_else(|error| panic!("{peer:?}: {error}; tests/run installs it"));
     let mut to_peer = peer.stdin.take().unwrap();
-    let asked = texts.clone();
+    let asked = texts.to_vec();
     let asking = std::thread::spawn(move || {
         for text in asked {
             writeln!(to_peer, "{}", serde_json::to_string(&text).unwrap()).unwrap();
@@ -72,12 +129,7 @@ fn t4_parts_are_those_that_another_program_counts() {
     let counted = peer.wait_with_output().unwrap();
     asking.join().unwrap();
     assert!(counted.status.success());
-    let answers: Vec<&str> = std::str::from_utf8(&counted.stdout).unwrap().lines().collect();
+    let answers: Vec<String> = String::from_utf8(counted.stdout).unwrap().lines().map(str::to_owned).collect();
     assert_eq!(answers.len(), texts.len());
-    for (text, answer) in texts.iter().zip(answers) {
-        let ours = count(text);
-        let encoding = if ours.encoding == Encoding::Gsm7 { "GSM-7" } else { "UCS-2" };
-        let ours = serde_json::to_string(&(encoding, ours.segments)).unwrap();
-        assert_eq!(ours, answer, "{text:?}");
-    }
+    answers
 }

@@ -8,7 +8,8 @@ use crate::compose::{self, Additions};
 use crate::number;
 use crate::vault::LINK_CODE_CHARS;
 use axum::extract::State;
-use backstop_domain::text::{Form, Hop, Recipient, Sender, TextPlan, Way, count, hops};
+use backstop_domain::text::{Recipient, count, hops};
+use backstop_domain::wallet::Kind;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -40,9 +41,9 @@ pub(super) struct Preview {
     /// How its characters travel.
     #[schema(value_type = super::openapi::TextEncoding)]
     encoding: &'static str,
-    /// Parts; each is paid for.
+    /// Parts; each is paid for. With `cp949` more than one is what no relay takes: it is cut when it is sent.
     segments: u16,
-    /// On the air: seven bits a character with `gsm7`, sixteen a unit with `ucs2`.
+    /// On the air: seven bits a character with `gsm7`, sixteen a unit with `ucs2`, as they are with `cp949`.
     bytes: u32,
     /// `null` = unknown.
     price: Option<Price>,
@@ -61,7 +62,11 @@ pub(super) async fn preview(
     let to = check.phone("to", &input.to, &workspace.settings);
     let text = check.text("text", input.text);
     check.finish()?;
-    let (country, kind) = number::look_up(&to.unwrap_or_default());
+    let (country, _) = number::look_up(&to.unwrap_or_default());
+    let services = &workspace.policy.services;
+    let recipient = Recipient { country, has_number: true, has_line_user: false };
+    let hop = hops(&recipient, &[], &services.text, &services.routes).into_iter().next();
+    let carrier = compose::carrier(&workspace, hop.as_ref(), country);
     let size = if input.with_additions {
         let deployment = api.registry.deployment();
         let code = "x".repeat(LINK_CODE_CHARS);
@@ -73,30 +78,15 @@ pub(super) async fn preview(
             opt_out: compose::opt_out(&deployment.opt_out, country),
             link: link.as_deref(),
         };
-        compose::text(lines.into_iter(), additions).size
+        compose::text(lines.into_iter(), additions, carrier, None).size
     } else {
-        count(&text)
-    };
-    let services = &workspace.policy.services;
-    let recipient = Recipient { country, has_number: true, has_line_user: false };
-    let route = hops(&recipient, &[], &services.text, &services.routes).into_iter().next().map(|hop| hop.via);
-    let plan = TextPlan {
-        hop: Hop { way: Way::Xms, via: route.clone().unwrap_or_default() },
-        then: Vec::new(),
-        passed: None,
-        country,
-        number: kind,
-        form: Form::Sms,
-        encoding: size.encoding,
-        segments: size.segments,
-        sender: Sender::Shared(None),
-        shows: Vec::new(),
+        count(&text, carrier)
     };
     let prices = &workspace.policy.limits.prices;
-    let price = prices.of(&plan, api.clocks.now_ms(workspace.id));
+    let price = prices.charge(Kind::of(size.form), country, size.segments, 0, api.clocks.now_ms(workspace.id));
     Ok(Reply::ok(&Preview {
-        route,
-        form: "sms",
+        route: hop.map(|hop| hop.via),
+        form: size.form.as_str(),
         encoding: size.encoding.as_str(),
         segments: size.segments,
         bytes: size.bytes(),

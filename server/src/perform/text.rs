@@ -3,7 +3,7 @@
 use super::Shop;
 use super::alimtalk;
 use super::parcel::{self, Fresh, envelope, gone};
-use crate::compose::{self, Additions};
+use crate::compose::{self, Additions, Xms};
 use crate::engine::Engine;
 use crate::engine::outcome::{Planned, channel_of};
 use crate::engine::spending::Destination;
@@ -17,7 +17,7 @@ use backstop_domain::Ms;
 use backstop_domain::breaker::State;
 use backstop_domain::followup::{Kind, Outcome};
 use backstop_domain::text::{
-    BLOCK_LASTS_MS, Country, Encoding, Fitted, Form, Hop, Link, NumberKind, Recipient, TextPlan, Way, hops,
+    BLOCK_LASTS_MS, Country, Encoding, Form, Hop, Link, NumberKind, Recipient, TextPlan, Way, hops,
 };
 use std::sync::Arc;
 
@@ -166,7 +166,8 @@ fn compose(
     if replies.is_empty() {
         return Err(gone("content_gone"));
     }
-    let lines = compose::lines(ws.settings.text_content, &replies, fresh.customer.locale.as_deref());
+    let locale = fresh.customer.locale.as_deref();
+    let lines = compose::lines(ws.settings.text_content, &replies, locale);
     let own = fresh.content.link();
     let link = link.or(own.as_deref());
     let whole = |form, body| Composed { form, encoding: Encoding::Ucs2, segments: 1, body };
@@ -177,7 +178,7 @@ fn compose(
         Way::Line => {
             let message = LineMessage {
                 user_id: fresh.contact.line_user_id.clone(),
-                text: compose::head(lines.into_iter(), ws.display_name()),
+                text: compose::head(lines.into_iter(), Some(ws.display_name())),
                 link: link.map(str::to_owned),
                 label: templates::button(fresh.customer.locale.as_deref()).to_owned(),
             };
@@ -186,10 +187,11 @@ fn compose(
         Way::Xms => {
             let opt_out = compose::opt_out(&engine.registry().deployment().opt_out, country);
             let opt_out = opt_out.filter(|_| fresh.is_first_text);
-            let Fitted { text, size, .. } =
-                compose::text(lines.into_iter(), Additions { company: ws.display_name(), opt_out, link });
-            let body = TextBody::Xms { form: Form::Sms, subject: None, text };
-            Ok(Composed { form: Form::Sms, encoding: size.encoding, segments: size.segments, body })
+            let additions = Additions { company: ws.display_name(), opt_out, link };
+            let carrier = compose::carrier(ws, Some(hop), country);
+            let Xms { text, subject, size } = compose::text(lines.into_iter(), additions, carrier, locale);
+            let body = TextBody::Xms { form: size.form, subject, text };
+            Ok(Composed { form: size.form, encoding: size.encoding, segments: size.segments, body })
         }
     })
 }

@@ -1,7 +1,11 @@
 //! Makes a text fit its route: characters that save a part are replaced, and what is too long is cut (T4, T5).
 
-use super::count::{Encoding, Size, count};
+use super::count::{Encoding, GSM7, Size, UCS2, parted};
+use super::cp949;
 use super::gsm::{look_alike, septets};
+use super::korean::{self, Relay};
+use super::route::Carrier;
+use std::borrow::Cow;
 use unicode_segmentation::UnicodeSegmentation as _;
 
 /// A text as it leaves.
@@ -15,11 +19,32 @@ pub struct Fitted {
     pub is_cut: bool,
 }
 
-/// `head` followed by `ending` in at most `max_segments` parts: `head` is cut between graphemes where it must be, the
-/// ending (opt-out line, link) never is.
-pub fn fit(head: &str, ending: &str, max_segments: u16) -> Fitted {
+/// `head` followed by `ending` as this route takes it, in at most `max_segments` parts: `head` is cut between graphemes
+/// where it must be, the ending (opt-out line, link) never is.
+pub fn fit(head: &str, ending: &str, carrier: Carrier, max_segments: u16) -> Fitted {
+    match carrier {
+        Carrier::International => fit_parts(head, ending, max_segments),
+        Carrier::Korean { sms_bytes, lms } => Relay { sms_bytes, lms }.fit(head, ending),
+    }
+}
+
+/// What this route carries of a text; `None` = nothing that tells its reader anything: it was a picture that is left
+/// out, or of a language that the route has no letters for (T5).
+pub fn carried(text: &str, carrier: Carrier) -> Option<Cow<'_, str>> {
+    match carrier {
+        Carrier::International => Some(text.into()),
+        Carrier::Korean { .. } => Some(cp949::carried(text)).filter(|carried| carried.is_legible).map(|c| c.text),
+    }
+}
+
+/// The subject of an LMS: as much of the company's name as it holds.
+pub fn subject(company: &str) -> String {
+    korean::subject(company)
+}
+
+fn fit_parts(head: &str, ending: &str, max_segments: u16) -> Fitted {
     let whole = [head, ending].concat();
-    let size = count(&whole);
+    let size = parted(&whole);
     if size.encoding == Encoding::Ucs2
         && let (Some(plain_head), Some(plain_ending)) = (plain(head), plain(ending))
     {
@@ -37,7 +62,7 @@ pub fn fit(head: &str, ending: &str, max_segments: u16) -> Fitted {
 
 fn fit_as_is(head: &str, ending: &str, max_segments: u16) -> Fitted {
     let text = [head, ending].concat();
-    let size = count(&text);
+    let size = parted(&text);
     if size.segments <= max_segments {
         return Fitted { text, size, is_cut: false };
     }
@@ -46,15 +71,14 @@ fn fit_as_is(head: &str, ending: &str, max_segments: u16) -> Fitted {
 
 /// The longest beginning of `head` that fits with a mark of what is missing.
 fn cut(head: &str, ending: &str, encoding: Encoding, max_segments: u16) -> Fitted {
-    let mark = match encoding {
-        Encoding::Gsm7 => "...",
-        Encoding::Ucs2 => "…",
-    };
+    let is_gsm = encoding == Encoding::Gsm7;
+    let (mark, parts) = if is_gsm { ("...", GSM7) } else { ("…", UCS2) };
     let room = match max_segments {
-        0 | 1 => encoding.alone(),
-        parts => u32::from(parts) * encoding.joined(),
+        0 | 1 => parts.alone,
+        several => u32::from(several) * parts.joined,
     };
-    let units = |text: &str| text.chars().map(|c| units(c, encoding)).sum::<u32>();
+    let unit = |c| if is_gsm { u32::from(septets(c)) } else { c.len_utf16() as u32 };
+    let units = |text: &str| text.chars().map(unit).sum::<u32>();
     let taken = units(mark) + units(ending);
     // Where it may end, as far as units alone allow; what parts leave empty takes the last few away again.
     let mut ends = vec![0];
@@ -68,19 +92,12 @@ fn cut(head: &str, ending: &str, encoding: Encoding, max_segments: u16) -> Fitte
     }
     let cut_at = |end: usize| {
         let text = [head[..end].trim_end(), mark, ending].concat();
-        let size = count(&text);
+        let size = parted(&text);
         Fitted { text, size, is_cut: true }
     };
     let fitting = ends.iter().rev().map(|end| cut_at(*end)).find(|fitted| fitted.size.segments <= max_segments);
     // An ending that is too long by itself leaves as it is: a link that is cut leads nowhere.
     fitting.unwrap_or_else(|| cut_at(0))
-}
-
-fn units(c: char, encoding: Encoding) -> u32 {
-    match encoding {
-        Encoding::Gsm7 => u32::from(septets(c)),
-        Encoding::Ucs2 => c.len_utf16() as u32,
-    }
 }
 
 /// The text in GSM 03.38 alone, if that changes only how it looks.

@@ -2,8 +2,12 @@
 
 pub mod alimtalk;
 mod count;
+mod cp949;
 mod fit;
 mod gsm;
+mod korean;
+#[cfg(test)]
+mod korean_tests;
 mod link;
 mod octets;
 mod plan;
@@ -13,7 +17,7 @@ mod route_table;
 mod tests;
 
 pub use count::{Encoding, Size, count};
-pub use fit::{Fitted, fit};
+pub use fit::{Fitted, carried, fit, subject};
 pub use link::{LINK_LIFE_MS, LOGIN_LIFE_MS, Link, NoLogin, Visit, Welcome};
 pub use octets::{Octets, from_gsm7, from_ucs2};
 pub use plan::{Country, Form, NumberKind, Sender, Senders, TextPlan};

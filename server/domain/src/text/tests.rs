@@ -6,6 +6,14 @@ use proptest::prelude::*;
 use std::collections::BTreeMap;
 use unicode_segmentation::UnicodeSegmentation as _;
 
+fn count(text: &str) -> Size {
+    super::count(text, Carrier::International)
+}
+
+fn fit(head: &str, ending: &str, max_segments: u16) -> Fitted {
+    super::fit(head, ending, Carrier::International, max_segments)
+}
+
 fn segments(text: &str) -> (Encoding, u16) {
     let size = count(text);
     (size.encoding, size.segments)
@@ -111,7 +119,7 @@ fn t6_the_sender_is_of_the_country() {
     assert_eq!(plan(Sender::Unregistered).refusal(Kind::Reply), Some(Skip::SenderUnregistered));
 }
 
-fn any_text(max: usize) -> impl Strategy<Value = String> {
+pub(super) fn any_text(max: usize) -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         8 => "[ -~]{1,20}",
         2 => "[€\\[\\]{}|~^]{1,9}",
@@ -152,7 +160,7 @@ proptest! {
     #[test]
     fn t4_parts_are_as_many_as_units_need(text in any_text(60)) {
         let size = count(&text);
-        let (alone, joined) = match size.encoding { Encoding::Gsm7 => (160, 153), Encoding::Ucs2 => (70, 67) };
+        let (alone, joined) = match size.encoding { Encoding::Gsm7 => (160, 153), _ => (70, 67) };
         let least = if size.units <= alone { 1 } else { size.units.div_ceil(joined) };
         prop_assert!(u32::from(size.segments) >= least);
         prop_assert!(size.segments == 1 || size.units > alone);
