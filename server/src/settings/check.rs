@@ -5,7 +5,7 @@ use crate::links;
 use backstop_domain::followup::Services;
 use backstop_domain::limits::Limits;
 use backstop_domain::quiet;
-use backstop_domain::text::{Country, Routes, Way};
+use backstop_domain::text::{Country, Routes, TextService, Way};
 use backstop_domain::wallet::MAX_BALANCE_MICROS;
 use backstop_wire::{FieldError, Grade};
 use std::collections::BTreeMap;
@@ -36,6 +36,8 @@ pub enum Advice {
     NoCountry,
     /// T3: texts are to go by Alimtalk first, and no template may be used.
     NoAlimtalkTemplate,
+    /// T4: texts go to Korea, and no relay of theirs counts as relays there do.
+    NoKoreanRelay,
     /// The heartbeats' time-out is never reached.
     HeartbeatAfterIdle,
 }
@@ -51,6 +53,7 @@ impl Advice {
             Advice::AnswersAreLost => "answers_are_lost",
             Advice::NoCountry => "no_country",
             Advice::NoAlimtalkTemplate => "no_alimtalk_template",
+            Advice::NoKoreanRelay => "no_korean_relay",
             Advice::HeartbeatAfterIdle => "heartbeat_after_idle",
         }
     }
@@ -70,7 +73,7 @@ impl Advice {
             Advice::NoEmailProvider => "\"email\" is on, but the deployment has no mail account: no email leaves",
             Advice::AnswersAreLost => {
                 "texts come from the deployment's number, and what customers answer to it does not reach you; give \
-                 numbers of your own in \"senders\""
+                 numbers of your own in \"senders\", one a country: chats that you begin are texted from those alone"
             }
             Advice::NoCountry => {
                 "\"phone_number\" is on, but texts go to no country: set \"country\", or list those you write to in \
@@ -79,6 +82,10 @@ impl Advice {
             Advice::NoAlimtalkTemplate => {
                 "\"sns\" names \"alimtalk\", but no template is active: texts go by SMS; put one with PUT \
                  /v1/alimtalk-templates/{template_id}"
+            }
+            Advice::NoKoreanRelay => {
+                "texts to Korea leave by an international account alone: they have no LMS, are paid by parts of 70 or \
+                 67 Hangul instead of by text, and come from a foreign number; ask the deployment for a Korean relay"
             }
             Advice::HeartbeatAfterIdle => {
                 "\"heartbeat_timeout_ms\" is more than \"idle_after_ms\": a page that went silent counts as online \
@@ -103,16 +110,30 @@ impl Settings {
         if self.phone_number && limits.countries.as_ref().is_some_and(Vec::is_empty) {
             advice.push(Advice::NoCountry);
         }
+        if self.phone_number && self.named().any(|code| code == "KR") && !has_korean_relay(&services.text) {
+            advice.push(Advice::NoKoreanRelay);
+        }
         if self.email && services.email.is_none() {
             advice.push(Advice::NoEmailProvider);
         }
-        if self.phone_number && self.senders.is_empty() && services.text.iter().any(|text| text.is_shared) {
+        if self.phone_number && self.lacks_a_sender() && services.text.iter().any(|text| text.is_shared) {
             advice.push(Advice::AnswersAreLost);
         }
         if self.heartbeat_timeout_ms > self.idle_after_ms {
             advice.push(Advice::HeartbeatAfterIdle);
         }
         advice
+    }
+
+    /// The countries that texts go to, as far as they are named.
+    fn named(&self) -> impl Iterator<Item = &str> {
+        self.country.iter().chain(self.countries.iter().flatten()).map(String::as_str)
+    }
+
+    /// T6: whether texts to some country come from the deployment's number.
+    fn lacks_a_sender(&self) -> bool {
+        let has = |code| Country::parse(code).is_some_and(|country| self.senders.contains_key(&country));
+        self.senders.is_empty() || self.named().any(|code| !has(code))
     }
 
     /// Settings that cannot work together, as far as each by itself can.
@@ -144,6 +165,12 @@ impl Settings {
         }
         errors
     }
+}
+
+/// Whether one of those that carry XMS counts as relays in Korea do; nobody misses one where nothing is carried.
+fn has_korean_relay(services: &[TextService]) -> bool {
+    let mut carriers = services.iter().filter(|service| service.ways.contains(&Way::Xms)).peekable();
+    carriers.peek().is_none() || carriers.any(|service| service.is_korean)
 }
 
 impl SettingsInput {

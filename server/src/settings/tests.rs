@@ -73,3 +73,28 @@ fn t4_a_workspace_has_routes_of_its_own() {
     assert_eq!(named, ["text_routes[1]", "text_routes[2]"]);
     assert_eq!(errors[0].message, "name providers of this deployment that carry SMS: smpp");
 }
+
+/// T4, T6: the company is told what texts to its customers lack: a relay in Korea, and numbers of its own.
+#[test]
+fn t6_settings_say_what_texts_lack() {
+    let deployment = Policy::sandbox();
+    let relay = TextService { is_korean: true, ..TextService::xms("solapi") };
+    let line = TextService { ways: vec![Way::Line], ..TextService::xms("line") };
+    let told = |json: &str, text: &[&TextService]| {
+        let input: SettingsInput = serde_json::from_str(json).unwrap();
+        let services = Services { text: text.iter().copied().cloned().collect(), ..deployment.services.clone() };
+        let advice = input.in_force(&deployment, true).advice(&services, &deployment.limits);
+        advice.into_iter().map(Advice::code).collect::<Vec<_>>()
+    };
+    let (foreign, lost) = ("no_korean_relay", "answers_are_lost");
+    let twilio = TextService::xms("twilio");
+    let seoul = r#"{"country": "KR", "senders": {"KR": "+82215880000"}}"#;
+    assert_eq!(told(seoul, &[&twilio]), [foreign]);
+    assert_eq!(told(seoul, &[&twilio, &line]), [foreign]);
+    assert_eq!(told(seoul, &[&twilio, &relay]), [""; 0]);
+    assert_eq!(told(r#"{"country": "KR"}"#, &[&twilio]), [foreign, lost]);
+    let both = r#"{"country": "US", "countries": ["KR"], "senders": {"US": "+14155550100"}}"#;
+    assert_eq!(told(both, &[&twilio]), [foreign, lost], "answers from Korea are");
+    let chicago = r#"{"country": "US", "senders": {"US": "+14155550100"}}"#;
+    assert_eq!(told(chicago, &[&twilio]), [""; 0]);
+}
