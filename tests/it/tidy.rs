@@ -18,6 +18,7 @@ const FILE_LINES: usize = 900;
 /// Files that may read a clock or wait, and why there.
 const CLOCKS: &[(&str, &str)] = &[
     ("core/src/clock.rs", "the device's clocks and its callers' time budgets"),
+    ("server/domain/examples/plan_bench.rs", "measures"),
     ("server/examples/store_bench.rs", "measures, and paces its calls"),
     ("server/src/app.rs", "folds metrics every few seconds"),
     ("server/src/billing.rs", "looks every second for questions to the billing system"),
