@@ -78,9 +78,7 @@ async fn a_follow_up_is_explained_beside_the_server() {
     let because = "text and email go: the customer has no device with the app.";
     assert!(lines[1].ends_with(because), "{told}");
     assert!(
-        told.contains(
-            "\nSMS by capture: it was taken by the provider. It cost 0.009 USD for one part of sms to KR.\n"
-        ),
+        told.contains("\nSMS by capture: it was taken by the provider. It cost 0.009 USD for one part of sms to KR.\n"),
         "{told}"
     );
     assert!(!told.contains("Your parcel") && !told.contains("+8210") && !told.contains("ada@"), "{told}");

@@ -28,8 +28,8 @@ struct Remembered {
     warnings: Vec<u8>,
 }
 
-/// The row of a reply's follow-up, what is to be done, what is noted, what the caller should know, what money moved, what
-/// it was decided on.
+/// The row of a reply's follow-up, what is to be done, what is noted, what the caller should know, what money moved,
+/// what it was decided on.
 type Placed = (FollowupRow, Vec<Effect>, Option<Note>, Vec<Warning>, Option<Box<Change>>, Inputs);
 
 /// Their places are stored: new ones come last.

@@ -10,6 +10,7 @@ use super::reason::{Reason, Skip};
 use super::state::{AuthorKind, Channel, Ended, Inquiry, Kind, LegStatus, Mark, Stage};
 use crate::Ms;
 use crate::customer::ContactSource;
+use crate::text::TextPlan;
 
 /// How long an email is tried; a text has `fallback_horizon`.
 const EMAIL_HORIZON_MS: Ms = 24 * 3_600_000;
@@ -205,6 +206,12 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
         d.note("claim", "skip", Reason::ChannelUnavailable, Some(skip.as_str()));
         return settle(d);
     }
+    take(d, channel, plan);
+}
+
+/// It is claimed: from here on its bytes may leave.
+fn take(d: &mut Draft<'_>, channel: Channel, plan: Option<&TextPlan>) {
+    let now = d.now;
     let provider = plan.map_or_else(|| d.policy.provider_name(channel), |plan| Some(plan.hop.via.clone()));
     let until = now + d.policy.claim_ms;
     let leg = d.f.leg_mut(channel);
@@ -224,7 +231,7 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
     if let Stage::FallingBack { hold_until, .. } = &mut d.f.stage {
         *hold_until = None;
     }
-    // From here on its bytes may leave: another follow-up of the conversation must not slip in before the answer.
+    // Another follow-up of the conversation must not slip in before the answer.
     // Outreach waits for no gap and so begins one only when it really left.
     if d.f.kind == Kind::Reply {
         d.left = true;
