@@ -104,11 +104,11 @@ fn ucs2(text: &str) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::{Size, count};
+    use crate::text::{Carrier, Size, count};
     use proptest::prelude::*;
 
     fn counted(text: &str) -> Size {
-        count(text)
+        count(text, Carrier::International)
     }
 
     /// T4: each code has one character, and the other way round.
