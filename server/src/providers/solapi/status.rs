@@ -143,7 +143,8 @@ pub(super) fn meaning(code: u16) -> Option<Meaning> {
 
 /// A code as Solapi writes it: a string of four digits.
 pub(super) fn parse(code: &str) -> Option<u16> {
-    (code.len() == 4).then(|| code.parse().ok()).flatten()
+    let is_code = code.len() == 4 && code.bytes().all(|byte| byte.is_ascii_digit());
+    is_code.then(|| code.parse().ok()).flatten()
 }
 
 impl Meaning {
