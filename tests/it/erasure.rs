@@ -4,8 +4,8 @@ use crate::http_support::Rig;
 use backstop_server::store::{OptOutSource, SuppressionChannel};
 use serde_json::{Value, json};
 
-/// S8, T7: an opt-out is exported with whose it is; an erasure forgets the number and keeps the mark, so that nothing is
-/// texted to it when it is imported again.
+/// S8, T7: an opt-out is exported with whose it is; an erasure forgets the number and keeps the mark, so that
+/// nothing is texted to it when it is imported again.
 #[tokio::test]
 async fn s8_an_opt_out_outlives_whose_it_was() {
     let rig = Rig::new();

@@ -11,7 +11,7 @@ async fn a_test_leaves_by_the_real_path_and_says_that_it_is_one() {
     let shop = rig.shop("acme").await;
     rig.lucas(&shop).await;
     let phone = rig.phone(&shop, "lucas", "install-1").await;
-    for (channel, captured) in [("push", Channel::Push), ("sms", Channel::Sms), ("email", Channel::Email)] {
+    for (channel, captured) in [("push", Channel::Push), ("sms", Channel::Lms), ("email", Channel::Email)] {
         let sent = rig.post(&shop, "/v1/test-sends", json!({ "channel": channel, "customer_id": "lucas" })).await;
         let sent = sent.expect(202);
         let id = sent["followup_id"].as_str().unwrap();
@@ -74,7 +74,7 @@ async fn a_test_goes_to_ones_own_only() {
         rig.post(&shop, "/v1/test-sends", json!({ "channel": "sms", "to": "+821011112222" })).await.expect(202);
     let id = listed["followup_id"].as_str().unwrap();
     rig.get(&shop, &format!("/v1/followups/{id}")).await.expect(200);
-    let outbox = rig.capture.outbox("acme", Some(Channel::Sms), Some(id));
+    let outbox = rig.capture.outbox("acme", Some(Channel::Lms), Some(id));
     assert_eq!(outbox.len(), 1);
     assert_eq!(outbox[0].to, "+821011112222");
 }

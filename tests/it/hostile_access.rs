@@ -185,6 +185,7 @@ fn nobody_s(name: &str) -> Option<String> {
         "device_id" => "dev_0000000000001".into(),
         "suppression_id" => "sup_0000000000001".into(),
         "code" => "B".repeat(20),
+        "ask_id" => "ask_2".into(),
         "locale" => "ja".into(),
         "name" => "sandbox-0000000000000000".into(),
         "customer_id" | "conversation_id" | "message_id" | "install_id" | "receipt" | "app_id" | "purpose"
@@ -274,7 +275,8 @@ async fn another_companys_keys_reach_nothing() {
 }
 
 /// What a company has only once it made one.
-const MAY_BE_ABSENT: &[&str] = &["/v1/email-domain", "/v1/email-templates/{locale}"];
+const MAY_BE_ABSENT: &[&str] =
+    &["/v1/email-domain", "/v1/email-templates/{locale}", "/v1/alimtalk-templates/{template_id}"];
 
 /// Everything that a company can read of itself.
 async fn snapshot(world: &World, company: &Company) -> Vec<(String, String)> {

@@ -141,6 +141,7 @@ impl Company {
             // Nobody opted out: an id of the right form that is not the one of nobody's.
             "suppression_id" => "sup_0000000000002".into(),
             "purpose" => "outreach".into(),
+            "ask_id" => "ask_1".into(),
             "locale" => "ko".into(),
             "template_id" => format!("template-{}", self.mark),
             "name" => self.name.clone(),

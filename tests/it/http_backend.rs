@@ -55,7 +55,8 @@ async fn a_customer_is_put_shown_exported_and_erased() {
     let shown = rig.put(&shop, "/v1/customers/lucas", put.clone()).await.expect(200);
     let expected = json!({
         "customer_id": "lucas", "name": "Lucas Kim", "email": "lucas@example.com", "phone": null,
-        "line_user_id": null, "contact_source": "consent", "locale": "ko-KR", "time_zone": "Asia/Seoul", "online": false,
+        "line_user_id": null, "contact_source": "consent", "locale": "ko-KR", "time_zone": "Asia/Seoul",
+        "online": false,
         "created_at": "2026-11-22T18:00:00.000Z",
     });
     assert_eq!(shown, expected, "what was not given is gone");
@@ -287,7 +288,7 @@ async fn settings_are_replaced_whole() {
         "link_schemes": ["https", "http"], "senders": {},
         "conversation_url": null, "link_hosts": null, "countries": null, "limits": null, "version": 1,
         "branding": null, "support_email": null, "sns": [], "sns_report_wait_ms": 180_000,
-        "sns_unknown": "email_decides", "text_routes": null,
+        "sns_unknown": "email_decides", "auto_charge": null, "text_routes": null,
         "updated_at": "2026-11-22T18:00:00.000Z", "updated_by": null, "warnings": [],
     });
     assert_eq!(defaults, expected);

@@ -106,6 +106,8 @@ impl TextService {
 
     fn carries(&self, way: Way, to: &Recipient) -> bool {
         let reaches = match &self.reach {
+            // A number leads to a LINE user only where LINE says so.
+            Reach::Anybody if way == Way::Line => to.has_line_user,
             Reach::Anybody => to.has_number,
             Reach::Countries(countries) => to.has_number && to.country.is_some_and(|c| countries.contains(&c)),
             Reach::LineUsers => to.has_line_user,
