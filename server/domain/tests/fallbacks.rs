@@ -93,11 +93,11 @@ impl Story {
     fn begin(seed: u64) -> Story {
         let mut rng = Rng(seed);
         let policy = policy(&mut rng);
-        let terms = policy.wallet.clone().unwrap();
+        let terms = policy.wallet.clone().expect("texts are paid");
         let mut purse = Change::at(&Wallet::empty("USD"), &terms, START - 1);
         // Some have little: not every text can be paid.
         let funds = if rng.chance(5) { 10_000 } else { 1_000_000 };
-        purse.top_up(funds, "USD", None, START - 1).unwrap();
+        purse.top_up(funds, "USD", None, START - 1).expect("an ordinary top-up");
         let reply =
             Reply { message_id: "m1".into(), seq: 1, accepted_at: START, author: AuthorKind::Agent, withdrawn: false };
         let new = NewReply { kind: None, reply, chosen: None, apps: None };
@@ -267,7 +267,7 @@ impl Story {
         assert_eq!(spent, owed, "S2: paid for what was taken or may have been, and for nothing else: {:?}", self.f);
         assert_eq!(self.wallet.held_micros, 0, "nothing stays held: {:?}", self.f);
         let (sns, xms): (Vec<&Leg>, Vec<&Leg>) = legs.iter().partition(|leg| leg.form().way() != Way::Xms);
-        let both = sns.iter().any(|leg| taken(leg)) && xms.iter().any(|leg| taken(leg));
+        let both = sns.iter().any(&taken) && xms.iter().any(&taken);
         assert!(!both || self.policy.sns.unknown != SnsUnknown::Hold, "T2: {:?}", self.f);
         assert!(sns.iter().filter(|leg| taken(leg)).count() <= 1, "one SNS: {:?}", self.f);
         assert!(xms.iter().filter(|leg| taken(leg)).count() <= 1, "one XMS: {:?}", self.f);

@@ -192,7 +192,7 @@ fn variables(template: &Template, used: &BTreeSet<&str>, found: &mut Vec<Finding
         }
     }
     let leads_on = |name: &&str| template.is_link(name);
-    if !used.iter().any(|name| leads_on(name)) {
+    if !used.iter().any(leads_on) {
         let message = "no variable leads to the conversation: take one from link, link_without_scheme or link_path";
         found.push(warning("variables", "no_link", message));
     }
