@@ -476,6 +476,7 @@ fn stored_followup(data: &[u8]) {
         engaged_at: None,
         plan: None,
         counters: None,
+        wallet: None,
         opted_out: false,
         address_marked: false,
         spare: FollowupId(9),

@@ -52,6 +52,11 @@ impl Channel {
         }
     }
 
+    /// Whether what travelled by `other` is of this channel: a long text is one of the texts.
+    fn holds(self, other: Channel) -> bool {
+        self == other || (self, other) == (Channel::Sms, Channel::Lms)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Channel::Push => "push",
@@ -187,7 +192,8 @@ impl Capture {
         let Some(workspace) = self.existing(workspace) else { return Vec::new() };
         let workspace = lock(&workspace);
         let wanted = |row: &&Arc<Captured>| {
-            channel.is_none_or(|channel| row.channel == channel) && followup_id.is_none_or(|id| row.followup_id == id)
+            channel.is_none_or(|channel| channel.holds(row.channel))
+                && followup_id.is_none_or(|id| row.followup_id == id)
         };
         workspace.rows.iter().filter(wanted).cloned().collect()
     }
@@ -322,9 +328,7 @@ struct Rule {
 impl Rule {
     fn fits(&self, send: &Attempt<'_>) -> bool {
         let same = |wanted: &Option<String>| wanted.as_deref().is_none_or(|wanted| wanted == send.to);
-        // A long text is one of the texts, unless it has rules of its own.
-        let same_channel = self.channel == send.channel || (self.channel, send.channel) == (Channel::Sms, Channel::Lms);
-        same_channel && self.left != Some(0) && same(&self.to) && same(&self.token)
+        self.channel.holds(send.channel) && self.left != Some(0) && same(&self.to) && same(&self.token)
     }
 
     /// Whether `older` can never decide again once this rule stands.
