@@ -3,8 +3,8 @@
 use crate::state::TICK_MS;
 use backstop_domain::device::{DeviceFacts, Standing};
 use backstop_domain::followup::{Channels, Policy};
-use backstop_domain::text::TextService;
 use backstop_domain::ids::DeviceId;
+use backstop_domain::text::TextService;
 use backstop_wire::{Alerts, Grade, PushProvider};
 
 /// When everything begins. Far from zero, so that no difference of times is below it.
