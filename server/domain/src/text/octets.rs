@@ -1,5 +1,5 @@
 //! A text as octets, for a route that is handed its parts (SMPP): GSM 03.38 one octet a septet, or UCS-2, cut exactly
-//! where [`super::count`] counts; and back, for what comes in.
+//! where [`super::count()`] counts; and back, for what comes in.
 
 use super::Encoding;
 use unicode_segmentation::UnicodeSegmentation as _;
