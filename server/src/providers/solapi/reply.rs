@@ -162,7 +162,8 @@ fn taken(body: Option<Body>) -> Outcome {
     let failed = failed_message_list.and_then(|list| list.into_iter().next());
     if let Some(code) = failed.map(|item| item.status_code.as_deref().and_then(parse)) {
         return match code {
-            Some(code) => in_words(code, None).unwrap_or_else(unreadable),
+            // Failed, and taken: whichever is true, it may have left.
+            Some(code) => in_words(code, None).filter(|word| !is_accepted(word)).unwrap_or_else(unreadable),
             None => Outcome::Rejected { error: "refused".into() },
         };
     }
@@ -185,6 +186,10 @@ fn taken(body: Option<Body>) -> Outcome {
         (Some(_), 0, 1..) => Outcome::Rejected { error: "refused".into() },
         _ => unreadable(),
     }
+}
+
+fn is_accepted(outcome: &Outcome) -> bool {
+    matches!(outcome, Outcome::Accepted { .. })
 }
 
 /// `None` = a code that says nothing.
@@ -235,6 +240,7 @@ mod tests {
     fn t2_both_lists_are_read() {
         let taken = |code: &str| lists(json!([{"messageId": ID, "statusCode": code}]), json!([]));
         assert_eq!(outcome(200, &taken("2000")), format!("accepted {ID}"));
+        assert_eq!(outcome(200, &failed("2000")), "unknown unreadable_answer", "failed, and taken: it may have left");
         assert_eq!(outcome(200, &taken("3107")), "rejected blocked", "told at once");
         assert_eq!(outcome(200, &taken("")), "unknown unreadable_answer");
         for (code, becomes) in [
