@@ -1,9 +1,9 @@
 //! The OpenAPI document: committed as it is served, and every operation of it is there.
 
-use crate::http_support::Rig;
+use crate::http_support::{Rig, bearer};
 use axum::http::Method;
 use backstop_server::http::document_json;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// The committed copy is what the handlers say: `cargo run -- openapi > server/openapi.json` writes it anew.
 #[tokio::test]
@@ -68,4 +68,25 @@ async fn every_operation_is_whole_and_there() {
     for reference in text.split("\"#/").skip(1).filter_map(|rest| rest.split('"').next()) {
         assert!(document.pointer(&format!("/{reference}")).is_some(), "{reference} leads nowhere");
     }
+}
+
+/// W3: an operation that the document gives an `Idempotency-Key` looks at it, and no other does.
+#[tokio::test]
+async fn w3_the_key_of_a_request_is_looked_at_where_the_document_says() {
+    let document: Value = serde_json::from_str(&document_json()).unwrap();
+    let rig = Rig::new();
+    let shop = rig.shop("shop").await;
+    let headers = [("authorization", bearer(&shop)), ("idempotency-key", "k".repeat(256))];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let (mut with, mut without) = (0, 0);
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let Some(operation) = item.get("post").filter(|operation| operation["tags"][0] == "backend") else { continue };
+        let named = operation["parameters"].as_array().into_iter().flatten();
+        let takes = named.filter(|parameter| parameter["name"] == "Idempotency-Key").count() == 1;
+        let answer = rig.call(Method::POST, &path.replace(['{', '}'], ""), &headers, Some(&json!({}))).await;
+        let looks = answer.text.contains("Idempotency-Key");
+        assert_eq!(looks, takes, "{path}: {}", answer.text);
+        if takes { with += 1 } else { without += 1 }
+    }
+    assert!(with >= 10 && without >= 5, "{with} {without}");
 }

@@ -1,7 +1,6 @@
 //! `/v1/email-templates`: the company's own templates of the email of a follow-up, checked before they are kept.
 
 use super::Api;
-use super::idempotency::Idempotency;
 use super::request::{Answer, BACKEND_BYTES, Backend, Caller, Payload, Reply, Segment, parse};
 use super::view::List;
 use crate::mail::template::{
@@ -87,19 +86,10 @@ pub(super) async fn delete(
 /// template, which is checked as PUT checks it; without, by the one that customers of the locale would get.
 #[utoipa::path(post, path = "/v1/email-templates/preview", tag = "backend", request_body = EmailPreviewInput,
     responses((status = 200, description = "The mail", body = EmailPreview)))]
-pub(super) async fn show_preview(
-    State(api): State<Arc<Api>>,
-    Backend(workspace): Backend,
-    idempotency: Idempotency,
-    Payload(body): Payload<BACKEND_BYTES>,
-) -> Answer {
+pub(super) async fn show_preview(Backend(workspace): Backend, Payload(body): Payload<BACKEND_BYTES>) -> Answer {
     let input: EmailPreviewInput = parse(&body)?;
-    let act = async {
-        let (seen, of) = (Arc::clone(&workspace), input.clone());
-        let preview = blocking(move || preview(&of, &seen)).await?.map_err(Problem::invalid)?;
-        Ok(Reply::ok(&preview))
-    };
-    idempotency.once(&api, &workspace, &body, act).await
+    let preview = blocking(move || preview(&input, &workspace)).await?.map_err(Problem::invalid)?;
+    Ok(Reply::ok(&preview))
 }
 
 fn shown(workspace: &Workspace, locale: &str) -> Answer {

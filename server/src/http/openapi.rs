@@ -260,7 +260,7 @@ pub fn document() -> OpenApi {
             common::link_answers(path, method, operation);
             let tag = operation.tags.as_ref().and_then(|tags| tags.first()).map_or("", String::as_str);
             operation.security = security(tag, path).filter(|_| (method, path.as_str()) != OPEN_IN_A_SANDBOX);
-            if method == "post" && tag == "backend" && path != PREVIEW {
+            if method == "post" && tag == "backend" && !KEEPS_NO_ANSWER.contains(&path.as_str()) {
                 operation.parameters.get_or_insert_default().push(RefOr::T(idempotency_key()));
             }
             if tag != "operations" {
@@ -295,8 +295,15 @@ fn loosen_choices(document: &mut OpenApi) {
     }
 }
 
-/// It changes nothing, so that there is no answer to keep.
-const PREVIEW: &str = "/v1/text/preview";
+/// They change nothing, or are named by an id of their own: there is no answer to keep under an `Idempotency-Key`.
+const KEEPS_NO_ANSWER: [&str; 6] = [
+    "/v1/alimtalk-templates/lint",
+    "/v1/alimtalk-templates/{template_id}/preview",
+    "/v1/email-templates/preview",
+    "/v1/text/preview",
+    "/v1/wallet/asks/{ask_id}/decline",
+    "/v1/wallet/top-ups",
+];
 
 fn idempotency_key() -> Parameter {
     let key = ObjectBuilder::new().schema_type(Type::String).min_length(Some(1)).max_length(Some(255));

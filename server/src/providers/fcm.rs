@@ -177,14 +177,10 @@ impl Fcm {
             let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.bearer)).expect("checked when it came");
             bearer.set_sensitive(true);
             let request = post(http, self.send_url.clone(), "application/json", body.to_vec());
-            sent.store(true, Ordering::Relaxed);
             hit(Point::FcmSends);
-            let response = match request.header(AUTHORIZATION, bearer).send().await {
+            let response = match transport::hand_over(request.header(AUTHORIZATION, bearer), sent).await {
                 Ok(response) => response,
-                Err(error) if error.is_connect() => {
-                    return Outcome::RetryAfter { after_ms: None, error: "unreachable".into() };
-                }
-                Err(_) => return Outcome::Unknown { error: "connection_lost".into() },
+                Err(outcome) => return outcome,
             };
             let retry_after = transport::retry_after(response.headers());
             let status = response.status().as_u16();

@@ -23,7 +23,7 @@ use reply::Reply;
 use reqwest::Url;
 use reqwest::header::CONTENT_TYPE;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use wire::{GatewayForm, GatewayReference, GatewayText};
 
@@ -103,13 +103,9 @@ impl Gateway {
         for (name, value) in self.secret.headers(&text.envelope.effect_key, self.clock.now_ms(), &body) {
             request = request.header(name, value);
         }
-        sent.store(true, Ordering::Relaxed);
-        let response = match request.body(body).send().await {
+        let response = match transport::hand_over(request.body(body), sent).await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => {
-                return Outcome::RetryAfter { after_ms: None, error: "unreachable".into() };
-            }
-            Err(_) => return Outcome::Unknown { error: "connection_lost".into() },
+            Err(outcome) => return outcome,
         };
         let status = response.status().as_u16();
         let retry_after = transport::retry_after(response.headers());
@@ -193,11 +189,7 @@ impl TextProvider for Gateway {
     fn send<'a>(&'a self, text: &'a TextSend) -> Sending<'a> {
         Box::pin(async move {
             let sent = AtomicBool::new(false);
-            let outcome = tokio::time::timeout(self.timeout, self.deliver(text, &sent)).await;
-            outcome.unwrap_or_else(|_| match sent.load(Ordering::Relaxed) {
-                true => Outcome::Unknown { error: "timeout".into() },
-                false => Outcome::RetryAfter { after_ms: None, error: "timeout".into() },
-            })
+            transport::within(self.timeout, &sent, self.deliver(text, &sent)).await
         })
     }
 }

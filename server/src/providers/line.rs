@@ -19,7 +19,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{RequestBuilder, Url};
 use serde_json::json;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -111,13 +111,9 @@ impl Account {
             Ok(request) => request,
             Err(error) => return Outcome::Rejected { error: error.into() },
         };
-        sent.store(true, Ordering::Relaxed);
-        let response = match request.send().await {
+        let response = match transport::hand_over(request, sent).await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => {
-                return Outcome::RetryAfter { after_ms: None, error: "unreachable".into() };
-            }
-            Err(_) => return Outcome::Unknown { error: "connection_lost".into() },
+            Err(outcome) => return outcome,
         };
         let (status, headers) = (response.status().as_u16(), response.headers().clone());
         let body = transport::read_bounded(response).await;
@@ -139,11 +135,7 @@ impl Account {
 
     async fn send(&self, endpoint: Endpoint, text: &TextSend) -> Outcome {
         let sent = AtomicBool::new(false);
-        let outcome = tokio::time::timeout(self.timeout, self.deliver(endpoint, text, &sent)).await;
-        outcome.unwrap_or_else(|_| match sent.load(Ordering::Relaxed) {
-            true => Outcome::Unknown { error: "timeout".into() },
-            false => Outcome::RetryAfter { after_ms: None, error: "timeout".into() },
-        })
+        transport::within(self.timeout, &sent, self.deliver(endpoint, text, &sent)).await
     }
 }
 

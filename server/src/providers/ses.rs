@@ -24,7 +24,7 @@ use serde_json::json;
 use sign::Signer;
 use sns::Topics;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 const SEND_PATH: &str = "/v2/email/outbound-emails";
@@ -106,13 +106,9 @@ impl Ses {
         let Some(request) = self.request(Method::POST, SEND_PATH, body) else {
             return Outcome::RetryAfter { after_ms: None, error: "unsigned".into() };
         };
-        sent.store(true, Ordering::Relaxed);
-        let response = match request.send().await {
+        let response = match transport::hand_over(request, sent).await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => {
-                return Outcome::RetryAfter { after_ms: None, error: "unreachable".into() };
-            }
-            Err(_) => return Outcome::Unknown { error: "connection_lost".into() },
+            Err(outcome) => return outcome,
         };
         let status = response.status().as_u16();
         let kind = response.headers().get("x-amzn-errortype").and_then(|kind| kind.to_str().ok()).map(str::to_owned);
@@ -162,11 +158,7 @@ impl EmailProvider for Ses {
                 return Outcome::Rejected { error: "smtputf8_not_offered".into() };
             };
             let sent = AtomicBool::new(false);
-            let outcome = tokio::time::timeout(self.timeout, self.deliver(body, &sent)).await;
-            outcome.unwrap_or_else(|_| match sent.load(Ordering::Relaxed) {
-                true => Outcome::Unknown { error: "timeout".into() },
-                false => Outcome::RetryAfter { after_ms: None, error: "timeout".into() },
-            })
+            transport::within(self.timeout, &sent, self.deliver(body, &sent)).await
         })
     }
 }

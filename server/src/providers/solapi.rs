@@ -27,7 +27,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, DATE, RETRY_AFTER};
 use reqwest::{RequestBuilder, Url};
 use serde_json::{Map, Value, json};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -100,13 +100,9 @@ impl Solapi {
         };
         let request = self.signed(self.http.post(self.url("/messages/v4/send-many/detail")));
         let request = request.header(CONTENT_TYPE, "application/json").body(body);
-        sent.store(true, Ordering::Relaxed);
-        let response = match request.send().await {
+        let response = match transport::hand_over(request, sent).await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => {
-                return Outcome::RetryAfter { after_ms: None, error: "unreachable".into() };
-            }
-            Err(_) => return Outcome::Unknown { error: "connection_lost".into() },
+            Err(outcome) => return outcome,
         };
         let retry_after = response.headers().get(RETRY_AFTER).cloned();
         let status = response.status().as_u16();
@@ -246,11 +242,7 @@ impl TextProvider for Solapi {
     fn send<'a>(&'a self, text: &'a TextSend) -> Sending<'a> {
         Box::pin(async move {
             let sent = AtomicBool::new(false);
-            let outcome = tokio::time::timeout(self.timeout, self.deliver(text, &sent)).await;
-            outcome.unwrap_or_else(|_| match sent.load(Ordering::Relaxed) {
-                true => Outcome::Unknown { error: "timeout".into() },
-                false => Outcome::RetryAfter { after_ms: None, error: "timeout".into() },
-            })
+            transport::within(self.timeout, &sent, self.deliver(text, &sent)).await
         })
     }
 

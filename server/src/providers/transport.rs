@@ -1,11 +1,13 @@
-//! What APNs and FCM share of the way out: addresses, connections that are given up when they are dead, answers.
+//! What vendors over HTTP share of the way out: addresses, connections that are given up when they are dead, what is known
+//! of a request that got no answer, and answers.
 
 use crate::providers::fit;
+use backstop_domain::followup::Outcome;
 use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
-use reqwest::{Client, ClientBuilder, Url};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, Url};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -122,6 +124,29 @@ impl Picked<'_> {
         metrics::counter!("backstop_push_connections_replaced_total", "provider" => vendor).increment(1);
         tracing::warn!(vendor, "a connection answered nothing {DEAD_AFTER} times in a row and was given up");
     }
+}
+
+/// Hands a request over. `sent` tells from then on, to whoever gives up waiting, that it may have left; `Err` = what
+/// stands in for an answer: without a connection nothing left, after that nobody knows.
+pub(super) async fn hand_over(request: RequestBuilder, sent: &AtomicBool) -> Result<Response, Outcome> {
+    sent.store(true, Ordering::Relaxed);
+    request.send().await.map_err(|error| match error.is_connect() {
+        true => Outcome::RetryAfter { after_ms: None, error: "unreachable".into() },
+        false => Outcome::Unknown { error: "connection_lost".into() },
+    })
+}
+
+/// Delivers within its time. What was handed over by its end may have left, the rest certainly did not.
+pub(super) async fn within(
+    timeout: Duration,
+    sent: &AtomicBool,
+    delivering: impl Future<Output = Outcome> + Send,
+) -> Outcome {
+    let outcome = tokio::time::timeout(timeout, delivering).await;
+    outcome.unwrap_or_else(|_| match sent.load(Ordering::Relaxed) {
+        true => Outcome::Unknown { error: "timeout".into() },
+        false => Outcome::RetryAfter { after_ms: None, error: "timeout".into() },
+    })
 }
 
 /// As much of the body as came, up to a bound: the status is the vendor's word already.

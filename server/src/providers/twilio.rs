@@ -17,7 +17,7 @@ use backstop_domain::text::Senders;
 use reply::Reply;
 use reqwest::header::{CONTENT_TYPE, DATE, RETRY_AFTER};
 use reqwest::{RequestBuilder, Url};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use url::form_urlencoded;
 use zeroize::Zeroizing;
@@ -111,13 +111,9 @@ impl Twilio {
         };
         let request = self.signed(self.http.post(self.messages_url.clone()));
         let request = request.header(CONTENT_TYPE, "application/x-www-form-urlencoded").body(self.form(text, says));
-        sent.store(true, Ordering::Relaxed);
-        let response = match request.send().await {
+        let response = match transport::hand_over(request, sent).await {
             Ok(response) => response,
-            Err(error) if error.is_connect() => {
-                return Outcome::RetryAfter { after_ms: None, error: "unreachable".into() };
-            }
-            Err(_) => return Outcome::Unknown { error: "connection_lost".into() },
+            Err(outcome) => return outcome,
         };
         let retry_after = response.headers().get(RETRY_AFTER).cloned();
         let status = response.status().as_u16();
@@ -183,11 +179,7 @@ impl TextProvider for Twilio {
     fn send<'a>(&'a self, text: &'a TextSend) -> Sending<'a> {
         Box::pin(async move {
             let sent = AtomicBool::new(false);
-            let outcome = tokio::time::timeout(self.timeout, self.deliver(text, &sent)).await;
-            outcome.unwrap_or_else(|_| match sent.load(Ordering::Relaxed) {
-                true => Outcome::Unknown { error: "timeout".into() },
-                false => Outcome::RetryAfter { after_ms: None, error: "timeout".into() },
-            })
+            transport::within(self.timeout, &sent, self.deliver(text, &sent)).await
         })
     }
 
