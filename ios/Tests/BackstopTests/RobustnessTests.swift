@@ -98,8 +98,9 @@ final class RobustnessTests: BackstopCase {
         let network = try FakeNetwork()
         await BackstopTesting.start(on: network)
         try await Backstop.setPushToken(Data([1]))
-        try network.behaveOnce(.panic)
+        try network.behave(.panic)
         let ack = try await Backstop.handlePush(try BackstopTesting.simulatePush()).ack
+        try network.behave(.work)
         guard case .failed(.defect(let message)) = ack else { return XCTFail("\(String(describing: ack))") }
         XCTAssert(message.hasPrefix("a defect of the SDK: please report it; the SDK goes on working"), message)
         try await Backstop.flush()

@@ -1,5 +1,5 @@
-//! What vendors over HTTP share of the way out: addresses, connections that are given up when they are dead, what is known
-//! of a request that got no answer, and answers.
+//! What vendors over HTTP share of the way out: addresses, connections that are given up when they are dead, what is
+//! known of a request that got no answer, and answers.
 
 use crate::providers::fit;
 use backstop_domain::followup::Outcome;

@@ -176,13 +176,13 @@ class NetworkCases {
     @Test
     fun panicIsAnError() = case {
         withNetwork { network, phone ->
-            network.behaveOnce(Behaviour.Panic)
+            network.behave(Behaviour.Panic)
             val error = runCatching { Backstop.logIn("ann", proof) }.exceptionOrNull()
             assertInstanceOf(BackstopException.Defect::class.java, error)
-            network.behaveOnce(Behaviour.Panic)
             val push = Backstop.handlePush(simulatePush(receipt = "in a panic".replace(' ', '-'))).ours()
             assertTrue(push.shown)
             assertInstanceOf(BackstopException.Defect::class.java, (push.ack as Ack.Failed).error)
+            network.behave(Behaviour.Work)
             Backstop.flush()
             assertEquals(listOf("in-a-panic"), network.acks.map { it.receipt })
             assertEquals(1, phone.shown.size)
