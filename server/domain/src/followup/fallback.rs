@@ -296,6 +296,10 @@ pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcom
             set(d, channel, status);
             left(d, channel);
         }
+        // The refusal of a repeat says nothing of the try before it, which may have left under the same key.
+        Outcome::Rejected { .. } if channel == Channel::Text && hops::is_repeat(leg, idempotent) => {
+            leave_open(d, channel);
+        }
         Outcome::TokenGone { .. } | Outcome::WrongEnvironment { .. } | Outcome::Rejected { .. } => {
             give_back(d, channel);
             set(d, channel, LegStatus::Failed);
@@ -333,6 +337,27 @@ fn unknown(d: &mut Draft<'_>, channel: Channel) {
     } else {
         set(d, channel, LegStatus::Unknown(d.now + hops::report_wait_ms(d, channel)));
     }
+}
+
+/// It may have left, and is not tried again. An SNS is waited for as long as its report would be (T2); of any other
+/// text nobody will ever say.
+fn leave_open(d: &mut Draft<'_>, channel: Channel) {
+    let until = sns_until(d, channel);
+    if until.is_some_and(|until| until <= d.now) {
+        hops::unconfirmed(d);
+        return offer(d);
+    }
+    let status = until.map_or(LegStatus::Unresolved, LegStatus::Unknown);
+    // Told again it stands since it was told first.
+    if d.f.leg(channel).status != status {
+        set(d, channel, status);
+    }
+}
+
+/// T2: until when an SNS is repeated, and awaited; `None` = it is none.
+fn sns_until(d: &Draft<'_>, channel: Channel) -> Option<Ms> {
+    let leg = Some(d.f.leg(channel)).filter(|leg| channel == Channel::Text && hops::is_sns(leg))?;
+    Some(leg.since?.saturating_add(d.policy.sns.report_wait_ms))
 }
 
 /// It left, or may have. The gap that it began moves along and stays its own: a late word that nothing left still ends

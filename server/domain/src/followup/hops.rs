@@ -19,6 +19,13 @@ pub(super) fn is_sns(leg: &Leg) -> bool {
     leg.form.is_some_and(|form| form.way() != Way::Xms)
 }
 
+/// Whether the newest try of this way repeats one that may have left under the same key.
+pub(super) fn is_repeat(leg: &Leg, idempotent: bool) -> bool {
+    let before = leg.tried.last().map_or(0, |tried| tried.attempt);
+    let is_first = leg.attempt <= before.saturating_add(1);
+    leg.left && !is_first && (idempotent || matches!(leg.status, LegStatus::Claimed(_)))
+}
+
 /// How long a report of a text is awaited that may have left.
 pub(super) fn report_wait_ms(d: &Draft<'_>, channel: Channel) -> Ms {
     match channel == Channel::Text && is_sns(&d.f.text) {
@@ -109,11 +116,15 @@ fn before(leg: &Leg, attempt: u32) -> Option<usize> {
 pub(super) fn told_of_earlier(d: &mut Draft<'_>, attempt: u32, told: Told<'_>) -> bool {
     let Some(n) = before(&d.f.text, attempt) else { return false };
     let now = d.now;
+    let under_key = d.policy.idempotent(Channel::Text, &d.f.text.tried[n]);
+    let earlier = n.checked_sub(1).map_or(0, |n| d.f.text.tried[n].attempt);
     let leg = &mut d.f.text.tried[n];
     // What failed for good stays failed, what arrived stays there; the rest may be said better.
     let open = matches!(leg.status, LegStatus::Accepted | LegStatus::Unresolved) && leg.attempt == attempt;
     let (status, error, id) = match told {
         Told::Answer(Outcome::Accepted { provider_id }) => (LegStatus::Accepted, None, provider_id.as_deref()),
+        // See `is_repeat`.
+        Told::Answer(Outcome::Rejected { .. }) if under_key && attempt > earlier.saturating_add(1) => return true,
         Told::Answer(Outcome::Rejected { error }) => (LegStatus::Failed, Some(error.as_str()), None),
         Told::Answer(_) => return true,
         Told::Fate(Fate { delivered: true, provider_id, .. }) => (LegStatus::Delivered, None, *provider_id),

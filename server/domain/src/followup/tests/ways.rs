@@ -225,6 +225,43 @@ fn t2_an_sns_under_a_key_is_repeated_for_180_s() {
     assert_eq!(case.ways()[0], (Form::Line, LegStatus::Unresolved));
 }
 
+/// T2, S2: a try that may have left, and its repeat under the key refused: that says nothing of the first. The wait goes
+/// on, nothing leaves in its place before that is over, and the money stays held. The refusal of a first try is final.
+#[test]
+fn t2_a_refused_repeat_is_no_failure_of_what_may_have_left() {
+    let line = all_hops()[1..].to_vec();
+    for unknown_then in [SnsUnknown::Hold, SnsUnknown::EmailDecides] {
+        let mut case = case();
+        case.pays_from(25_000);
+        case.policy.sns.unknown = unknown_then;
+        case.sent(5, EMAIL, accepted());
+        case.claims(10, &line).answers(20, unknown()).woke(2_000).claims(2_010, &line).answers(2_020, rejected());
+        assert_eq!(case.f.text.status, LegStatus::Unknown(T0 + 10 + WAIT), "since its first claim");
+        assert!(case.f.text.hold.is_some() && case.wallet.as_ref().unwrap().held_micros > 0);
+        case.woke(10 + WAIT - 1);
+        assert!(matches!(case.f.text.status, LegStatus::Unknown(_)), "a millisecond before");
+        case.woke(10 + WAIT);
+        assert_eq!((case.ways(), case.sends(TEXT)), (vec![(Form::Line, LegStatus::Unresolved)], 2));
+        case.books_balance(25_000);
+    }
+    let mut first = case();
+    first.claims(10, &line).answers(20, rejected());
+    assert_eq!((first.ways()[0].1, first.ways().len()), (LegStatus::Failed, 2));
+    // The same of an SMS: nobody will ever say.
+    let mut sms = case();
+    sms.policy.services.text[2].idempotent = true;
+    let hops = all_hops()[2..].to_vec();
+    sms.claims(10, &hops).answers(20, unknown()).woke(2_000).claims(2_010, &hops).answers(2_020, rejected());
+    assert_eq!(sms.ways(), [(Form::Sms, LegStatus::Unresolved)], "the spare one does not send a second");
+    // Told when the next way was chosen already.
+    let mut late = case();
+    late.sent(5, EMAIL, rejected());
+    late.claims(10, &line).answers(20, unknown()).woke(2_000).claims(170_000, &line).woke(185_000).woke(185_001);
+    assert_eq!(late.ways().len(), 2);
+    late.answers(185_010, rejected());
+    assert_eq!(late.ways()[0], (Form::Line, LegStatus::Unresolved));
+}
+
 /// T7: a block ends that way and says so; an opt-out ends them all.
 #[test]
 fn t7_a_block_ends_one_way_and_an_opt_out_all() {
