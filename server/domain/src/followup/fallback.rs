@@ -201,8 +201,11 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
         if skip == Skip::TooOld {
             d.effects.push(Effect::Alarm(Alarm::Overdue));
         }
-        let left = d.f.leg(channel).left;
-        set(d, channel, if left { LegStatus::Unresolved } else { LegStatus::Skipped(skip) });
+        if d.f.leg(channel).left {
+            leave_open(d, channel);
+        } else {
+            set(d, channel, LegStatus::Skipped(skip));
+        }
         d.note("claim", "skip", Reason::ChannelUnavailable, Some(skip.as_str()));
         return settle(d);
     }
@@ -216,10 +219,13 @@ fn take(d: &mut Draft<'_>, channel: Channel, plan: Option<&TextPlan>) {
     let until = now + d.policy.claim_ms;
     let leg = d.f.leg_mut(channel);
     leg.attempt = leg.attempt.saturating_add(1);
-    leg.provider = provider;
-    leg.segments = plan.map(|plan| plan.segments);
-    if channel == Channel::Text {
+    // What may have left by a way is still that, though its repeat could not be put together.
+    if channel == Channel::Email || plan.is_some() || !leg.left {
+        leg.provider = provider;
+        leg.segments = plan.map(|plan| plan.segments);
         leg.form = plan.map(|plan| plan.form);
+    }
+    if channel == Channel::Text {
         // A repeat under its key is planned for its own way alone: what follows it was known before.
         if !leg.left {
             leg.then = plan.map(|plan| plan.then.clone()).unwrap_or_default();

@@ -262,6 +262,35 @@ fn t2_a_refused_repeat_is_no_failure_of_what_may_have_left() {
     assert_eq!(late.ways()[0], (Form::Line, LegStatus::Unresolved));
 }
 
+/// T2: the repeat of a try that may have left cannot be put together: what it went by stays known, so that it is
+/// awaited as an SNS, and nobody else sends; the SMS that follows is still open to the first provider of all.
+#[test]
+fn t2_a_repeat_without_a_plan_keeps_the_way_it_went_by() {
+    let line = all_hops()[1..].to_vec();
+    for outcome in [rejected(), retry_after(None), retry_after(Some(600_000))] {
+        let mut case = case();
+        case.policy.services.text.swap(0, 2);
+        case.pays_from(25_000);
+        case.sent(5, EMAIL, rejected());
+        case.claims(10, &line).answers(20, unknown()).woke(2_000);
+        let before = case.f.text.clone();
+        case.claimed(2_010, TEXT).answers(2_020, outcome.clone());
+        let leg = &case.f.text;
+        assert_eq!(
+            (&leg.provider, leg.form, leg.segments, &leg.then, leg.left),
+            (&before.provider, before.form, before.segments, &before.then, true),
+            "{outcome:?}"
+        );
+        assert!(leg.tried.is_empty() && leg.hold.is_some(), "{outcome:?}");
+        if !matches!(leg.status, LegStatus::Retry(_)) {
+            case.woke(10 + WAIT);
+            let follows = plan(&case.f.text, &all_hops()).expect("a way").hop;
+            assert_eq!((case.ways()[0], follows), ((Form::Line, LegStatus::Unresolved), hop(Way::Xms, "sms")));
+        }
+        case.books_balance(25_000);
+    }
+}
+
 /// T7: a block ends that way and says so; an opt-out ends them all.
 #[test]
 fn t7_a_block_ends_one_way_and_an_opt_out_all() {
