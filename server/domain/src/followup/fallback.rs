@@ -526,8 +526,9 @@ pub(crate) fn reported(d: &mut Draft<'_>, channel: Channel, attempt: u32, fate: 
     if channel == Channel::Text && attempt > 0 && hops::told_of_earlier(d, attempt, Told::Fate(fate)) {
         return settle(d);
     }
+    // Under a key the tries of one way are one text: a word about any of them is about the newest.
+    let newest = attempt == d.f.leg(channel).attempt || d.policy.idempotent(channel, d.f.leg(channel));
     let leg = d.f.leg_mut(channel);
-    let newest = attempt == leg.attempt;
     let open = match leg.status {
         LegStatus::Claimed(_)
         | LegStatus::Accepted

@@ -120,7 +120,8 @@ pub(super) fn told_of_earlier(d: &mut Draft<'_>, attempt: u32, told: Told<'_>) -
     let earlier = n.checked_sub(1).map_or(0, |n| d.f.text.tried[n].attempt);
     let leg = &mut d.f.text.tried[n];
     // What failed for good stays failed, what arrived stays there; the rest may be said better.
-    let open = matches!(leg.status, LegStatus::Accepted | LegStatus::Unresolved) && leg.attempt == attempt;
+    let open = matches!(leg.status, LegStatus::Accepted | LegStatus::Unresolved)
+        && (leg.attempt == attempt || under_key && matches!(told, Told::Fate(_)));
     let (status, error, id) = match told {
         Told::Answer(Outcome::Accepted { provider_id }) => (LegStatus::Accepted, None, provider_id.as_deref()),
         // See `is_repeat`.

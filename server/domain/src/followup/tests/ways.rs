@@ -291,6 +291,33 @@ fn t2_a_repeat_without_a_plan_keeps_the_way_it_went_by() {
     }
 }
 
+/// W2, S2: what a key was repeated under is one text: the report that names its first try is heard, now or when another
+/// way was chosen meanwhile. Without a key an older try was another text.
+#[test]
+fn w2_a_report_of_an_earlier_try_under_the_key_is_heard() {
+    for (keyed, delivered, status) in [
+        (true, false, LegStatus::Failed),
+        (true, true, LegStatus::Delivered),
+        (false, false, LegStatus::Accepted),
+        (false, true, LegStatus::Accepted),
+    ] {
+        let mut case = case();
+        case.pays_from(25_000);
+        case.policy.services.text[2].idempotent = keyed;
+        let hops = vec![hop(Way::Xms, "sms")];
+        case.claims(10, &hops).answers(20, if keyed { unknown() } else { retry_after(None) });
+        case.woke(2_000).claims(2_010, &hops).answers(2_020, accepted()).says(2_030, 1, delivered);
+        assert_eq!(case.f.text.status, status, "{keyed} {delivered}");
+        case.books_balance(25_000);
+    }
+    let mut hopped = case();
+    hopped.sent(5, EMAIL, rejected());
+    let line = all_hops()[1..].to_vec();
+    hopped.claims(10, &line).answers(20, unknown()).woke(2_000).claims(170_000, &line).woke(185_000).woke(185_001);
+    hopped.says(185_010, 1, true);
+    assert_eq!(hopped.ways(), [(Form::Line, LegStatus::Delivered), (Form::Sms, LegStatus::Stopped)]);
+}
+
 /// T7: a block ends that way and says so; an opt-out ends them all.
 #[test]
 fn t7_a_block_ends_one_way_and_an_opt_out_all() {
