@@ -538,6 +538,8 @@ pub(crate) fn reported(d: &mut Draft<'_>, channel: Channel, attempt: u32, fate: 
         | LegStatus::Unresolved => newest,
         // Thought not to have left, and delivered after all: spared the next try.
         LegStatus::Queued(_) | LegStatus::Held(_) | LegStatus::Retry(_) => fate.delivered || newest && leg.left,
+        // E5: a server that took a mail may still send it back.
+        LegStatus::Delivered => channel == Channel::Email && newest && !fate.delivered,
         _ => false,
     };
     if !open || attempt == 0 || attempt > leg.attempt {

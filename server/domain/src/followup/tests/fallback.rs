@@ -472,6 +472,28 @@ fn reports_change_deliveries_only() {
     assert!(matches!(before.f.text.status, LegStatus::Queued(_)), "nothing was sent");
 }
 
+/// E5: an email that was delivered may still come back: then it failed, for good, and told again it is no news. A text
+/// that arrived has arrived.
+#[test]
+fn e5_a_delivered_email_may_come_back() {
+    let mut case = Case::falling_back();
+    case.sent(10, EMAIL, accepted()).at(20, &report(EMAIL, 1, true, None));
+    case.at(30, &report(EMAIL, 1, false, Some("5.1.1")));
+    assert_eq!((case.f.email.status, case.f.email.error.as_deref()), (LegStatus::Failed, Some("5.1.1")));
+    assert!(case.last.changed);
+    for delivered in [false, true] {
+        case.at(40, &report(EMAIL, 1, delivered, Some("5.1.1")));
+        assert!(!case.last.changed && case.f.email.status == LegStatus::Failed, "{delivered}");
+    }
+    let mut repeated = Case::falling_back();
+    repeated.sent(10, EMAIL, unknown()).woke(2 * S).sent(2 * S, EMAIL, accepted());
+    repeated.at(3 * S, &report(EMAIL, 1, false, Some("5.1.1")));
+    assert_eq!(repeated.f.email.status, LegStatus::Failed, "the copy of its first try is the same mail");
+    let mut text = Case::falling_back();
+    text.sent(10, TEXT, accepted()).at(20, &report(TEXT, 1, true, None)).at(30, &report(TEXT, 1, false, None));
+    assert_eq!(text.f.text.status, LegStatus::Delivered);
+}
+
 /// P13: no sum of times overflows, whatever a provider says.
 #[test]
 fn absurd_waits_do_not_overflow() {
