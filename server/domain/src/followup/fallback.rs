@@ -436,13 +436,11 @@ fn again(d: &mut Draft<'_>, channel: Channel, after_ms: Ms) {
     let at = d.now.saturating_add(after_ms.max(d.policy.backoff_ms(leg.attempt)));
     let late_ms = if channel == Channel::Email { at.saturating_sub(d.f.deadline_at) } else { late_ms(d, at) };
     let too_late = late_ms > horizon_ms;
-    // T2: an SNS is not repeated for longer than its report would be awaited.
-    let leg = d.f.leg(channel);
-    let sns_over = hops::is_sns(leg) && leg.since.is_some_and(|since| at - since > d.policy.sns.report_wait_ms);
-    if sns_over && leg.left && !d.f.stopped {
-        hops::unconfirmed(d);
-        return offer(d);
+    // T2: an SNS is not repeated for longer than its report would be awaited, and is decided when that is over.
+    if leg.left && !d.f.stopped && sns_until(d, channel).is_some_and(|until| at > until) {
+        return leave_open(d, channel);
     }
+    let leg = d.f.leg(channel);
     let status = match (d.f.stopped, too_late, leg.left) {
         (true, ..) => leg.stopped(),
         (false, false, _) => LegStatus::Retry(at),
