@@ -282,6 +282,24 @@ async fn e5_a_dead_address_is_marked_until_lifted() {
     assert_eq!(house.email_of(&third).await["status"], "accepted");
 }
 
+/// E5: a server that took a mail may send it back later; told in the other order, it came back all the same.
+#[tokio::test]
+async fn e5_a_mail_that_was_delivered_and_came_back_marks_the_address() {
+    for words in [[("delivered", "2.0.0"), ("failed", "5.1.1")], [("failed", "5.1.1"), ("delivered", "2.0.0")]] {
+        let house = House::new().await;
+        for (action, status) in words {
+            let to = house.address(Purpose::Bounce);
+            let values = [("{ADDRESS}", to.as_str()), ("{RECIPIENT}", "lucas@example.com")];
+            let report = filled("bounce-postfix.eml", &[&values[..], &[("{ACTION}", action), ("{STATUS}", status)]].concat());
+            assert_eq!(house.result(report).await, ("noted".into(), Value::Null), "{action}");
+        }
+        let email = house.email_of(&house.followup).await;
+        assert_eq!((&email["status"], &email["error"]), (&json!("failed"), &json!("5.1.1")), "{words:?}");
+        let listed = house.rig.get(&house.shop, "/v1/suppressions?channel=email").await.expect(200);
+        assert_eq!((listed["data"].as_array().unwrap().len(), &listed["data"][0]["source"]), (1, &json!("bounce")));
+    }
+}
+
 /// E5: a full mailbox marks at the third time, each of another mail; what is still tried, or about another address, is
 /// nothing.
 #[tokio::test]

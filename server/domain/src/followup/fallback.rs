@@ -5,7 +5,7 @@ use super::effect::{Alarm, Effect};
 use super::event::NewReply;
 use super::hops::{self, Told};
 use super::money;
-use super::outcome::{Found, OPTED_OUT, Outcome};
+use super::outcome::{Found, Outcome};
 use super::reason::{Reason, Skip};
 use super::state::{AuthorKind, Channel, Ended, Inquiry, Kind, LegStatus, Mark, Stage};
 use crate::Ms;
@@ -291,8 +291,9 @@ pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcom
     d.note(event, outcome.label(), Reason::Nothing, outcome.error());
     let leg = d.f.leg_mut(channel);
     leg.error = outcome.error().map(str::to_owned);
-    if channel == Channel::Text && matches!(outcome, Outcome::Rejected { error } if error == OPTED_OUT) {
-        d.effects.push(Effect::Suppress);
+    let form = leg.form;
+    if let (Channel::Text, Outcome::Rejected { error }) = (channel, outcome) {
+        hops::heard_of_person(d, form, Some(error));
     }
     let leg = d.f.leg_mut(channel);
     match outcome {
@@ -548,8 +549,9 @@ pub(crate) fn reported(d: &mut Draft<'_>, channel: Channel, attempt: u32, fate: 
     leg.provider_id = provider_id.map(str::to_owned).or(leg.provider_id.take());
     d.left = delivered && !leg.left;
     leg.left |= delivered;
-    if channel == Channel::Text && error == Some(OPTED_OUT) {
-        d.effects.push(Effect::Suppress);
+    let form = leg.form;
+    if channel == Channel::Text {
+        hops::heard_of_person(d, form, error);
     }
     set(d, channel, if delivered { LegStatus::Delivered } else { LegStatus::Failed });
     d.note("report", if delivered { "delivered" } else { "failed" }, Reason::Nothing, error);

@@ -47,16 +47,21 @@ pub(super) fn accepted(d: &Draft<'_>, channel: Channel) -> LegStatus {
     LegStatus::Confirming(Inquiry { at, until, asked: 0, absent: None, since, mark: Default::default() })
 }
 
+/// T7: what the failure of a text says of the person it went to, whatever becomes of that text.
+pub(super) fn heard_of_person(d: &mut Draft<'_>, form: Option<Form>, error: Option<&str>) {
+    match (error, form.map(Form::way)) {
+        (Some(OPTED_OUT), _) => d.effects.push(Effect::Suppress),
+        (Some(BLOCKED), Some(way)) if way != Way::Xms => d.effects.push(Effect::Block(way)),
+        _ => {}
+    }
+}
+
 /// T2: this way failed for good; the next one is queued, if there is one. Its failure at once ends every way, its
 /// report later only an SNS: a carrier that gave a text up would give it up again.
 pub(super) fn failed(d: &mut Draft<'_>, by_report: bool) -> bool {
     let leg = &d.f.text;
     let error = leg.error.clone();
     let opted_out = error.as_deref() == Some(OPTED_OUT);
-    match leg.form {
-        Some(form) if is_sns(leg) && error.as_deref() == Some(BLOCKED) => d.effects.push(Effect::Block(form.way())),
-        _ => {}
-    }
     if opted_out || by_report && !is_sns(leg) || !hop_on(d, false) {
         return false;
     }
@@ -118,6 +123,7 @@ pub(super) fn told_of_earlier(d: &mut Draft<'_>, attempt: u32, told: Told<'_>) -
     let now = d.now;
     let under_key = d.policy.idempotent(Channel::Text, &d.f.text.tried[n]);
     let earlier = n.checked_sub(1).map_or(0, |n| d.f.text.tried[n].attempt);
+    let form = d.f.text.tried[n].form;
     let leg = &mut d.f.text.tried[n];
     // What failed for good stays failed, what arrived stays there; the rest may be said better.
     let open = matches!(leg.status, LegStatus::Accepted | LegStatus::Unresolved)
@@ -145,6 +151,7 @@ pub(super) fn told_of_earlier(d: &mut Draft<'_>, attempt: u32, told: Told<'_>) -
         _ => "accepted_before",
     };
     d.note(event, word, Reason::Nothing, error);
+    heard_of_person(d, form, error);
     if status == LegStatus::Delivered {
         spare(d);
     }

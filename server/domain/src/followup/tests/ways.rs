@@ -347,6 +347,25 @@ fn t7_a_block_ends_one_way_and_an_opt_out_all() {
     assert_eq!(case.f.text.status, LegStatus::Failed, "a spare provider is not asked");
 }
 
+/// T7: told late, of a way that was given up meanwhile, a block and an opt-out are heard all the same, once.
+#[test]
+fn t7_a_late_block_or_opt_out_of_an_earlier_way_is_heard() {
+    for (code, effect) in [(BLOCKED, Effect::Block(Way::Alimtalk)), (OPTED_OUT, Effect::Suppress)] {
+        for reported in [true, false] {
+            let mut case = case();
+            case.sent(5, EMAIL, rejected());
+            case.claims(10, &all_hops()).answers(20, if reported { accepted() } else { unknown() }).woke(20 + WAIT);
+            let outcome = Outcome::Rejected { error: code.into() };
+            let answer = Event::FallbackAnswered { channel: TEXT, attempt: 1, outcome };
+            let told = if reported { report(TEXT, 1, false, Some(code)) } else { answer };
+            case.at(30 + WAIT, &told).at(40 + WAIT, &told);
+            assert_eq!(case.ways()[0], (Form::Alimtalk, LegStatus::Failed));
+            let heard = case.effects.iter().filter(|heard| **heard == effect).count();
+            assert_eq!(heard, 1, "{code} {reported}");
+        }
+    }
+}
+
 /// P8, D5: what was stopped meanwhile has no next way.
 #[test]
 fn p8_a_late_ack_stops_the_next_way() {
