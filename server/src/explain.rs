@@ -99,6 +99,7 @@ fn line(entry: &HistoryEntry) -> String {
         ("presence", "start") => "The customer went away without reading: the clock started and a push set out.",
         ("retry", "push_again") => "The push was sent again.",
         ("text", "next_way") => return format!("This way of the text failed for good{code}: the next one is tried."),
+        ("claim", "next_way") => return format!("This way of the text was passed over{code}: the next one is tried."),
         ("report", "next_way") => "Nobody said whether it arrived: a text goes in its place, and may be a second one.",
         ("report", "unconfirmed") => "Nobody said whether it arrived; nothing follows it.",
         ("text" | "report", "delivered_before") => "An earlier way of the text was reported delivered after all.",

@@ -203,6 +203,9 @@ pub(crate) fn claim(d: &mut Draft<'_>, channel: Channel) {
         }
         if d.f.leg(channel).left {
             leave_open(d, channel);
+        } else if plan.is_some_and(|plan| hops::pass_over(d, plan, skip)) {
+            d.note("claim", "next_way", Reason::ChannelUnavailable, Some(skip.as_str()));
+            return offer(d);
         } else {
             set(d, channel, LegStatus::Skipped(skip));
         }

@@ -6,10 +6,10 @@ use super::effect::Effect;
 use super::fallback::{Fate, queued, route, set};
 use super::outcome::{BLOCKED, OPTED_OUT, Outcome};
 use super::policy::SnsUnknown;
-use super::reason::Reason;
+use super::reason::{Reason, Skip};
 use super::state::{Channel, Inquiry, Leg, LegStatus};
 use crate::Ms;
-use crate::text::{Form, Hop, Way};
+use crate::text::{Form, Hop, TextPlan, Way};
 
 /// Ways of one text, at most: more than any deployment has.
 const MAX_HOPS: usize = 8;
@@ -85,6 +85,24 @@ pub(super) fn unconfirmed(d: &mut Draft<'_>) {
     } else {
         d.note("report", if taken { "unconfirmed" } else { "unresolved" }, Reason::Nothing, None);
     }
+}
+
+/// What stops this way alone, before it is tried, leaves the text to the next one (T6, S4).
+pub(super) fn pass_over(d: &mut Draft<'_>, plan: &TextPlan, skip: Skip) -> bool {
+    if !matches!(skip, Skip::PriceUnknown | Skip::PriceTooHigh | Skip::SenderUnregistered) {
+        return false;
+    }
+    let before = d.f.text.clone();
+    let leg = &mut d.f.text;
+    leg.provider = Some(plan.hop.via.clone());
+    leg.form = Some(plan.form);
+    leg.then = plan.then.clone();
+    set(d, Channel::Text, LegStatus::Skipped(skip));
+    let passed = hop_on(d, false);
+    if !passed {
+        d.f.text = before;
+    }
+    passed
 }
 
 /// Puts what was tried aside and queues what is next; `false` = there is nothing next, or it is not wanted any more.
@@ -190,7 +208,7 @@ impl Leg {
     /// what may have left goes again by the provider that knows its key, or not at all.
     pub fn open<'a>(&'a self, hops: &'a [Hop]) -> impl Iterator<Item = &'a Hop> {
         let is = |leg: &Leg, hop: &Hop| leg.provider.as_ref() == Some(&hop.via) && leg.form().way() == hop.way;
-        let unknown = self.tried.iter().any(|leg| leg.status != LegStatus::Failed);
+        let unknown = self.tried.iter().any(|leg| !matches!(leg.status, LegStatus::Failed | LegStatus::Skipped(_)));
         hops.iter().filter(move |hop| {
             let given_up = self.tried.iter().any(|leg| is(leg, hop));
             !given_up && (!unknown || hop.way == Way::Xms) && (!self.left || is(self, hop))

@@ -366,6 +366,42 @@ fn t7_a_late_block_or_opt_out_of_an_earlier_way_is_heard() {
     }
 }
 
+/// S4, S2, T6: what stops one way before it is tried leaves the text to the next one; of the last way it is the text's.
+#[test]
+fn s4_what_stops_one_way_leaves_the_text_to_the_next() {
+    let kr = all_hops();
+    let unregistered = |case: &mut Case, at: Ms, hops: &[Hop]| {
+        let plan = TextPlan { sender: Sender::Unregistered, ..plan(&case.f.text, hops).expect("a way") };
+        case.claiming(at, &plan);
+    };
+    let mut priced = case();
+    priced.pays_from(25_000);
+    let prices = &priced.policy.limits.prices;
+    let sms_alone = prices.prices.iter().filter(|price| price.kind == crate::wallet::Kind::Sms).cloned().collect();
+    priced.policy.limits.prices =
+        std::sync::Arc::new(crate::wallet::PriceList { prices: sms_alone, ..(**prices).clone() });
+    for at in [10, 20] {
+        let plan = plan(&priced.f.text, &kr).expect("a way");
+        priced.claiming(at, &plan);
+        let note = priced.last.note.clone().expect("it is noted");
+        assert_eq!((note.decision, note.detail.as_deref()), ("next_way", Some("price_unknown")));
+    }
+    priced.claims(30, &kr).answers(40, accepted()).says(50, 1, true);
+    let skipped = LegStatus::Skipped(Skip::PriceUnknown);
+    let ways = [(Form::Alimtalk, skipped), (Form::Line, skipped), (Form::Sms, LegStatus::Delivered)];
+    assert_eq!((priced.ways(), priced.sends(TEXT)), (ways.to_vec(), 1));
+    priced.books_balance(25_000);
+
+    let mut senders = case();
+    unregistered(&mut senders, 10, &kr[2..]);
+    assert_eq!(senders.ways()[0], (Form::Sms, LegStatus::Skipped(Skip::SenderUnregistered)));
+    let plan = plan(&senders.f.text, &kr[2..]).expect("a way");
+    assert_eq!(plan.hop, kr[3], "the account that has the number");
+    unregistered(&mut senders, 20, &kr[2..]);
+    assert_eq!((senders.f.text.status, senders.sends(TEXT)), (LegStatus::Skipped(Skip::SenderUnregistered), 0));
+    assert_eq!(senders.offers().len(), 3, "text and email, and the text again");
+}
+
 /// P8, D5: what was stopped meanwhile has no next way.
 #[test]
 fn p8_a_late_ack_stops_the_next_way() {
