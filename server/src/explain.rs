@@ -169,6 +169,7 @@ fn answered(channel: &str, answer: &str, because: &str, code: &str) -> String {
         }
         (_, "rejected") => format!("The {channel} provider refused the {channel}{code}."),
         (_, "retry_after") => format!("The {channel} provider asked to try again later{code}."),
+        (_, "postponed") => format!("The {channel} did not leave yet{code}: it is tried again."),
         (_, "unknown") => format!("The {channel} provider did not answer: the {channel} may have left{code}."),
         (_, other) => format!("The {channel} provider answered {other}{code}."),
     }

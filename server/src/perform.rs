@@ -421,7 +421,7 @@ async fn send_email(engine: &Engine, shop: &Shop, task: &Task, claim: Claim) -> 
 
 /// Nothing left the house; it is worth another try.
 fn later(error: &str) -> Outcome {
-    Outcome::RetryAfter { after_ms: None, error: error.to_owned() }
+    Outcome::Postponed { after_ms: None, error: error.to_owned() }
 }
 
 /// A canary's push or email came as far as it shall.

@@ -81,7 +81,7 @@ impl World {
         let fate = if now >= expires && !self.is(Mutant::PushTooLate) {
             // P10: it waited too long for a hand, and text and email are on their way.
             self.oracle.reach("push expired before it was sent");
-            let outcome = Outcome::RetryAfter { after_ms: None, error: "expired_before_sent".into() };
+            let outcome = Outcome::Postponed { after_ms: None, error: "expired_before_sent".into() };
             Fate { taken_after_ms: None, outcome, after_ms: 0, name: "not pushed" }
         } else {
             self.oracle.pushing(&self.store, receipt, attempt, now >= expires)?;
@@ -142,7 +142,7 @@ impl World {
         if !checked && left_ms < MIN_SEND_MS {
             self.oracle.reach("claim nearly over");
             self.oracle.definite(followup, channel, attempt);
-            let outcome = Outcome::RetryAfter { after_ms: None, error: "claim_nearly_over".into() };
+            let outcome = Outcome::Postponed { after_ms: None, error: "claim_nearly_over".into() };
             self.outcome(node, epoch, send, outcome, 0);
             return Ok(());
         }

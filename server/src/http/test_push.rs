@@ -89,7 +89,7 @@ fn answer(provider: PushProvider, tested: Tested, now: Ms) -> TestPushed {
         Outcome::Accepted { .. } => TestOutcome::Accepted,
         Outcome::TokenGone { .. } => TestOutcome::TokenGone,
         Outcome::WrongEnvironment { .. } | Outcome::Rejected { .. } => TestOutcome::Rejected,
-        Outcome::RetryAfter { .. } => TestOutcome::RetryAfter,
+        Outcome::RetryAfter { .. } | Outcome::Postponed { .. } => TestOutcome::RetryAfter,
         Outcome::Unknown { .. } => TestOutcome::Unknown,
     };
     let environment = tested.environment.filter(|_| provider == PushProvider::Apns);

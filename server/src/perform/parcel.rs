@@ -293,5 +293,5 @@ pub(super) fn gone(what: &str) -> Outcome {
 }
 
 pub(super) fn later(_: &StoreError) -> Outcome {
-    Outcome::RetryAfter { after_ms: None, error: "store_unavailable".into() }
+    Outcome::Postponed { after_ms: None, error: "store_unavailable".into() }
 }

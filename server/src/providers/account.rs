@@ -43,6 +43,7 @@ pub(super) fn word(outcome: &Outcome) -> Word {
     match outcome {
         Outcome::Accepted { .. } | Outcome::TokenGone { .. } | Outcome::WrongEnvironment { .. } => Word::Fine,
         Outcome::Unknown { .. } => Word::Failed,
+        Outcome::Postponed { .. } => Word::Nothing,
         Outcome::Rejected { error } if is_own(error) => Word::Nothing,
         Outcome::Rejected { error } if is_of_account(error) => Word::Misconfigured,
         Outcome::Rejected { .. } => Word::Fine,

@@ -148,7 +148,8 @@ impl Gate {
         }
         let Some(budget) = &self.budget else { return Ok(()) };
         let taken = budget.lock().unwrap_or_else(PoisonError::into_inner).take(self.clock.now_ms());
-        taken.map_err(|wait_ms| self.heard(later(wait_ms, "rate_budget".into())))
+        let postponed = |after_ms| Outcome::Postponed { after_ms: Some(after_ms), error: "rate_budget".into() };
+        taken.map_err(|wait_ms| self.heard(postponed(wait_ms)))
     }
 
     /// A refused account refuses the next one, too, in the same words; where nothing comes after it, it is worth

@@ -317,12 +317,16 @@ pub(crate) fn answered(d: &mut Draft<'_>, channel: Channel, attempt: u32, outcom
                 offer(d);
             }
         }
-        Outcome::RetryAfter { after_ms, .. } => {
+        Outcome::RetryAfter { after_ms, .. } | Outcome::Postponed { after_ms, .. } => {
+            let is_ours = matches!(outcome, Outcome::Postponed { .. });
             // Never repeated while unknown, so this word is about its only open try.
             leg.left &= idempotent;
-            let waits = leg.left || !(channel == Channel::Text && hops::is_sns(leg));
+            let at = again_at(d, channel, after_ms.unwrap_or(0));
+            let sns_waits = |until| is_ours && at <= until;
+            let waits = d.f.leg(channel).left || sns_until(d, channel).is_none_or(sns_waits);
             give_back(d, channel);
-            // T2: an SNS that cannot be sent now has failed: the next way can.
+            // T2: an SNS that its provider does not take now has failed: the next way can be tried. Our own reasons not
+            // to ask it are no failure of the way, for as long as its report would be awaited.
             if !waits {
                 set(d, channel, LegStatus::Failed);
             }
@@ -433,11 +437,16 @@ fn absent(d: &mut Draft<'_>, attempt: u32, number: u8) {
     }
 }
 
+/// When it is tried again at the soonest.
+fn again_at(d: &Draft<'_>, channel: Channel, after_ms: Ms) -> Ms {
+    d.now.saturating_add(after_ms.max(d.policy.backoff_ms(d.f.leg(channel).attempt)))
+}
+
 /// Tries again later, unless it was stopped meanwhile or will be too old.
 fn again(d: &mut Draft<'_>, channel: Channel, after_ms: Ms) {
     let horizon_ms = if channel == Channel::Email { EMAIL_HORIZON_MS } else { d.policy.fallback_horizon_ms };
     let leg = d.f.leg(channel);
-    let at = d.now.saturating_add(after_ms.max(d.policy.backoff_ms(leg.attempt)));
+    let at = again_at(d, channel, after_ms);
     let late_ms = if channel == Channel::Email { at.saturating_sub(d.f.deadline_at) } else { late_ms(d, at) };
     let too_late = late_ms > horizon_ms;
     // T2: an SNS is not repeated for longer than its report would be awaited, and is decided when that is over.

@@ -38,6 +38,13 @@ pub enum Outcome {
         /// The vendor's code.
         error: String,
     },
+    /// Certainly not sent, since its provider was not asked: by our own limits, or for want of our own store.
+    Postponed {
+        /// Not sooner than this; `None` = when we like.
+        after_ms: Option<i64>,
+        /// What stood in the way.
+        error: String,
+    },
     /// May have been sent: the bytes left, the answer did not come.
     Unknown {
         /// What was seen.
@@ -87,6 +94,7 @@ impl Outcome {
             Outcome::WrongEnvironment { .. } => "wrong_environment",
             Outcome::Rejected { .. } => "rejected",
             Outcome::RetryAfter { .. } => "retry_after",
+            Outcome::Postponed { .. } => "postponed",
             Outcome::Unknown { .. } => "unknown",
         }
     }
@@ -99,6 +107,7 @@ impl Outcome {
             | Outcome::WrongEnvironment { error, .. }
             | Outcome::Rejected { error }
             | Outcome::RetryAfter { error, .. }
+            | Outcome::Postponed { error, .. }
             | Outcome::Unknown { error } => Some(error),
         }
     }

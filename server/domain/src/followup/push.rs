@@ -162,10 +162,12 @@ pub(crate) fn answered(d: &mut Draft<'_>, device: DeviceId, attempt: u32, outcom
         Outcome::Accepted { .. } => PushStatus::Accepted,
         Outcome::TokenGone { .. } => PushStatus::TokenGone,
         Outcome::Rejected { .. } => PushStatus::Refused,
-        Outcome::RetryAfter { after_ms, .. } => match now.saturating_add(after_ms.unwrap_or(0).max(backoff_ms)) {
-            at if at < deadline_at => PushStatus::Retry(at),
-            _ => PushStatus::Limited,
-        },
+        Outcome::RetryAfter { after_ms, .. } | Outcome::Postponed { after_ms, .. } => {
+            match now.saturating_add(after_ms.unwrap_or(0).max(backoff_ms)) {
+                at if at < deadline_at => PushStatus::Retry(at),
+                _ => PushStatus::Limited,
+            }
+        }
         // It may have arrived: worth waiting for, and worth repeating under the same collapse id.
         Outcome::Unknown { .. } if now + backoff_ms < deadline_at => PushStatus::Retry(now + backoff_ms),
         Outcome::Unknown { .. } => PushStatus::Accepted,

@@ -538,7 +538,13 @@ impl Leg {
 
     /// Whether an answer to its newest try still says something.
     pub(crate) fn awaits(&self, outcome: &Outcome) -> bool {
-        let is_final = !matches!(outcome, Outcome::Unknown { .. } | Outcome::RetryAfter { .. });
+        let is_final = matches!(
+            outcome,
+            Outcome::Accepted { .. }
+                | Outcome::Rejected { .. }
+                | Outcome::TokenGone { .. }
+                | Outcome::WrongEnvironment { .. }
+        );
         match self.status {
             LegStatus::Claimed(_) => true,
             // The claim ended before the answer came.

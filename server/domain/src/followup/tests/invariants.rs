@@ -43,6 +43,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         Just(unknown()),
         prop_oneof![Just(Environment::Production), Just(Environment::Sandbox)].prop_map(wrong_environment),
         prop_oneof![Just(None), (0..40 * S).prop_map(Some), Just(Some(Ms::MAX))].prop_map(retry_after),
+        (0..40 * S).prop_map(|after_ms| postponed(Some(after_ms))),
     ]
 }
 

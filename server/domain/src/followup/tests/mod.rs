@@ -96,6 +96,10 @@ pub(super) fn retry_after(after_ms: Option<Ms>) -> Outcome {
     Outcome::RetryAfter { after_ms, error: "429".into() }
 }
 
+pub(super) fn postponed(after_ms: Option<Ms>) -> Outcome {
+    Outcome::Postponed { after_ms, error: "rate_budget".into() }
+}
+
 pub(super) fn unknown() -> Outcome {
     Outcome::Unknown { error: "timeout".into() }
 }

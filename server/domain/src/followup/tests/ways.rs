@@ -112,6 +112,27 @@ fn t2_an_sns_that_has_to_wait_is_followed_at_once() {
     assert!(matches!(case.f.text.status, LegStatus::Retry(_)), "nothing else could carry it");
 }
 
+/// T2: what our own limits held back waits for the same way, for as long as its report would be awaited, and is no
+/// failure of it; both sides of the 180 s. A push that it happens to is tried again in its 30 s as ever.
+#[test]
+fn t2_an_sns_that_we_hold_back_ourselves_goes_the_same_way() {
+    let mut case = case();
+    case.claims(10, &all_hops()).answers(20, postponed(Some(5_000)));
+    assert_eq!((case.f.text.status, case.ways().len()), (LegStatus::Retry(T0 + 5_020), 1));
+    case.woke(5_020).claims(5_030, &all_hops()).answers(5_040, accepted());
+    assert_eq!((case.ways()[0].0, case.ways().len()), (Form::Alimtalk, 1));
+    for (wait, follows) in [(WAIT - 10, false), (WAIT - 9, true)] {
+        let mut case = Case::falling_back();
+        case.policy.services.text = house();
+        case.claims(10, &all_hops()).answers(20, postponed(Some(wait)));
+        assert_eq!(matches!(case.f.text.status, LegStatus::Queued(_)), follows, "{wait}: {:?}", case.ways());
+    }
+    let mut push = Case::around(&[A]);
+    push.open(T0, reply(1, T0));
+    push.push_answered(10, A, postponed(Some(2_000)));
+    assert_eq!(push.push(A).status, PushStatus::Retry(T0 + 2_010));
+}
+
 /// T2: taken first, then reported failed: XMS goes, after the outcome too; a second report of it changes nothing, and
 /// the failed SMS of a carrier is not sent by another one.
 #[test]
@@ -444,7 +465,7 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         6 => Just(Step::Claim),
-        6 => (1..5u32, 0..5u8).prop_map(|(attempt, outcome)| Step::Answer(attempt, outcome)),
+        6 => (1..5u32, 0..6u8).prop_map(|(attempt, outcome)| Step::Answer(attempt, outcome)),
         4 => (1..5u32, any::<bool>()).prop_map(|(attempt, delivered)| Step::Report(attempt, delivered)),
         5 => (1..200_000i64).prop_map(Step::Wake),
         2 => (0..4u8).prop_map(Step::Ask),
@@ -475,7 +496,8 @@ proptest! {
                     }
                 }
                 Step::Answer(attempt, outcome) => {
-                    let outcome = [accepted(), rejected(), unknown(), retry_after(None), retry_after(Some(9_000))]
+                    let outcome =
+                        [accepted(), rejected(), unknown(), retry_after(None), retry_after(Some(9_000)), postponed(None)]
                         [usize::from(outcome)].clone();
                     case.at(at, &Event::FallbackAnswered { channel: TEXT, attempt, outcome });
                 }
