@@ -45,6 +45,9 @@ pub struct Inputs {
     /// When its clock was to start, of one that was only watched: that moves on without a word.
     #[serde(rename = "b", default, skip_serializing_if = "Option::is_none")]
     pub watched_until: Option<Ms>,
+    /// How often its provider had been asked what became of a text: that, too, is done without a word.
+    #[serde(rename = "q", default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<u8>,
     /// The version of the workspace's settings.
     #[serde(rename = "v")]
     pub settings: i64,
@@ -54,20 +57,22 @@ impl Inputs {
     /// Of something that happened to this follow-up.
     pub fn of(before: &Followup, event: &Event, facts: &Facts<'_>, settings: i64) -> Inputs {
         let watched_until = (before.stage == Stage::Watching).then_some(before.started_at);
-        Inputs { step: Step::Event(event.clone()), known: Known::of(facts), watched_until, settings }
+        let asked = before.text.status.inquiry().map(|inquiry| inquiry.asked);
+        Inputs { step: Step::Event(event.clone()), known: Known::of(facts), watched_until, asked, settings }
     }
 
     /// Of a reply that began one, or joined this one.
     pub fn of_reply(joined: Option<&Followup>, new: &NewReply, facts: &Facts<'_>, settings: i64) -> Inputs {
         let watched = joined.filter(|before| before.stage == Stage::Watching);
         let step = if joined.is_some() { Step::Joined(new.clone()) } else { Step::Opened(new.clone()) };
-        Inputs { step, known: Known::of(facts), watched_until: watched.map(|before| before.started_at), settings }
+        let watched_until = watched.map(|before| before.started_at);
+        Inputs { step, known: Known::of(facts), watched_until, asked: None, settings }
     }
 
     /// Of one that began as the rest of another.
     pub fn of_rest(state: &Followup, settings: i64) -> Inputs {
         let step = Step::Rest(Box::new(state.clone()));
-        Inputs { step, known: Known::default(), watched_until: None, settings }
+        Inputs { step, known: Known::default(), watched_until: None, asked: None, settings }
     }
 }
 
@@ -192,6 +197,10 @@ impl Replay {
         let facts = inputs.known.facts(&devices);
         if let (Some(state), Some(at)) = (&mut self.state, inputs.watched_until) {
             state.started_at = at;
+        }
+        let inquiry = self.state.as_mut().and_then(|state| state.text.status.inquiry_mut());
+        if let (Some(inquiry), Some(asked)) = (inquiry, inputs.asked) {
+            inquiry.asked = asked;
         }
         let decision = match (&inputs.step, &self.state) {
             (Step::Opened(new), _) => open(new.clone(), &facts, at, policy).decision,

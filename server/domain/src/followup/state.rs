@@ -561,6 +561,21 @@ impl Leg {
 }
 
 impl LegStatus {
+    /// What its provider is asked, if it is.
+    pub(crate) fn inquiry(&self) -> Option<&Inquiry> {
+        match self {
+            LegStatus::Asking(inquiry) | LegStatus::Confirming(inquiry) => Some(inquiry),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn inquiry_mut(&mut self) -> Option<&mut Inquiry> {
+        match self {
+            LegStatus::Asking(inquiry) | LegStatus::Confirming(inquiry) => Some(inquiry),
+            _ => None,
+        }
+    }
+
     /// Whether there is no such way out.
     pub fn is_skipped(self) -> bool {
         matches!(self, LegStatus::Skipped(_))

@@ -388,6 +388,37 @@ fn asking() -> Case {
     case
 }
 
+/// S7: how often a provider was asked is no line of the history, and its answers are judged by it: made again, each
+/// decision is the same.
+#[test]
+fn s7_what_was_asked_is_judged_again_as_it_was() {
+    let mut case = Case::around(&[]);
+    let new = reply(1, T0);
+    let mut kept = vec![(T0, Inputs::of_reply(None, &new, &case.facts(), 1), None)];
+    case.open(T0, new);
+    kept[0].2 = case.last.note.clone();
+    let events = [
+        (20, Event::Claiming(TEXT)),
+        (1_000, may_have_left(1)),
+        (31_000, Event::Woke),
+        (31_100, absent(1)),
+        (61_100, Event::Woke),
+        (61_200, absent(2)),
+    ];
+    for (after_ms, event) in events {
+        let inputs = Inputs::of(&case.f, &event, &case.facts(), 1);
+        case.at(after_ms, &event);
+        if case.last.note.is_some() {
+            kept.push((T0 + after_ms, inputs, case.last.note.clone()));
+        }
+    }
+    assert!(matches!(case.f.text.status, LegStatus::Retry(_)) && kept.len() == 5, "{kept:?}");
+    let mut replay = Replay::default();
+    for (at, inputs, note) in kept {
+        assert_eq!(replay.decide(at, &inputs, &case.policy), note);
+    }
+}
+
 /// P8: an email that may have left is repeated under the same key, and so is a text where that is one effect.
 #[test]
 fn an_idempotent_send_is_repeated() {
