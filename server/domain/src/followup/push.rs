@@ -143,7 +143,8 @@ pub(crate) fn answered(d: &mut Draft<'_>, device: DeviceId, attempt: u32, outcom
     }
     // An answer to an older version says nothing of the newer one, which may have gone to a newer token.
     if push.attempt != attempt || !matches!(push.status, PushStatus::Claimed(_)) {
-        return;
+        // Its id alone may be news.
+        return d.note("push", outcome.label(), Reason::Nothing, None);
     }
     push.at = now;
     push.error = outcome.error().map(str::to_owned);
