@@ -290,7 +290,8 @@ async fn e5_a_mail_that_was_delivered_and_came_back_marks_the_address() {
         for (action, status) in words {
             let to = house.address(Purpose::Bounce);
             let values = [("{ADDRESS}", to.as_str()), ("{RECIPIENT}", "lucas@example.com")];
-            let report = filled("bounce-postfix.eml", &[&values[..], &[("{ACTION}", action), ("{STATUS}", status)]].concat());
+            let report =
+                filled("bounce-postfix.eml", &[&values[..], &[("{ACTION}", action), ("{STATUS}", status)]].concat());
             assert_eq!(house.result(report).await, ("noted".into(), Value::Null), "{action}");
         }
         let email = house.email_of(&house.followup).await;

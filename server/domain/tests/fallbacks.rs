@@ -10,7 +10,7 @@ use backstop_domain::followup::{
 use backstop_domain::ids::FollowupId;
 use backstop_domain::text::{Country, Encoding, Form, Hop, NumberKind, Sender, TextPlan, TextService, Way};
 use backstop_domain::wallet::{Account, Change, Kind, Price, PriceList, Terms, Wallet};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 const FALLBACKS: u64 = 100_000;
@@ -56,8 +56,8 @@ struct Story {
     now: Ms,
     left_at: Option<Ms>,
     wake: Option<Ms>,
-    /// By try of the text.
-    truth: BTreeMap<u32, Truth>,
+    /// By try of the text: what it went as, by whom, and what became of it there.
+    truth: BTreeMap<u32, (Form, String, Truth)>,
     later: Vec<(Ms, Event)>,
     /// What each account was moved by.
     moved: BTreeMap<&'static str, i64>,
@@ -70,7 +70,7 @@ fn policy(rng: &mut Rng) -> Policy {
     policy.services.text = vec![
         TextService { confirms: true, ..service("relay", &[Way::Alimtalk, Way::Xms]) },
         TextService { idempotent: true, ..service("line", &[Way::Line]) },
-        service("abroad", &[Way::Xms]),
+        TextService { idempotent: true, ..service("gateway", &[Way::Xms]) },
     ];
     policy.sns.unknown = [SnsUnknown::EmailDecides, SnsUnknown::Hold, SnsUnknown::Xms][rng.below(3) as usize];
     policy.channels.email = rng.chance(80);
@@ -167,7 +167,12 @@ impl Story {
 
     /// One try at a moody provider: what it did, what it says, and what it says later, perhaps twice, perhaps never.
     fn send(&mut self, attempt: u32) {
-        let is_line = self.f.text.form() == Form::Line;
+        let (form, via) = (self.f.text.form(), self.f.text.provider.clone().unwrap_or_default());
+        let is_line = form == Form::Line;
+        let is_keyed = is_line || via == "gateway";
+        // What a key was taken under is there, whatever is said of its repeats.
+        let had = self.truth.iter().find(|(_, (_, by, truth))| is_keyed && *by == via && *truth != Truth::Nothing);
+        let had = had.map(|(first, (.., truth))| (*first, *truth));
         let answer = |outcome| Some(Event::FallbackAnswered { channel: Channel::Text, attempt, outcome });
         let unknown = || answer(Outcome::Unknown { error: "timeout".into() });
         let (has_it, said) = match self.rng.below(100) {
@@ -176,7 +181,7 @@ impl Story {
             65..72 => (false, answer(Outcome::RetryAfter { after_ms: None, error: "429".into() })),
             72..80 => (false, unknown()),
             80..90 => (true, unknown()),
-            90..95 if !is_line => {
+            90..95 if !is_keyed => {
                 let mark = Mark { number: 1, body: 2 };
                 (true, Some(Event::MayHaveLeft { attempt, error: "timeout".into(), mark }))
             }
@@ -186,14 +191,17 @@ impl Story {
         let soon = self.now + 5 + self.rng.below(3_000) as Ms;
         self.later.extend(said.map(|said| (soon, said)));
         let delivered = self.rng.chance(70);
-        let truth = match (has_it, is_line) {
-            (false, _) => Truth::Nothing,
-            (true, true) => Truth::Taken,
-            (true, false) if delivered => Truth::Arrived,
-            (true, false) => Truth::Failed,
+        let truth = match (had, has_it, is_line) {
+            (Some((_, truth)), ..) => truth,
+            (None, false, _) => Truth::Nothing,
+            (None, true, true) => Truth::Taken,
+            (None, true, false) if delivered => Truth::Arrived,
+            (None, true, false) => Truth::Failed,
         };
-        self.truth.insert(attempt, truth);
-        let reports = if has_it && !is_line { [0, 1, 1, 1, 2, 3][self.rng.below(6) as usize] } else { 0 };
+        self.truth.insert(attempt, (form, via, truth));
+        // A repeat is not reported on again; what is reported names the try that was taken.
+        let is_told = had.is_none() && has_it && !is_line;
+        let reports = if is_told { [0, 1, 1, 1, 2, 3][self.rng.below(6) as usize] } else { 0 };
         for _ in 0..reports {
             let at = self.now + 1 + self.rng.below(400_000) as Ms;
             let error = (!delivered).then(|| "3104".to_owned());
@@ -214,7 +222,7 @@ impl Story {
     }
 
     fn asked(&mut self, attempt: u32, inquiry: u8) {
-        let found = match (self.rng.chance(40), self.truth.get(&attempt)) {
+        let found = match (self.rng.chance(40), self.truth.get(&attempt).map(|(.., truth)| truth)) {
             (true, Some(Truth::Arrived)) => Found::Delivered { provider_id: None },
             (true, Some(Truth::Failed)) => Found::Failed { provider_id: None, error: "3104".into() },
             (true, Some(Truth::Taken)) => Found::Taken { provider_id: None },
@@ -266,11 +274,24 @@ impl Story {
         let owed: i64 = legs.iter().filter(is_paid).map(|leg| cost(leg.form())).sum();
         assert_eq!(spent, owed, "S2: paid for what was taken or may have been, and for nothing else: {:?}", self.f);
         assert_eq!(self.wallet.held_micros, 0, "nothing stays held: {:?}", self.f);
-        let (sns, xms): (Vec<&Leg>, Vec<&Leg>) = legs.iter().partition(|leg| leg.form().way() != Way::Xms);
-        let both = sns.iter().any(&taken) && xms.iter().any(&taken);
+        // Whatever we think of it: what the providers really have, each key once.
+        let has_it = |truth: Truth| matches!(truth, Truth::Taken | Truth::Arrived);
+        let there: BTreeSet<(Form, &str)> = self
+            .truth
+            .values()
+            .filter(|(.., truth)| has_it(*truth))
+            .map(|(form, via, _)| (*form, via.as_str()))
+            .collect();
+        for leg in &legs {
+            let is_there = there.contains(&(leg.form(), leg.provider.as_deref().unwrap_or_default()));
+            assert!(!is_there || is_paid(&leg), "S2: it was delivered and is not paid: {leg:?} of {:?}", self.f);
+        }
+        let sns = there.iter().filter(|(form, _)| form.way() != Way::Xms).count();
+        let xms = there.len() - sns;
+        let both = sns > 0 && xms > 0;
         assert!(!both || self.policy.sns.unknown != SnsUnknown::Hold, "T2: {:?}", self.f);
-        assert!(sns.iter().filter(|leg| taken(leg)).count() <= 1, "one SNS: {:?}", self.f);
-        assert!(xms.iter().filter(|leg| taken(leg)).count() <= 1, "one XMS: {:?}", self.f);
+        assert!(sns <= 1, "one SNS: {:?}", self.f);
+        assert!(xms <= 1, "one XMS: {:?}", self.f);
         (both, spent > 0)
     }
 }
@@ -297,7 +318,7 @@ fn facts<'a>(wallet: &'a Wallet, left_at: Option<Ms>, plan: Option<&'a TextPlan>
 
 fn plan(leg: &Leg) -> Option<TextPlan> {
     let hop = |way, via: &str| Hop { way, via: via.into() };
-    let hops = [hop(Way::Alimtalk, "relay"), hop(Way::Line, "line"), hop(Way::Xms, "relay"), hop(Way::Xms, "abroad")];
+    let hops = [hop(Way::Alimtalk, "relay"), hop(Way::Line, "line"), hop(Way::Xms, "relay"), hop(Way::Xms, "gateway")];
     let mut open = leg.open(&hops).cloned();
     let hop = open.next()?;
     let form = match hop.way {
