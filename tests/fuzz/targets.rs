@@ -503,6 +503,7 @@ fn events() -> Vec<Event> {
     }
     let unknown = || Outcome::Unknown { error: "timeout".into() };
     let later = || Outcome::RetryAfter { after_ms: None, error: "busy".into() };
+    let postponed = || Outcome::Postponed { after_ms: None, error: "rate_budget".into() };
     for channel in [Channel::Text, Channel::Email] {
         events.push(Event::Claiming(channel));
         for delivered in [false, true] {
@@ -510,6 +511,7 @@ fn events() -> Vec<Event> {
         }
         events.push(Event::FallbackAnswered { channel, attempt: 1, outcome: unknown() });
         events.push(Event::FallbackAnswered { channel, attempt: 1, outcome: later() });
+        events.push(Event::FallbackAnswered { channel, attempt: 1, outcome: postponed() });
     }
     events.push(Event::MayHaveLeft { attempt: 1, error: "timeout".into(), mark: Mark { number: 1, body: 1 } });
     for found in [Found::Absent, Found::Taken { provider_id: None }] {

@@ -6,14 +6,20 @@ use crate::providers_fcm_double::TestClock;
 use crate::providers_support::AT_MS;
 use crate::solapi_double::{APPROVED, KEY, PROFILE, Solapi, TEMPLATE, Taken, WEBHOOK_SECRET};
 use backstop_server::providers::smtp::SmtpTls;
-use backstop_server::providers::solapi::proof;
+use backstop_server::providers::solapi::{SolapiConfig, proof};
 use serde_json::{Value, json};
+use std::num::NonZeroU32;
 use std::sync::Arc;
 
 /// A house whose texts go by Solapi, and a customer in Korea for each number.
 async fn korea(template: Option<Value>) -> (House, Arc<Solapi>) {
+    korea_at(template, None).await
+}
+
+/// The same with an account by which so many a second may leave.
+async fn korea_at(template: Option<Value>, max_per_second: Option<NonZeroU32>) -> (House, Arc<Solapi>) {
     let solapi = Solapi::start(TestClock::at(AT_MS)).await;
-    let config = solapi.config();
+    let config = SolapiConfig { max_per_second, ..solapi.config() };
     let house = House::open_with(SmtpTls::None, move |all| all.providers.solapi = Some(config)).await;
     solapi.keep_time(house.google.clock.clone());
     if let Some(template) = template {
@@ -51,6 +57,22 @@ fn lines(followup: &Value) -> Vec<(String, String, String)> {
 
 fn line(channel: &str, status: &str, error: &str) -> (String, String, String) {
     (channel.into(), status.into(), error.into())
+}
+
+/// T2: what our own limit holds back waits its second and goes as an Alimtalk, too, and not as an SMS.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn t2_our_own_limit_is_no_failure_of_an_alimtalk() {
+    let (house, solapi) = korea_at(Some(approved()), NonZeroU32::new(1)).await;
+    for n in 1..=2 {
+        house.put(&format!("/v1/customers/c{n}"), json!({"phone": format!("+82102000000{n}"), "name": "김하나"})).await;
+        house.reply(&format!("c{n}"), &format!("m{n}")).await;
+    }
+    house.settle().await;
+    house.turn(1_000).await;
+    house.turn(1_000).await;
+    for n in 1..=2 {
+        assert_eq!(kinds(&solapi.texts_to(&format!("0102000000{n}"))), ["ATA"], "c{n}");
+    }
 }
 
 /// T1, T2, T3, T7, W2: an Alimtalk goes out; the customer has blocked it, the report says so, and the SMS follows by

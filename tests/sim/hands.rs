@@ -170,7 +170,9 @@ impl World {
     fn outcome(&mut self, node: usize, epoch: u32, send: Send, mut outcome: Outcome, after_ms: Ms) {
         let Send { followup, channel, attempt, .. } = send;
         let Some(workspace) = self.store.followup(followup).map(|row| row.workspace) else { return };
-        if let Outcome::RetryAfter { after_ms: asked_ms, .. } = &mut outcome {
+        if let Outcome::RetryAfter { after_ms: asked_ms, .. } | Outcome::Postponed { after_ms: asked_ms, .. } =
+            &mut outcome
+        {
             self.oracle.definite(followup, channel, attempt);
             if let Some(asked_ms) = asked_ms {
                 self.oracle.asked(followup, channel, attempt, self.now + after_ms + *asked_ms);

@@ -262,6 +262,7 @@ impl Fcm {
                 return Err(refusal(project, &error, self.tokens.vendor_ahead_ms()));
             }
             Outcome::RetryAfter { error, .. }
+            | Outcome::Postponed { error, .. }
             | Outcome::Unknown { error }
             | Outcome::WrongEnvironment { error, .. } => error,
         };
