@@ -284,11 +284,17 @@ async fn w2_a_late_answer_is_heard() {
     rig.smsc.answer(&part, json!({ "command_status": 0, "message_id": "7" })).await;
     assert_eq!(rig.told().await, Told::Kept("7".into()));
     assert_eq!(rig.told().await, Told::Late(ReportWord::Taken));
-    let sent = rig.send("Hi");
-    let part = rig.smsc.next("submit_sm").await;
-    assert_eq!(sent.await.unwrap(), Outcome::Unknown { error: "timeout".into() });
-    rig.smsc.answer(&part, json!({ "command_status": 0x0b })).await;
-    assert_eq!(rig.told().await, Told::Late(ReportWord::Failed("bad_number 0xb".into())));
+    // A refusal is what it would have been in time: for good or for now, and no failure of what was taken.
+    for (status, refusal) in [
+        (0x0b, Outcome::Rejected { error: "bad_number 0xb".into() }),
+        (0x58, Outcome::RetryAfter { after_ms: Some(1_000), error: "too_many 0x58".into() }),
+    ] {
+        let sent = rig.send("Hi");
+        let part = rig.smsc.next("submit_sm").await;
+        assert_eq!(sent.await.unwrap(), Outcome::Unknown { error: "timeout".into() });
+        rig.smsc.answer(&part, json!({ "command_status": status })).await;
+        assert_eq!(rig.told().await, Told::Late(ReportWord::Refused(refusal)));
+    }
 }
 
 /// No more than the window is under way; what waits goes when there is room, and leaves no trace when it gave up.

@@ -112,6 +112,7 @@ async fn reported(api: &Api, report: Report) -> Result<(), Problem> {
     let channel = Channel::Text;
     let event = match word {
         ReportWord::Taken => Event::FallbackAnswered { channel, attempt, outcome: Outcome::Accepted { provider_id } },
+        ReportWord::Refused(outcome) => Event::FallbackAnswered { channel, attempt, outcome },
         ReportWord::Delivered => Event::Reported { channel, attempt, delivered: true, provider_id, error: None },
         ReportWord::Failed(code) => {
             Event::Reported { channel, attempt, delivered: false, provider_id, error: Some(code) }

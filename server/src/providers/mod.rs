@@ -353,6 +353,8 @@ pub struct Report {
 pub enum ReportWord {
     /// The vendor has it.
     Taken,
+    /// The vendor did not take it: the send's own answer, which came when nobody waited for it any more.
+    Refused(Outcome),
     /// It was delivered.
     Delivered,
     /// It failed, with the vendor's code.

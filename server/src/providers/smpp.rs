@@ -401,7 +401,7 @@ impl Taken {
         }
         let (provider_id, word) = match answer {
             Ok(id) => (Some(id), ReportWord::Taken),
-            Err(status) => (None, ReportWord::Failed(reply::word(status))),
+            Err(status) => (None, ReportWord::Refused(reply::outcome(status))),
         };
         let Taken { workspace, followup, attempt, to, .. } = self.clone();
         let report = Report { workspace, followup, attempt, to: Some(to), provider_id, word };
