@@ -6,7 +6,7 @@ use backstop_domain::followup::Services;
 use backstop_domain::limits::Limits;
 use backstop_domain::quiet;
 use backstop_domain::text::{Country, Routes, TextService, Way};
-use backstop_domain::wallet::MAX_BALANCE_MICROS;
+use backstop_domain::wallet::{Kind, MAX_BALANCE_MICROS};
 use backstop_wire::{FieldError, Grade};
 use std::collections::BTreeMap;
 
@@ -36,6 +36,8 @@ pub enum Advice {
     NoCountry,
     /// T3: texts are to go by Alimtalk first, and no template may be used.
     NoAlimtalkTemplate,
+    /// S2: texts are to go by an SNS first that costs nobody knows what.
+    SnsWithoutPrice,
     /// T4: texts go to Korea, and no relay of theirs counts as relays there do.
     NoKoreanRelay,
     /// The heartbeats' time-out is never reached.
@@ -53,6 +55,7 @@ impl Advice {
             Advice::AnswersAreLost => "answers_are_lost",
             Advice::NoCountry => "no_country",
             Advice::NoAlimtalkTemplate => "no_alimtalk_template",
+            Advice::SnsWithoutPrice => "sns_without_price",
             Advice::NoKoreanRelay => "no_korean_relay",
             Advice::HeartbeatAfterIdle => "heartbeat_after_idle",
         }
@@ -83,6 +86,10 @@ impl Advice {
                 "\"sns\" names \"alimtalk\", but no template is active: texts go by SMS; put one with PUT \
                  /v1/alimtalk-templates/{template_id}"
             }
+            Advice::SnsWithoutPrice => {
+                "\"sns\" names a way that the deployment has no price for: texts pass it over; ask the deployment for \
+                 its price, or take it out"
+            }
             Advice::NoKoreanRelay => {
                 "texts to Korea leave by an international account alone: they have no LMS, are paid by parts of 70 or \
                  67 Hangul instead of by text, and come from a foreign number; ask the deployment for a Korean relay"
@@ -112,6 +119,15 @@ impl Settings {
         }
         if self.phone_number && self.named().any(|code| code == "KR") && !has_korean_relay(&services.text) {
             advice.push(Advice::NoKoreanRelay);
+        }
+        let prices = &limits.prices.prices;
+        let has_price = |way: &Way| match way {
+            Way::Alimtalk => prices.iter().any(|price| price.kind == Kind::Alimtalk),
+            Way::Line => prices.iter().any(|price| price.kind == Kind::Line),
+            Way::Xms => true,
+        };
+        if self.phone_number && !prices.is_empty() && !self.sns.iter().all(has_price) {
+            advice.push(Advice::SnsWithoutPrice);
         }
         if self.email && services.email.is_none() {
             advice.push(Advice::NoEmailProvider);

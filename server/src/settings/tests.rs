@@ -1,7 +1,10 @@
 //! Defaults, ranges and refusals of settings.
 
 use super::*;
+use backstop_domain::limits::Limits;
 use backstop_domain::text::TextService;
+use backstop_domain::wallet::{Kind, Price, PriceList};
+use std::sync::Arc;
 
 fn fields(input: SettingsInput) -> Vec<String> {
     input.problems().into_iter().map(|e| e.field).collect()
@@ -72,6 +75,22 @@ fn t4_a_workspace_has_routes_of_its_own() {
     let named: Vec<_> = errors.iter().map(|error| error.field.as_str()).collect();
     assert_eq!(named, ["text_routes[1]", "text_routes[2]"]);
     assert_eq!(errors[0].message, "name providers of this deployment that carry SMS: smpp");
+}
+
+/// S2: a way before SMS that has no price is named, where anything has one.
+#[test]
+fn s2_settings_say_which_way_has_no_price() {
+    let told = |kinds: &[Kind]| {
+        let price = |kind: &Kind| Price { from: 0, country: None, kind: *kind, micros: 1, pu_milli: 1 };
+        let prices = PriceList { currency: "USD".into(), prices: kinds.iter().map(price).collect() };
+        let limits = Limits { prices: Arc::new(prices), ..Limits::none() };
+        let input: SettingsInput = serde_json::from_str(r#"{"sns": ["alimtalk", "line"]}"#).unwrap();
+        let deployment = Policy::sandbox();
+        let advice = input.in_force(&deployment, true).advice(&deployment.services, &limits);
+        advice.contains(&Advice::SnsWithoutPrice)
+    };
+    assert!(told(&[Kind::Sms]) && told(&[Kind::Sms, Kind::Alimtalk]));
+    assert!(!told(&[Kind::Line, Kind::Alimtalk]) && !told(&[]), "without a list nobody is charged");
 }
 
 /// T4, T6: the company is told what texts to its customers lack: a relay in Korea, and numbers of its own.
