@@ -1,6 +1,10 @@
 //! LINE before SMS, by the whole server in the sandbox: one of the two, and why (T1, T2, T7).
 
 use crate::flow::sandbox;
+use crate::http_support::{self, Rig};
+use backstop_domain::followup::{Channel, Event};
+use backstop_domain::ids::FollowupId;
+use backstop_server::providers::capture;
 use backstop_server::testing::Workspace;
 use serde_json::{Value, json};
 
@@ -87,6 +91,19 @@ async fn t2_an_sms_follows_a_line_message_that_failed() {
     }
 }
 
+/// T7: how to opt out is said by the first SMS, though a LINE message that failed went before it.
+#[tokio::test]
+async fn t7_the_first_sms_after_a_line_message_says_how_to_opt_out() {
+    let shop = by_line(json!({})).await;
+    behave(&shop, "line", "report_failed").await;
+    for (message_id, says) in [("m1", true), ("m2", false)] {
+        reply(&shop, message_id, "reply").await;
+        shop.advance(1_000).await;
+        let text = shop.outbox("sms").await.pop().expect("an SMS")["payload"]["text"].to_string();
+        assert_eq!(text.contains("Reply STOP to opt out"), says, "{text}");
+    }
+}
+
 /// T2: nobody knows whether it left: 180 s, then the email decides; both sides of the wait.
 #[tokio::test]
 async fn t2_an_unknown_line_message_waits_for_its_report() {
@@ -102,6 +119,37 @@ async fn t2_an_unknown_line_message_waits_for_its_report() {
         let expected: &[&str] = if follows { &["line unknown", "sms accepted"] } else { &["line unknown"] };
         assert_eq!(ways(&shop, &id).await, expected, "{email} {setting}");
         assert_eq!(sent(&shop, "sms").await, usize::from(follows));
+    }
+}
+
+/// D5, T2: read after it was closed and another reply came: the failure of its LINE message, told late, is followed by no
+/// SMS of what was read. Unread, it is.
+#[tokio::test]
+async fn d5_what_was_read_is_not_texted_when_its_line_message_fails_late() {
+    for read in [true, false] {
+        let rig = Rig::new();
+        let shop = rig.shop("shop").await;
+        rig.put(&shop, "/v1/settings", json!({"sns": ["line"], "repeat_gap_ms": 0})).await.expect(200);
+        let lucas = json!({"phone": "+821012345678", "email": "lucas@example.com", "line_user_id": LINE_USER});
+        rig.put(&shop, "/v1/customers/lucas", lucas).await.expect(200);
+        let first = rig.post(&shop, "/v1/messages", http_support::reply("m-1")).await.expect(202);
+        rig.settled(&shop).await;
+        rig.advance(300_000);
+        rig.post(&shop, "/v1/messages", http_support::reply("m-2")).await.expect(202);
+        rig.settled(&shop).await;
+        if read {
+            let seen = json!({"conversation_id": "c1", "customer_id": "lucas", "message_id": "m-2"});
+            rig.post(&shop, "/v1/reads", seen).await.expect(200);
+        }
+        rig.advance(1_000);
+        let ws = rig.registry.by_id(shop.id).await.unwrap().unwrap();
+        let id = FollowupId::parse(first["followup_id"].as_str().unwrap()).unwrap();
+        let (channel, error) = (Channel::Text, Some("expired".to_owned()));
+        let failed = Event::Reported { channel, attempt: 1, delivered: false, provider_id: None, error };
+        assert!(rig.engine.reported(&ws, id, failed, None).await.unwrap());
+        rig.settled(&shop).await;
+        let sent = rig.capture.outbox(&shop.name, Some(capture::Channel::Sms), None).len();
+        assert_eq!(sent, usize::from(!read), "read: {read}");
     }
 }
 

@@ -11,7 +11,8 @@ use backstop_domain::Ms;
 use backstop_domain::customer::{ContactSource, Outreach};
 use backstop_domain::device::DeviceFacts;
 use backstop_domain::followup::{
-    self, Acked, Alarm, Decision, Effect, Event, Facts, Followup, Inputs, LegStatus, Note, Stage, Wake,
+    self, Acked, Alarm, Channel, Decision, Effect, Event, Facts, Followup, Inputs, LegStatus, Note, Outcome, Stage,
+    Wake,
 };
 use backstop_domain::ids::FollowupId;
 use backstop_domain::text::{TextPlan, Way};
@@ -70,6 +71,16 @@ pub(crate) fn judge_text(
     let known = balance.as_ref().map(|balance| &balance.wallet);
     let around = facts(customer, &devices, conversation, now, &ws.policy, spare);
     let facts = Facts { plan, opted_out, address_marked: marked, counters, wallet: known, ..around };
+    let is_erased = row.customer_id.is_empty();
+    // S8: an erased text is not asked for, since what it would be found by is not kept.
+    let unasked = match event {
+        Event::MayHaveLeft { attempt, error, .. } if is_erased => {
+            let outcome = Outcome::Unknown { error: error.clone() };
+            Some(Event::FallbackAnswered { channel: Channel::Text, attempt: *attempt, outcome })
+        }
+        _ => None,
+    };
+    let event = unasked.as_ref().unwrap_or(event);
     let mut decision = followup::decide(&row.state, event, &facts, now, &ws.policy);
     let judged = Judged {
         acked: decision.acked,
@@ -89,7 +100,8 @@ pub(crate) fn judge_text(
     if let (Some(purse), Some(counters)) = (purse, &decision.counters) {
         purse.write(desk, counters)?;
     }
-    let noted = decision.note.as_ref().filter(|_| decision.changed);
+    // S8: nothing that its customer could be known by is kept of an erased one.
+    let noted = decision.note.as_ref().filter(|_| decision.changed && !is_erased);
     let inputs = noted.map(|_| Inputs::of(&row.state, event, &facts, settings(ws)));
     if let (Some(balance), Some(change)) = (balance, decision.wallet.take()) {
         balance.write(desk, ws, Some(id), *change);
@@ -191,7 +203,8 @@ fn stage(
     {
         if decision.left {
             conversation.left_at = Some(now);
-            if decision.next.text.left {
+            // The words that the first text owes (T7) are no part of an SNS.
+            if decision.next.text.left && decision.next.text.form().way() == Way::Xms {
                 conversation.texted_at.get_or_insert(now);
             }
         } else if decision.returned {

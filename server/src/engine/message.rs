@@ -121,16 +121,18 @@ impl Post {
     ) -> Result<Placed, Again> {
         let m = &self.message;
         let devices = devices(desk, &self.ws, Some(customer))?;
-        let open = open_followups(desk, conversation)?;
-        let open: Vec<&FollowupRow> = open.iter().filter_map(|row| row.as_followup()).collect();
-        conversation.open = open.iter().map(|row| row.id).collect();
         let reply =
             Reply { message_id: m.message_id.clone(), seq, accepted_at: now, author: m.author_kind, withdrawn: false };
         let new = NewReply { kind: m.kind, reply, chosen: m.channels.clone(), apps: m.apps.clone() };
         let id = FollowupId(desk.spare_id());
         let facts = facts(Some(customer), &devices, Some(conversation), now, &self.ws.policy, id);
         let facts = Facts { wallet, ..facts };
-        let joined = open.iter().rev().find_map(|row| {
+        let heard = followups(desk, conversation)?;
+        let heard = heard.iter().filter_map(|row| row.as_followup());
+        let heard: Vec<&FollowupRow> =
+            heard.filter(|row| followup::hears(&row.state, &facts, now, &self.ws.policy)).collect();
+        conversation.open = heard.iter().map(|row| row.id).collect();
+        let joined = heard.iter().rev().find_map(|row| {
             followup::join(&row.state, &new, &facts, now, &self.ws.policy).map(|decision| (*row, decision))
         });
         let inputs = |joined: Option<&FollowupRow>| {
@@ -237,13 +239,13 @@ pub(super) fn conversation_or_new(
     }))
 }
 
-fn open_followups(desk: &Desk<'_>, conversation: &ConversationRow) -> Result<Vec<Arc<Row>>, Again> {
-    let mut open = Vec::new();
+/// Those that what happens in the conversation is told to.
+fn followups(desk: &Desk<'_>, conversation: &ConversationRow) -> Result<Vec<Arc<Row>>, Again> {
+    let mut rows = Vec::new();
     for id in &conversation.open {
-        let row = desk.hold(Find::Followup(conversation.workspace, *id))?;
-        open.extend(row.filter(|row| row.as_followup().is_some_and(|row| row.state.is_open())));
+        rows.extend(desk.hold(Find::Followup(conversation.workspace, *id))?);
     }
-    Ok(open)
+    Ok(rows)
 }
 
 /// The customer wrote: nothing that has not left is wanted any more (D5).

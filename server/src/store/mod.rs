@@ -148,9 +148,9 @@ pub struct ConversationRow {
     pub wrote_at: Option<Ms>,
     /// When a text or email last left (D8).
     pub left_at: Option<Ms>,
-    /// When a text first left or may have: the next ones need no line on how to opt out.
+    /// When an SMS or LMS first left or may have: the next ones need no line on how to opt out.
     pub texted_at: Option<Ms>,
-    /// Follow-ups of it that may still be open, oldest first; closed ones are dropped at the next write.
+    /// Follow-ups of it that may still be open or be followed, oldest first; others are dropped at the next write.
     pub open: Vec<FollowupId>,
 }
 

@@ -2,12 +2,13 @@
 
 use super::decide::{Draft, stop_pushes};
 use super::effect::{Alarm, Effect};
-use super::event::NewReply;
+use super::event::{Facts, NewReply};
 use super::hops::{self, Told};
 use super::money;
 use super::outcome::{Found, Outcome};
+use super::policy::Policy;
 use super::reason::{Reason, Skip};
-use super::state::{AuthorKind, Channel, Ended, Inquiry, Kind, LegStatus, Mark, Stage};
+use super::state::{AuthorKind, Channel, Ended, Followup, Inquiry, Kind, LegStatus, Mark, Stage};
 use crate::Ms;
 use crate::customer::ContactSource;
 use crate::text::TextPlan;
@@ -47,6 +48,15 @@ pub(crate) fn fall_back(d: &mut Draft<'_>, event: &'static str, why: Reason, det
     let held = matches!(d.f.text.status, LegStatus::Held(_)).then_some(Reason::QuietHours.as_str());
     d.note(event, "fall_back", why, detail.or(held));
     offer(d);
+}
+
+/// Whether what the customer reads, writes or acknowledges may still stop something of it: it is open, or an SNS that
+/// was taken may yet be reported failed and be followed (D5, T2).
+pub fn hears(f: &Followup, facts: &Facts<'_>, now: Ms, policy: &Policy) -> bool {
+    let text = &f.text;
+    let may_fail = hops::is_sns(text) && matches!(text.status, LegStatus::Accepted | LegStatus::Unresolved);
+    let may_be_followed = may_fail && !f.stopped && !text.then.is_empty();
+    f.is_open() || may_be_followed && late_ms(&Draft::new(f, facts, now, policy), now) <= policy.fallback_horizon_ms
 }
 
 /// How a way out waits for a free hand; a text waits for the end of the quiet hours first (D10).

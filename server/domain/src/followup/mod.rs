@@ -35,6 +35,7 @@ pub use ack::{AckVerdict, Acked};
 pub use decide::decide;
 pub use effect::{Alarm, Decision, Effect, Note, Rest, Wake, WakeReason};
 pub use event::{Event, Facts, NewReply};
+pub use fallback::hears;
 pub use inputs::{Inputs, Known, Replay, Step};
 pub use open::{Opened, Warning, join, kind_of, open, refusal, wake};
 pub use outcome::{BLOCKED, Found, OPTED_OUT, Outcome};
