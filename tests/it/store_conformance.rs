@@ -89,6 +89,7 @@ async fn links_are_found_by_their_key_alone(store: &dyn Store) {
     assert_eq!(store.retire(11_999, 0, 0, 10).await.unwrap(), 1);
     assert_eq!(load(store, Key::Link(older.key)).await, None);
     assert!(load(store, Key::Link(old.key)).await.is_some(), "both sides of the second");
+    assert_eq!(store.retire(12_000, 0, 0, 10).await.unwrap(), 1);
     store.drop_workspace(ws).await.unwrap();
     assert_eq!(load(store, Key::Link(first.key)).await, None);
 }

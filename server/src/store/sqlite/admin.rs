@@ -3,7 +3,7 @@
 use super::audit;
 use super::codec::{Word as _, json, opt_json, to_json, unreadable, word};
 use super::load::{many, one};
-use super::parts;
+use super::{parts, prepared};
 use crate::audit::{Entry, Kind, Who, key_id};
 use crate::store::{Scope, StoredAnswer, WorkspaceId, WorkspaceRow};
 use backstop_domain::Ms;
@@ -39,7 +39,7 @@ pub(super) fn create_workspace(
                VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
     let (secrets, trusted) = (secrets_to_json(&row.identity_secrets)?, to_json(&row.trusted_keys)?);
     let values = params![row.name, secrets, trusted, row.settings, row.frozen_at, row.created_at];
-    if tx.prepare_cached(sql)?.execute(values)? == 0 {
+    if prepared(tx, sql)?.execute(values)? == 0 {
         return Ok(None);
     }
     let id = WorkspaceId(tx.last_insert_rowid());
@@ -71,7 +71,7 @@ pub(super) fn update_workspace(tx: &Connection, row: &WorkspaceRow, entry: &Entr
     let (secrets, trusted) = (secrets_to_json(&row.identity_secrets)?, to_json(&row.trusted_keys)?);
     let set = row.settings_set.as_ref().map(to_json).transpose()?;
     let values = params![row.id.0, row.version, secrets, trusted, row.settings, set];
-    if tx.prepare_cached(sql)?.execute(values)? == 0 {
+    if prepared(tx, sql)?.execute(values)? == 0 {
         return Ok(false);
     }
     audit::append(tx, row.id, entry)?;
@@ -80,31 +80,35 @@ pub(super) fn update_workspace(tx: &Connection, row: &WorkspaceRow, entry: &Entr
 
 pub(super) fn freeze(tx: &Connection, ws: WorkspaceId, at: Ms) -> Result<()> {
     let clock = "UPDATE workspaces SET frozen_at = max(coalesce(frozen_at, ?2), ?2) WHERE id = ?1";
-    if tx.prepare_cached(clock)?.execute(params![ws.0, at])? == 0 {
+    if prepared(tx, clock)?.execute(params![ws.0, at])? == 0 {
         return Ok(());
     }
     let lane = "UPDATE followups INDEXED BY followups_wake SET lane = ?1
                 WHERE lane = 0 AND wake_at IS NOT NULL AND workspace = ?1";
-    tx.prepare_cached(lane)?.execute(params![ws.0])?;
+    prepared(tx, lane)?.execute(params![ws.0])?;
     Ok(())
 }
 
 pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
     let statements = [
         "DELETE FROM history WHERE followup IN (SELECT id FROM followups WHERE workspace = ?1)",
+        "DELETE FROM sent_parts INDEXED BY sent_parts_followup
+         WHERE followup IN (SELECT id FROM followups WHERE workspace = ?1)",
         "DELETE FROM followups WHERE workspace = ?1",
         "DELETE FROM messages WHERE workspace = ?1",
         "DELETE FROM conversations WHERE workspace = ?1",
         "DELETE FROM devices WHERE workspace = ?1",
         "DELETE FROM customers WHERE workspace = ?1",
-        "DELETE FROM links WHERE workspace = ?1",
+        // By time: nothing of a workspace is older than it is, and an index would cost each link.
+        "DELETE FROM links WHERE workspace = ?1
+             AND made_at_s >= (SELECT created_at / 1000 - 1 FROM workspaces WHERE id = ?1)",
         "DELETE FROM answers WHERE workspace = ?1",
         "DELETE FROM apps WHERE workspace = ?1",
         "DELETE FROM alimtalk_templates WHERE workspace = ?1",
         "DELETE FROM suppressions WHERE workspace = ?1",
-        "DELETE FROM texted WHERE workspace = ?1",
+        "DELETE FROM texted INDEXED BY texted_at WHERE workspace = ?1
+             AND at >= (SELECT created_at - 1000 FROM workspaces WHERE id = ?1)",
         "DELETE FROM inbound WHERE workspace = ?1",
-        "DELETE FROM sent_parts WHERE workspace = ?1",
         "DELETE FROM counters WHERE workspace = ?1",
         "DELETE FROM mail_domains WHERE workspace = ?1",
         "DELETE FROM email_templates WHERE workspace = ?1",
@@ -117,20 +121,20 @@ pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
         "DELETE FROM ledger WHERE workspace = ?1",
     ];
     for sql in statements {
-        tx.prepare_cached(sql)?.execute(params![ws.0])?;
+        prepared(tx, sql)?.execute(params![ws.0])?;
     }
     Ok(())
 }
 
 pub(super) fn create_key(tx: &Connection, ws: WorkspaceId, hash: &[u8; 32], scope: Scope, at: Ms) -> Result<()> {
     let sql = "INSERT INTO keys (hash, workspace, scope, created_at) VALUES (?1, ?2, ?3, ?4)";
-    tx.prepare_cached(sql)?.execute(params![hash, ws.0, scope.word(), at])?;
+    prepared(tx, sql)?.execute(params![hash, ws.0, scope.word(), at])?;
     Ok(())
 }
 
 pub(super) fn revoke_key(tx: &Connection, hash: &[u8; 32], at: Ms, who: &Who) -> Result<bool> {
     let Some((ws, scope)) = key(tx, hash)? else { return Ok(false) };
-    tx.prepare_cached("UPDATE keys SET revoked_at = ?2 WHERE hash = ?1")?.execute(params![hash, at])?;
+    prepared(tx, "UPDATE keys SET revoked_at = ?2 WHERE hash = ?1")?.execute(params![hash, at])?;
     audit::append(tx, ws, &key_entry(Kind::KeyRevoked, hash, scope, at, who))?;
     Ok(true)
 }
@@ -164,7 +168,7 @@ pub(super) fn keep_answer(tx: &Connection, ws: WorkspaceId, key: &str, answer: &
                    status = excluded.status, body = excluded.body
                WHERE answers.at <= excluded.at - ?7";
     let values = params![ws.0, key, answer.at, answer.request_hash, answer.status, answer.body, ANSWER_KEPT_MS];
-    tx.prepare_cached(sql)?.execute(values)?;
+    prepared(tx, sql)?.execute(values)?;
     Ok(())
 }
 
@@ -185,7 +189,7 @@ pub(super) fn retire(tx: &Connection, texts: Ms, followups: Ms, answers: Ms, lim
     ];
     let mut left = limit;
     for (sql, before) in steps {
-        left -= tx.prepare_cached(sql)?.execute(params![before, to_i64(left)])?.min(left);
+        left -= prepared(tx, sql)?.execute(params![before, to_i64(left)])?.min(left);
     }
     left -= retire_links(tx, texts, left)?.min(left);
     left -= retire_inbound(tx, left)?.min(left);
@@ -201,14 +205,14 @@ pub(super) fn retire(tx: &Connection, texts: Ms, followups: Ms, answers: Ms, lim
 fn retire_links(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
     let sql = "DELETE FROM links WHERE (made_at_s, hash) IN
                    (SELECT made_at_s, hash FROM links WHERE made_at_s < ?1 ORDER BY made_at_s LIMIT ?2)";
-    tx.prepare_cached(sql)?.execute(params![before / 1_000, to_i64(limit)])
+    prepared(tx, sql)?.execute(params![before / 1_000, to_i64(limit)])
 }
 
 /// What was said of answers whose messages are gone. Oldest first, like those.
 fn retire_inbound(tx: &Connection, limit: usize) -> Result<usize> {
     let sql = "DELETE FROM inbound AS i WHERE id IN (SELECT id FROM inbound ORDER BY id LIMIT ?1) AND NOT EXISTS
                    (SELECT 1 FROM messages m WHERE m.workspace = i.workspace AND m.message_id = i.message_id)";
-    tx.prepare_cached(sql)?.execute(params![to_i64(limit)])
+    prepared(tx, sql)?.execute(params![to_i64(limit)])
 }
 
 fn retire_answers(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
@@ -217,7 +221,7 @@ fn retire_answers(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
     let answers = many(tx, oldest, params![before, to_i64(limit)], read)?;
     for (workspace, key) in &answers {
         let sql = "DELETE FROM answers WHERE workspace = ?1 AND key = ?2";
-        tx.prepare_cached(sql)?.execute(params![workspace, key])?;
+        prepared(tx, sql)?.execute(params![workspace, key])?;
     }
     Ok(answers.len())
 }
@@ -226,7 +230,7 @@ fn retire_texted(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
     let sql = "DELETE FROM texted WHERE (number_hash, sender, workspace) IN
                    (SELECT number_hash, sender, workspace FROM texted INDEXED BY texted_at
                     WHERE at < ?1 ORDER BY at LIMIT ?2)";
-    tx.prepare_cached(sql)?.execute(params![before, to_i64(limit)])
+    prepared(tx, sql)?.execute(params![before, to_i64(limit)])
 }
 
 /// Counters whose day ended before. A workspace whose clock is frozen lives in days of its own.
@@ -236,7 +240,7 @@ fn retire_counters(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
                     WHERE day < ?1 AND workspace NOT IN (SELECT id FROM workspaces WHERE frozen_at IS NOT NULL)
                     ORDER BY day LIMIT ?2)";
     let today = before.div_euclid(DAY_MS);
-    tx.prepare_cached(sql)?.execute(params![today, to_i64(limit)])
+    prepared(tx, sql)?.execute(params![today, to_i64(limit)])
 }
 
 fn retire_followups(tx: &Connection, before: Ms, limit: usize) -> Result<usize> {
@@ -250,9 +254,9 @@ fn retire_followups(tx: &Connection, before: Ms, limit: usize) -> Result<usize> 
 fn delete_followups(tx: &Connection, ids: &[i64]) -> Result<()> {
     for id in ids {
         // Its messages too: they are found through it.
-        tx.prepare_cached("DELETE FROM messages WHERE followup = ?1")?.execute(params![id])?;
-        tx.prepare_cached("DELETE FROM history WHERE followup = ?1")?.execute(params![id])?;
-        tx.prepare_cached("DELETE FROM followups WHERE id = ?1")?.execute(params![id])?;
+        prepared(tx, "DELETE FROM messages WHERE followup = ?1")?.execute(params![id])?;
+        prepared(tx, "DELETE FROM history WHERE followup = ?1")?.execute(params![id])?;
+        prepared(tx, "DELETE FROM followups WHERE id = ?1")?.execute(params![id])?;
     }
     Ok(())
 }
@@ -275,7 +279,7 @@ pub(super) fn retire_in(tx: &Connection, ws: WorkspaceId, texts: Ms, followups: 
     ];
     let mut left = limit;
     for (sql, before) in steps {
-        left -= tx.prepare_cached(sql)?.execute(params![ws.0, before, to_i64(left)])?.min(left);
+        left -= prepared(tx, sql)?.execute(params![ws.0, before, to_i64(left)])?.min(left);
     }
     let oldest = "SELECT id FROM followups INDEXED BY followups_workspace
                   WHERE workspace = ?1 AND wake_at IS NULL AND json_extract(state, '$.started_at') < ?2

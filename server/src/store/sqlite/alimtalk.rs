@@ -2,6 +2,7 @@
 
 use super::audit;
 use super::load::many;
+use super::prepared;
 use crate::audit::Entry;
 use crate::store::{AlimtalkChange, AlimtalkRow, WorkspaceId};
 use rusqlite::{Connection, Result, params};
@@ -29,7 +30,7 @@ pub(super) fn change(
     entry: &Entry,
 ) -> Result<bool> {
     let next = "UPDATE workspaces SET version = version + 1 WHERE id = ?1 AND version = ?2";
-    if tx.prepare_cached(next)?.execute(params![ws.0, version])? == 0 {
+    if prepared(tx, next)?.execute(params![ws.0, version])? == 0 {
         return Ok(false);
     }
     match change {
@@ -38,11 +39,11 @@ pub(super) fn change(
                        VALUES (?1, ?2, ?3, ?4, ?5)
                        ON CONFLICT DO UPDATE SET config = excluded.config, updated_at = excluded.updated_at";
             let values = params![ws.0, row.template_id, row.config, row.created_at, row.updated_at];
-            tx.prepare_cached(sql)?.execute(values)?;
+            prepared(tx, sql)?.execute(values)?;
         }
         AlimtalkChange::Delete(template_id) => {
             let sql = "DELETE FROM alimtalk_templates WHERE workspace = ?1 AND template_id = ?2";
-            tx.prepare_cached(sql)?.execute(params![ws.0, template_id])?;
+            prepared(tx, sql)?.execute(params![ws.0, template_id])?;
         }
     }
     audit::append(tx, ws, entry)?;

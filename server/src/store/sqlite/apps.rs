@@ -2,6 +2,7 @@
 
 use super::audit;
 use super::load::many;
+use super::prepared;
 use crate::audit::Entry;
 use crate::store::{AppChange, AppRow, WorkspaceId};
 use rusqlite::{Connection, Result, params};
@@ -30,7 +31,7 @@ pub(super) fn change(
     entry: &Entry,
 ) -> Result<bool> {
     let next = "UPDATE workspaces SET version = version + 1 WHERE id = ?1 AND version = ?2";
-    if tx.prepare_cached(next)?.execute(params![ws.0, version])? == 0 {
+    if prepared(tx, next)?.execute(params![ws.0, version])? == 0 {
         return Ok(false);
     }
     match change {
@@ -40,11 +41,11 @@ pub(super) fn change(
                        ON CONFLICT DO UPDATE SET config = excluded.config, credentials = excluded.credentials,
                            updated_at = excluded.updated_at";
             let values = params![ws.0, app.app_id, app.config, app.credentials, app.created_at, app.updated_at];
-            tx.prepare_cached(sql)?.execute(values)?;
+            prepared(tx, sql)?.execute(values)?;
         }
         AppChange::Delete(app_id) => {
             let sql = "DELETE FROM apps WHERE workspace = ?1 AND app_id = ?2";
-            tx.prepare_cached(sql)?.execute(params![ws.0, app_id])?;
+            prepared(tx, sql)?.execute(params![ws.0, app_id])?;
         }
     }
     audit::append(tx, ws, entry)?;

@@ -2,6 +2,7 @@
 
 use super::codec::{json, to_json, unreadable};
 use super::load::many;
+use super::prepared;
 use crate::audit::{Entry, Kind, Stored};
 use crate::store::{AuditFilter, WorkspaceId};
 use rusqlite::{Connection, Result, params};
@@ -10,7 +11,7 @@ use rusqlite::{Connection, Result, params};
 pub(super) fn append(tx: &Connection, ws: WorkspaceId, entry: &Entry) -> Result<()> {
     let sql = "INSERT INTO audit (workspace, at, kind, who, detail) VALUES (?1, ?2, ?3, ?4, ?5)";
     let (who, detail) = (to_json(&entry.who)?, to_json(&entry.detail)?);
-    tx.prepare_cached(sql)?.execute(params![ws.0, entry.at, entry.kind.as_str(), who, detail])?;
+    prepared(tx, sql)?.execute(params![ws.0, entry.at, entry.kind.as_str(), who, detail])?;
     Ok(())
 }
 

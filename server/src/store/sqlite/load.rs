@@ -1,7 +1,7 @@
 //! Reads: rows by key, the timer's questions, lists.
 
 use super::codec::{Word as _, json, optional_word, scope_code, wake_reason, word};
-use super::wallet;
+use super::{prepared, wallet};
 use crate::store::{
     ConversationRow, CounterRow, CustomerRow, DeviceRow, Due, FollowupFilter, FollowupRow, HistoryEntry, Inbound, Key,
     Lane, LastText, LinkKey, LinkRow, MessageRow, Row, StoredInbound, SuppressionFilter, SuppressionRow,
@@ -49,12 +49,13 @@ macro_rules! message_columns {
 }
 
 /// `trail`: the follow-ups that these conversations lead to, with those in no trail, newest first. `$talks` and
-/// `$loose` say which, as conditions on `conversations` and `followups`.
+/// `$loose` say which, as conditions on `conversations` and `followups`, `$talks` behind the index if it is not the
+/// primary key: of two that begin with the workspace SQLite takes that one, and reads all of the workspace.
 macro_rules! trail {
     ($talks:literal, $loose:literal) => {
         concat!(
             "WITH RECURSIVE trail (id) AS (
-                 SELECT newest FROM conversations WHERE ",
+                 SELECT newest FROM conversations ",
             $talks,
             " AND newest IS NOT NULL
                  UNION ALL SELECT id FROM followups INDEXED BY followups_loose WHERE ",
@@ -69,7 +70,10 @@ macro_rules! trail {
 /// `trail` of customer `?2` in workspace `?1`.
 macro_rules! trail_of_customer {
     () => {
-        trail!("workspace = ?1 AND customer_id = ?2", "workspace = ?1 AND customer_id = ?2")
+        trail!(
+            "INDEXED BY conversations_customer WHERE workspace = ?1 AND customer_id = ?2",
+            "workspace = ?1 AND customer_id = ?2"
+        )
     };
 }
 
@@ -147,14 +151,14 @@ pub(super) fn pending(db: &Connection, after: (Ms, FollowupId), limit: usize) ->
 
 pub(super) fn pending_count(db: &Connection) -> Result<u64> {
     let sql = "SELECT count(*) FROM followups INDEXED BY followups_wake WHERE wake_at IS NOT NULL";
-    let count: i64 = db.prepare_cached(sql)?.query_row([], |row| row.get(0))?;
+    let count: i64 = prepared(db, sql)?.query_row([], |row| row.get(0))?;
     Ok(count.unsigned_abs())
 }
 
 /// Whether an app of the workspace has registered a device.
 pub(super) fn any_device(db: &Connection, ws: WorkspaceId) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM devices WHERE workspace = ?1)";
-    db.prepare_cached(sql)?.query_row([ws.0], |row| row.get(0))
+    prepared(db, sql)?.query_row([ws.0], |row| row.get(0))
 }
 
 /// One list, newest first. Each combination of filters goes the way that narrows it most.
@@ -164,16 +168,16 @@ pub(super) fn followups(db: &Connection, ws: WorkspaceId, filter: &FollowupFilte
     let mut sql = String::from(match (&filter.message_id, &filter.customer_id, &filter.conversation_id) {
         (Some(_), ..) | (None, None, None) => "",
         (None, Some(_), None) => trail!(
-            "workspace = :workspace AND customer_id = :customer",
+            "INDEXED BY conversations_customer WHERE workspace = :workspace AND customer_id = :customer",
             "workspace = :workspace AND customer_id = :customer"
         ),
         (None, None, Some(_)) => trail!(
-            "workspace = :workspace AND conversation_id = :conversation",
+            "WHERE workspace = :workspace AND conversation_id = :conversation",
             "workspace = :workspace AND customer_id IN (SELECT customer_id FROM conversations
                  WHERE workspace = :workspace AND conversation_id = :conversation)"
         ),
         (None, Some(_), Some(_)) => trail!(
-            "workspace = :workspace AND conversation_id = :conversation AND customer_id = :customer",
+            "WHERE workspace = :workspace AND conversation_id = :conversation AND customer_id = :customer",
             "workspace = :workspace AND customer_id = :customer"
         ),
     });
@@ -502,7 +506,7 @@ pub(super) fn one<T>(
     values: impl Params,
     read: impl FnOnce(&rusqlite::Row<'_>) -> Result<T>,
 ) -> Result<Option<T>> {
-    db.prepare_cached(sql)?.query_row(values, read).optional()
+    prepared(db, sql)?.query_row(values, read).optional()
 }
 
 pub(super) fn many<T>(
@@ -511,5 +515,5 @@ pub(super) fn many<T>(
     values: impl Params,
     read: impl FnMut(&rusqlite::Row<'_>) -> Result<T>,
 ) -> Result<Vec<T>> {
-    db.prepare_cached(sql)?.query_map(values, read)?.collect()
+    prepared(db, sql)?.query_map(values, read)?.collect()
 }

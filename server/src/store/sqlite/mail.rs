@@ -3,6 +3,7 @@
 use super::audit;
 use super::codec::{json, to_json};
 use super::load::{many, one};
+use super::prepared;
 use crate::audit::Entry;
 use crate::store::{EmailTemplateRow, MailChange, MailDomainRow, MailRows, WorkspaceId};
 use backstop_domain::Ms;
@@ -44,18 +45,18 @@ pub(super) fn change(
     entry: Option<&Entry>,
 ) -> Result<bool> {
     let next = "UPDATE workspaces SET version = version + 1 WHERE id = ?1 AND version = ?2";
-    if tx.prepare_cached(next)?.execute(params![ws.0, version])? == 0 {
+    if prepared(tx, next)?.execute(params![ws.0, version])? == 0 {
         return Ok(false);
     }
     match change {
         MailChange::PutDomain(domain) => put_domain(tx, ws, domain)?,
         MailChange::DeleteDomain => {
-            tx.prepare_cached("DELETE FROM mail_domains WHERE workspace = ?1")?.execute(params![ws.0])?;
+            prepared(tx, "DELETE FROM mail_domains WHERE workspace = ?1")?.execute(params![ws.0])?;
         }
         MailChange::PutTemplate(template) => put_template(tx, ws, template)?,
         MailChange::DeleteTemplate(locale) => {
             let sql = "DELETE FROM email_templates WHERE workspace = ?1 AND locale = ?2";
-            tx.prepare_cached(sql)?.execute(params![ws.0, locale])?;
+            prepared(tx, sql)?.execute(params![ws.0, locale])?;
         }
     }
     if let Some(entry) = entry {
@@ -78,7 +79,7 @@ fn put_domain(tx: &Connection, ws: WorkspaceId, domain: &MailDomainRow) -> Resul
                    next_check_at = excluded.next_check_at, created_at = excluded.created_at";
     let state = to_json(&domain.state)?;
     let values = params![ws.0, state, domain.secrets, domain.next_check_at, domain.created_at];
-    tx.prepare_cached(sql)?.execute(values).map(drop)
+    prepared(tx, sql)?.execute(values).map(drop)
 }
 
 fn put_template(tx: &Connection, ws: WorkspaceId, template: &EmailTemplateRow) -> Result<()> {
@@ -88,5 +89,5 @@ fn put_template(tx: &Connection, ws: WorkspaceId, template: &EmailTemplateRow) -
                    updated_at = excluded.updated_at";
     let EmailTemplateRow { locale, subject, mjml, text, created_at, updated_at, .. } = template;
     let values = params![ws.0, locale, subject, mjml, text, created_at, updated_at];
-    tx.prepare_cached(sql)?.execute(values).map(drop)
+    prepared(tx, sql)?.execute(values).map(drop)
 }

@@ -16,6 +16,8 @@ mod mail;
 mod migrate;
 mod open;
 mod parts;
+#[cfg(test)]
+mod plans;
 mod put;
 mod readers;
 mod wallet;
@@ -37,13 +39,20 @@ use backstop_domain::wallet::Month;
 use checkpoint::{Checkpoints, Purges};
 use lock::ServerLock;
 use readers::{Look, Reader};
-use rusqlite::Connection;
+use rusqlite::{CachedStatement, Connection};
 use std::fs::File;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use tokio::sync::{mpsc, oneshot, watch};
 use writer::{Commit, Job, Task, Writer};
+
+/// A statement as the connection keeps it.
+fn prepared<'db>(db: &'db Connection, sql: &str) -> rusqlite::Result<CachedStatement<'db>> {
+    #[cfg(test)]
+    plans::note(db, sql);
+    db.prepare_cached(sql)
+}
 
 /// The database as the server uses it. Dropping it waits until what was queued is written.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! Vendors' ids of the parts of texts, and what was reported of each.
 
 use super::load::one;
+use super::prepared;
 use crate::store::{PartRow, Settled, WorkspaceId};
 use backstop_domain::Ms;
 use backstop_domain::ids::FollowupId;
@@ -18,7 +19,7 @@ pub(super) fn keep(tx: &Connection, part: &PartRow) -> Result<()> {
                ON CONFLICT DO UPDATE SET workspace = excluded.workspace, followup = excluded.followup,
                    attempt = excluded.attempt, parts = excluded.parts, delivered = NULL";
     let PartRow { provider, id, workspace, followup, attempt, parts } = part;
-    tx.prepare_cached(sql)?.execute(params![provider, id, workspace.0, followup.0, attempt, parts])?;
+    prepared(tx, sql)?.execute(params![provider, id, workspace.0, followup.0, attempt, parts])?;
     Ok(())
 }
 
@@ -35,8 +36,7 @@ pub(super) fn settle(tx: &Connection, provider: &str, id: &str, delivered: bool)
     let sql = "SELECT coalesce(sum(delivered), 0), count(*) FILTER (WHERE delivered = 0) FROM sent_parts
                WHERE followup = ?1 AND attempt = ?2 AND provider = ?3";
     let values = params![part.followup.0, part.attempt, provider];
-    let (delivered, failed): (u16, i64) =
-        tx.prepare_cached(sql)?.query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let (delivered, failed): (u16, i64) = prepared(tx, sql)?.query_row(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
     Ok(Some(Settled { part, delivered, failed: failed > 0 }))
 }
 
@@ -46,5 +46,5 @@ pub(super) fn retire(tx: &Connection, now: Ms, limit: i64) -> Result<usize> {
                    (SELECT provider, id FROM sent_parts INDEXED BY sent_parts_followup
                     WHERE followup < ?1 ORDER BY followup LIMIT ?2)";
     let before = now.saturating_sub(KEPT_MS).max(0) << ID_TIME_SHIFT;
-    tx.prepare_cached(sql)?.execute(params![before, limit])
+    prepared(tx, sql)?.execute(params![before, limit])
 }

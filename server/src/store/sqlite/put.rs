@@ -7,6 +7,7 @@
 
 use super::codec::{Word as _, scope_code, to_json, wake_code};
 use super::load::{messages_of_customer, one as find, trail, trail_of_customer};
+use super::prepared;
 use crate::store::{
     ConversationRow, CounterRow, CustomerRow, DeviceRow, FollowupRow, HistoryEntry, Inbound, LinkRow, MessageRow, Op,
     Row, SuppressionRow, SuppressionStanding, Texted, Unit, WorkspaceId,
@@ -204,7 +205,7 @@ pub(super) fn followup(tx: &Connection, row: &FollowupRow, lane: i64, beside: &B
 fn lead_to(tx: &Connection, row: &FollowupRow) -> Result<()> {
     let sql = "UPDATE conversations SET newest = ?4 WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3";
     let values = params![row.workspace.0, row.conversation_id, row.customer_id, row.id.0];
-    tx.prepare_cached(sql)?.execute(values).map(|_| ())
+    prepared(tx, sql)?.execute(values).map(|_| ())
 }
 
 /// Before a follow-up becomes another conversation's: the trail that it is in is given up, and what was in it is found
@@ -224,7 +225,7 @@ fn scatter(tx: &Connection, row: &FollowupRow) -> Result<()> {
     let talk =
         "UPDATE conversations SET newest = NULL WHERE workspace = ?1 AND conversation_id = ?2 AND customer_id = ?3";
     for sql in [trail, talk] {
-        tx.prepare_cached(sql)?.execute(params![row.workspace.0, conversation, customer])?;
+        prepared(tx, sql)?.execute(params![row.workspace.0, conversation, customer])?;
     }
     Ok(())
 }
@@ -396,7 +397,7 @@ pub(super) fn delete_device(tx: &Connection, ws: WorkspaceId, id: DeviceId, vers
 pub(super) fn erase(tx: &Connection, ws: WorkspaceId, customer_id: &str) -> Result<()> {
     let statements = [
         "DELETE FROM customers WHERE workspace = ?1 AND customer_id = ?2",
-        "DELETE FROM devices WHERE workspace = ?1 AND customer_id = ?2",
+        "DELETE FROM devices INDEXED BY devices_customer WHERE workspace = ?1 AND customer_id = ?2",
         // Before the follow-ups, through which they are found, and these before the conversations that lead to them.
         concat!(
             "UPDATE history SET inputs = NULL WHERE followup IN (",
@@ -416,17 +417,17 @@ pub(super) fn erase(tx: &Connection, ws: WorkspaceId, customer_id: &str) -> Resu
             trail_of_customer!(),
             "SELECT id FROM trail)"
         ),
-        "DELETE FROM conversations WHERE workspace = ?1 AND customer_id = ?2",
+        "DELETE FROM conversations INDEXED BY conversations_customer WHERE workspace = ?1 AND customer_id = ?2",
     ];
     for sql in statements {
-        tx.prepare_cached(sql)?.execute(params![ws.0, customer_id])?;
+        prepared(tx, sql)?.execute(params![ws.0, customer_id])?;
     }
     Ok(())
 }
 
 /// Runs a statement that changes one row or, on a conflict, none.
 pub(super) fn one(tx: &Connection, sql: &str, values: impl Params) -> Result<bool> {
-    match tx.prepare_cached(sql)?.execute(values) {
+    match prepared(tx, sql)?.execute(values) {
         Ok(changed) => Ok(changed == 1),
         Err(Error::SqliteFailure(failure, _))
             if failure.code == ErrorCode::ConstraintViolation && is_taken(failure.extended_code) =>
