@@ -198,3 +198,19 @@ async fn s8_links_of_an_erased_customer_are_dead() {
     assert_eq!(visit(&shop, Method::GET, &link, BROWSER).await.status(), 410);
     assert_eq!(shop.post("/v1/link-codes/redeem", json!({"code": code})).await.status, 404);
 }
+
+/// W3, S8: what was answered to a redemption names the customer, and goes with them.
+#[tokio::test]
+async fn s8_a_kept_redemption_is_erased_with_its_customer() {
+    let (shop, link) = shop_and_link().await;
+    let code = login(&click(&shop, &link).await).unwrap();
+    let bearer = format!("Bearer {}", shop.keys().api_key);
+    let headers = [("authorization", bearer.as_str()), ("idempotency-key", "k1")];
+    let redeem =
+        async || shop.request_as(Method::POST, "/v1/link-codes/redeem", &headers, Some(json!({"code": code}))).await;
+    let first = redeem().await.ok();
+    assert_eq!(redeem().await.ok(), first);
+    shop.delete("/v1/customers/ann").await.ok();
+    let erased = redeem().await;
+    assert_eq!((erased.status, erased.code()), (404, "not_found"));
+}

@@ -7,7 +7,7 @@ use super::judge::judge;
 use super::optout;
 use super::work::{Ask, want_customer, want_open};
 use crate::audit::{Entry, Kind, Who};
-use crate::store::{CustomerRow, Row, StoreError, WorkspaceId};
+use crate::store::{CustomerRow, Row, StoreError, SuppressionChannel, WorkspaceId};
 use crate::vault::CustomerKey;
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
@@ -51,6 +51,30 @@ pub(super) fn or_new(desk: &Desk<'_>, ws: WorkspaceId, id: &str, now: Ms) -> Res
     })
 }
 
+/// What [`put`] needs.
+pub(super) fn want_put(desk: &mut Desk<'_>, ws: WorkspaceId, id: &str, input: &CustomerInput) {
+    want_customer(desk, ws, id);
+    let known = desk.want(Find::Customer(ws, id));
+    let Some(row) = known.as_ref().and_then(|row| row.as_customer()) else { return };
+    let (known, next) = (known_contact(desk, row), contact(input));
+    gone(&known, &next).into_iter().for_each(|(channel, to)| optout::want(desk, ws, channel, to));
+}
+
+/// What a customer is not reached at any more.
+fn gone<'a>(known: &'a Contact, next: &Contact) -> Vec<(SuppressionChannel, &'a str)> {
+    let stays = optout::marks(next);
+    optout::marks(known).into_iter().filter(|mark| !stays.contains(mark)).collect()
+}
+
+fn contact(input: &CustomerInput) -> Contact {
+    Contact {
+        name: input.name.clone(),
+        email: input.email.clone(),
+        phone: input.phone.clone(),
+        line_user_id: input.line_user_id.clone(),
+    }
+}
+
 /// Replaces a customer's contact data.
 pub(super) fn put(
     desk: &mut Desk<'_>,
@@ -64,13 +88,9 @@ pub(super) fn put(
         Ok(key) => key,
         Err(error) => return Ok(Err(error)),
     };
-    let contact = Contact {
-        name: input.name.clone(),
-        email: input.email.clone(),
-        phone: input.phone.clone(),
-        line_user_id: input.line_user_id.clone(),
-    };
-    let same_contact = row.version > 0 && open_contact(&key, &row).is_ok_and(|known| known == contact);
+    let contact = contact(input);
+    let known = open_contact(&key, &row);
+    let same_contact = row.version > 0 && known.as_ref().is_ok_and(|known| *known == contact);
     let unchanged = same_contact
         && row.contact_source == input.contact_source
         && row.locale == input.locale
@@ -80,6 +100,8 @@ pub(super) fn put(
     }
     if !same_contact {
         row.contact_at = now;
+        // An erasure finds the marks of what is known then (S8).
+        optout::forget(desk, ws, gone(&known.unwrap_or_default(), &contact))?;
     }
     row.has_phone = contact.phone.is_some() || contact.line_user_id.is_some();
     row.has_email = contact.email.is_some();
@@ -102,6 +124,11 @@ pub(crate) fn open_contact(key: &CustomerKey, row: &CustomerRow) -> Result<Conta
         .open(row.workspace, "customers", &row.customer_id, "contact", sealed)
         .map_err(|error| corrupt(error.to_string()))?;
     serde_json::from_slice(&plain).map_err(|_| corrupt("a customer's contact data".into()))
+}
+
+/// Contact data as far as it opens: what does not is nobody's.
+pub(super) fn known_contact(desk: &Desk<'_>, row: &CustomerRow) -> Contact {
+    key(desk, row).ok().and_then(|key| open_contact(&key, row).ok()).unwrap_or_default()
 }
 
 /// One presence report (D3, D4). It can end a watch; coming online alone cancels nothing (D5).
@@ -162,9 +189,9 @@ pub(super) struct Erase {
 }
 
 impl Erase {
-    fn contact(&self, desk: &Desk<'_>) -> Option<Contact> {
-        let row = desk.customer(self.ws.id, &self.customer_id).ok()??;
-        open_contact(&key(desk, row).ok()?, row).ok()
+    fn contact(&self, desk: &Desk<'_>) -> Contact {
+        let row = desk.customer(self.ws.id, &self.customer_id).ok().flatten();
+        row.map(|row| known_contact(desk, row)).unwrap_or_default()
     }
 }
 
@@ -175,7 +202,7 @@ impl Ask for Erase {
         let ws = self.ws.id;
         want_customer(desk, ws, &self.customer_id);
         want_open(desk, ws, &self.customer_id);
-        for (channel, to) in optout::marks(&self.contact(desk).unwrap_or_default()) {
+        for (channel, to) in optout::marks(&self.contact(desk)) {
             optout::want(desk, ws, channel, to);
         }
     }
@@ -186,7 +213,7 @@ impl Ask for Erase {
             return Ok(Ok(false));
         }
         // What does not open is shredded all the same.
-        optout::forget(desk, ws, &self.contact(desk).unwrap_or_default())?;
+        optout::forget(desk, ws, optout::marks(&self.contact(desk)))?;
         for id in desk.open_of(ws, &self.customer_id)? {
             judge(desk, &self.ws, id, &Event::Cancel(Reason::CustomerErased))?;
         }

@@ -5,7 +5,7 @@ use super::customer;
 use super::desk::{Again, Desk};
 use super::find::Find;
 use super::judge::judge;
-use super::optout::{self, note_strike, suppress};
+use super::optout::{self, Shown, note_strike, suppress};
 use super::work::{Ask, want_followup};
 use crate::store::{CustomerRow, OptOutSource, StoreError, SuppressionChannel};
 use crate::workspace::Workspace;
@@ -56,7 +56,8 @@ impl Ask for MailReported {
 fn complain(desk: &mut Desk<'_>, ws: &Workspace, report: &MailReport) -> Result<(), Again> {
     let Some(address) = address(desk, ws, report.followup)? else { return Ok(()) };
     if is_it(report.recipient.as_deref(), &address) {
-        suppress(desk, ws.id, SuppressionChannel::Email, &address, OptOutSource::Complaint)?;
+        let to = (SuppressionChannel::Email, address.as_str());
+        suppress(desk, ws.id, to, OptOutSource::Complaint, Shown::Masked)?;
     }
     Ok(())
 }
@@ -73,7 +74,8 @@ pub(super) fn mark(
     let Some(address) = address(desk, ws, id)?.filter(|address| is_it(recipient, address)) else { return Ok(()) };
     match verdict {
         Verdict::Dead => {
-            suppress(desk, ws.id, SuppressionChannel::Email, &address, OptOutSource::Bounce)?;
+            let to = (SuppressionChannel::Email, address.as_str());
+            suppress(desk, ws.id, to, OptOutSource::Bounce, Shown::Masked)?;
         }
         Verdict::Strike => note_strike(desk, ws.id, &address)?,
         Verdict::NotTheAddress => {}

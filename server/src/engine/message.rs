@@ -49,7 +49,10 @@ impl Ask for Post {
         if let Some(id) = known.as_ref().and_then(|row| row.as_message()).and_then(|m| m.followup) {
             desk.want(Find::Followup(ws, id));
         }
-        want_customer(desk, ws, &m.customer_id);
+        match &m.customer {
+            Some(input) => customer::want_put(desk, ws, &m.customer_id, input),
+            None => want_customer(desk, ws, &m.customer_id),
+        }
         want_conversation(desk, ws, &m.conversation_id, &m.customer_id);
         wallet::want(desk, ws, None);
     }
@@ -431,7 +434,7 @@ impl Ask for PutCustomer {
     type Answer = (Ms, bool);
 
     fn wants(&self, desk: &mut Desk<'_>) {
-        want_customer(desk, self.ws.id, &self.customer_id);
+        customer::want_put(desk, self.ws.id, &self.customer_id, &self.input);
     }
 
     fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<(Ms, bool), EngineError>, Again> {

@@ -405,8 +405,20 @@ impl Engine {
         to: String,
         source: OptOutSource,
     ) -> Result<(), EngineError> {
+        self.opt_out_after(ws, None, channel, to, source).await
+    }
+
+    /// The same, of whom this follow-up was sent to last.
+    pub async fn opt_out_after(
+        &self,
+        ws: &Arc<Workspace>,
+        last: Option<FollowupId>,
+        channel: SuppressionChannel,
+        to: String,
+        source: OptOutSource,
+    ) -> Result<(), EngineError> {
         let ws = Arc::clone(ws);
-        self.ask(optout::OptOut { ws, channel, to, source }).await
+        self.ask(optout::OptOut { ws, channel, to, source, last }).await
     }
 
     /// Keeps a list of numbers and addresses from texts and emails, all of it or nothing; answers how many are new.

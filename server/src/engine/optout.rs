@@ -1,6 +1,7 @@
 //! Numbers that opt out of a workspace's texts, addresses that mail does not reach, and both back in (T7, E5).
 
 use super::api::{Contact, EngineError};
+use super::customer;
 use super::desk::{Again, Desk};
 use super::find::Find;
 use super::work::Ask;
@@ -8,7 +9,7 @@ use crate::audit::{Entry, Kind, Who};
 use crate::store::{OptOutSource, Row, SuppressionChannel, SuppressionRow, SuppressionStanding, WorkspaceId};
 use crate::workspace::Workspace;
 use backstop_domain::Ms;
-use backstop_domain::ids::SuppressionId;
+use backstop_domain::ids::{FollowupId, SuppressionId};
 use backstop_domain::mail::strike;
 use std::sync::Arc;
 
@@ -18,18 +19,50 @@ pub(super) struct OptOut {
     pub(super) channel: SuppressionChannel,
     pub(super) to: String,
     pub(super) source: OptOutSource,
+    /// What was last sent there, if that is known.
+    pub(super) last: Option<FollowupId>,
 }
 
 impl Ask for OptOut {
     type Answer = ();
 
     fn wants(&self, desk: &mut Desk<'_>) {
-        want(desk, self.ws.id, self.channel, &self.to);
+        let ws = self.ws.id;
+        want(desk, ws, self.channel, &self.to);
+        let row = self.last.and_then(|last| desk.want(Find::Followup(ws, last)));
+        if let Some(row) = row.as_ref().and_then(|row| row.as_followup()) {
+            desk.want(Find::Customer(ws, &row.customer_id));
+        }
     }
 
     fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<(), EngineError>, Again> {
-        suppress(desk, self.ws.id, self.channel, &self.to, self.source).map(|_| Ok(()))
+        let (ws, to) = (self.ws.id, (self.channel, self.to.as_str()));
+        let shown = self.last.map_or(Ok(Shown::Masked), |last| shown(desk, ws, last, to))?;
+        suppress(desk, ws, to, self.source, shown).map(|_| Ok(()))
     }
+}
+
+/// What lists tell of a mark's number or address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// Its end. Forgotten with whose it is.
+    Masked,
+    /// Nothing: it is nobody's, and so nothing would make us forget it.
+    Nothing,
+}
+
+/// S8: how a mark of what this follow-up went to is shown: not at all once its customer was erased or is reached
+/// elsewhere. Needs the follow-up and its customer.
+pub(super) fn shown(
+    desk: &Desk<'_>,
+    ws: WorkspaceId,
+    id: FollowupId,
+    to: (SuppressionChannel, &str),
+) -> Result<Shown, Again> {
+    let Some(row) = desk.followup(ws, id)? else { return Ok(Shown::Nothing) };
+    let Some(customer) = desk.customer(ws, &row.customer_id)? else { return Ok(Shown::Nothing) };
+    let is_theirs = marks(&customer::known_contact(desk, customer)).contains(&to);
+    Ok(if is_theirs { Shown::Masked } else { Shown::Nothing })
 }
 
 /// The company's own list. Answers how many of it are new; all of them are in force then, or none.
@@ -49,7 +82,7 @@ impl Ask for Import {
     fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<usize, EngineError>, Again> {
         let mut added = 0;
         for (channel, to, source) in &self.list {
-            added += usize::from(suppress(desk, self.ws.id, *channel, to, *source)?);
+            added += usize::from(suppress(desk, self.ws.id, (*channel, to), *source, Shown::Masked)?);
         }
         if added > 0 {
             let (at, detail) = (desk.real_now(), serde_json::json!({ "added": added }));
@@ -101,9 +134,9 @@ pub(super) fn is_suppressed(desk: &Desk<'_>, ws: WorkspaceId, hash: &[u8; 32]) -
 pub(super) fn suppress(
     desk: &mut Desk<'_>,
     ws: WorkspaceId,
-    channel: SuppressionChannel,
-    to: &str,
+    (channel, to): (SuppressionChannel, &str),
     source: OptOutSource,
+    shown: Shown,
 ) -> Result<bool, Again> {
     let hash = desk.vault.suppression_hash(channel, to);
     let known = known(desk, ws, &hash)?;
@@ -111,7 +144,7 @@ pub(super) fn suppress(
         return Ok(false);
     }
     let at = desk.now(ws);
-    put(desk, ws, known, (channel, to), Change { source, at, standing: SuppressionStanding::InForce });
+    put(desk, ws, known, (channel, to), Change { source, at, standing: SuppressionStanding::InForce, shown });
     Ok(true)
 }
 
@@ -129,7 +162,8 @@ pub(super) fn note_strike(desk: &mut Desk<'_>, ws: WorkspaceId, address: &str) -
         None => (SuppressionStanding::InForce, now),
         Some((strikes, since)) => (SuppressionStanding::Struck(strikes), since),
     };
-    put(desk, ws, known, (SuppressionChannel::Email, address), Change { source: OptOutSource::Bounce, at, standing });
+    let change = Change { source: OptOutSource::Bounce, at, standing, shown: Shown::Masked };
+    put(desk, ws, known, (SuppressionChannel::Email, address), change);
     Ok(())
 }
 
@@ -141,9 +175,13 @@ pub(crate) fn marks(contact: &Contact) -> Vec<(SuppressionChannel, &str)> {
     numbers.chain(user).chain(contact.email.as_deref().map(|to| (SuppressionChannel::Email, to))).collect()
 }
 
-/// S8: whose mark it was is forgotten, by its keyed hash it stays.
-pub(super) fn forget(desk: &mut Desk<'_>, ws: WorkspaceId, contact: &Contact) -> Result<(), Again> {
-    for (channel, to) in marks(contact) {
+/// S8: whose marks they were is forgotten, by their keyed hashes they stay.
+pub(super) fn forget(
+    desk: &mut Desk<'_>,
+    ws: WorkspaceId,
+    marks: Vec<(SuppressionChannel, &str)>,
+) -> Result<(), Again> {
+    for (channel, to) in marks {
         let hash = desk.vault.suppression_hash(channel, to);
         if let Some(row) = known(desk, ws, &hash)?.filter(|row| row.number.is_some()) {
             desk.put(Row::Suppression(SuppressionRow { number: None, ..row }));
@@ -161,6 +199,7 @@ struct Change {
     source: OptOutSource,
     at: Ms,
     standing: SuppressionStanding,
+    shown: Shown,
 }
 
 fn put(
@@ -168,11 +207,12 @@ fn put(
     ws: WorkspaceId,
     known: Option<SuppressionRow>,
     (channel, to): (SuppressionChannel, &str),
-    Change { source, at, standing }: Change,
+    Change { source, at, standing, shown }: Change,
 ) {
     let number_hash = desk.vault.suppression_hash(channel, to);
     let (id, version) = known.map_or_else(|| (SuppressionId(desk.spare_id()), 0), |row| (row.id, row.version));
-    let number = Some(desk.vault.seal(ws, "suppressions", &id.to_string(), "number", to.as_bytes()));
+    let sealed = || desk.vault.seal(ws, "suppressions", &id.to_string(), "number", to.as_bytes());
+    let number = (shown == Shown::Masked).then(sealed);
     let workspace = ws;
     let row = SuppressionRow { workspace, id, version, channel, number_hash, number, source, at, standing };
     desk.put(Row::Suppression(row));

@@ -5,7 +5,7 @@ use super::device::lose;
 use super::find::Find;
 use super::judge::{AskedText, judge, judge_text};
 use super::mail;
-use super::optout::{is_suppressed, suppress, want};
+use super::optout::{is_suppressed, shown, suppress, want};
 use super::spending::{Destination, Purse};
 use super::work::{Rank, Work, want_followup, want_open};
 use crate::perform::UnderWay;
@@ -345,6 +345,11 @@ impl Said {
         self.number.as_deref().filter(|_| self.error() == Some(BLOCKED))
     }
 
+    fn suppress(&self, desk: &mut Desk<'_>, to: (SuppressionChannel, &str)) -> Result<(), Again> {
+        let shown = shown(desk, self.ws.id, self.id, to)?;
+        suppress(desk, self.ws.id, to, OptOutSource::Provider, shown).map(drop)
+    }
+
     fn error(&self) -> Option<&str> {
         match &self.event {
             Event::FallbackAnswered { outcome, .. } => outcome.error(),
@@ -391,10 +396,10 @@ impl Work for Said {
             mail::mark(desk, &self.ws, self.id, None, verdict(error))?;
         }
         if let (Some(way), Some(who)) = (judged.as_ref().and_then(|judged| judged.blocks), self.blocked()) {
-            suppress(desk, self.ws.id, channel_of(way), who, OptOutSource::Provider)?;
+            self.suppress(desk, (channel_of(way), who))?;
         }
         if let (true, Some(number)) = (judged.is_some_and(|judged| judged.suppresses), self.opted_out()) {
-            suppress(desk, self.ws.id, SuppressionChannel::Text, number, OptOutSource::Provider)?;
+            self.suppress(desk, (SuppressionChannel::Text, number))?;
         }
         Ok(())
     }

@@ -159,7 +159,10 @@ async fn wrote(api: &Api, vendor: &'static str, text: InboundText) -> Result<(),
         let Some(workspace) = api.registry.by_id(last.workspace).await? else { continue };
         for (channel, to) in meant(api, &workspace, &last, &text).await? {
             match asked {
-                Wish::Out => api.engine.opt_out(&workspace, channel, to, OptOutSource::Stop).await?,
+                Wish::Out => {
+                    let source = OptOutSource::Stop;
+                    api.engine.opt_out_after(&workspace, last.followup, channel, to, source).await?;
+                }
                 Wish::In => {
                     let hash = api.vault.suppression_hash(channel, &to);
                     api.engine.opt_in(&workspace, hash, Who::server()).await?;
@@ -183,7 +186,8 @@ async fn blocked(api: &Api, block: Block) -> Result<(), Problem> {
         if is_lifted {
             api.engine.opt_in(&workspace, api.vault.suppression_hash(channel, &who), Who::server()).await?;
         } else {
-            api.engine.opt_out(&workspace, channel, who.clone(), OptOutSource::Provider).await?;
+            let source = OptOutSource::Provider;
+            api.engine.opt_out_after(&workspace, last.followup, channel, who.clone(), source).await?;
         }
     }
     Ok(())

@@ -113,6 +113,11 @@ pub(super) async fn cancel(
     idempotency: Idempotency,
 ) -> Answer {
     let id = id(&followup_id)?;
+    // The answer names the customer, so that it goes with them.
+    let idempotency = match load(&api, &workspace, id).await? {
+        Some(row) => idempotency.about(&row.customer_id),
+        None => idempotency,
+    };
     let act = async {
         api.engine.cancel(&workspace, id).await?;
         shown(&api, &workspace, id).await

@@ -115,6 +115,14 @@ async fn load(api: &Api, key: Key) -> Result<Option<Row>, Problem> {
     Ok(api.store.load(vec![key]).await?.pop().flatten())
 }
 
+/// The follow-up that a log-in is of: the answer to it names its customer, and goes with them (S8).
+async fn whose(api: &Api, workspace: &Workspace, code: &str) -> Result<Option<Arc<FollowupRow>>, Problem> {
+    let Some((link, _)) = api.vault.open_login_code(workspace.id, code) else { return Ok(None) };
+    let Some(Row::Link(link)) = load(api, Key::Link(link)).await? else { return Ok(None) };
+    let row = load(api, Key::Followup(workspace.id, link.followup)).await?;
+    Ok(if let Some(Row::Followup(row)) = row { Some(row) } else { None })
+}
+
 fn lead_to(target: &Url) -> Reply {
     let Ok(location) = HeaderValue::from_str(target.as_str()) else { return dead(StatusCode::GONE) };
     let mut reply = page(StatusCode::FOUND, "<p>The conversation is one step further.</p>");
@@ -185,6 +193,10 @@ pub(super) async fn redeem(
 ) -> Answer {
     let input: RedeemInput = parse(&body)?;
     let unknown = || Problem::not_found("there is no such log-in: give backstop_code as it came in the query");
+    let idempotency = match whose(&api, &workspace, &input.code).await? {
+        Some(row) => idempotency.about(&row.customer_id),
+        None => idempotency,
+    };
     let act = async {
         let opened = api.vault.open_login_code(workspace.id, &input.code);
         let (link, until) = opened.ok_or_else(unknown)?;
