@@ -82,7 +82,7 @@ async fn s8_consents_are_checked_exported_and_erased() {
         assert_eq!(refused.body["errors"][0]["field"], field, "{}", refused.body);
     }
     assert_eq!(shop.get(path).await.ok()["data"], json!([]));
-    assert_eq!(shop.delete(&format!("{path}/outreach")).await.status, 404);
+    assert_eq!(shop.delete(&format!("{path}/newsletter")).await.status, 404);
     for unknown in ["/v1/customers/nobody/consents", "/v1/customers/nobody/consents/outreach"] {
         assert_eq!(shop.delete(unknown).await.status / 100, 4);
     }
@@ -95,4 +95,42 @@ async fn s8_consents_are_checked_exported_and_erased() {
     shop.advance(DAY_MS).await;
     shop.put_customer("ann", json!({"email": "ann@example.com"})).await;
     assert_eq!(shop.get(path).await.ok()["data"], json!([]), "another person");
+}
+
+/// S8, D6: outreach may go without a consent, and so it is objected to without one.
+#[tokio::test]
+async fn s8_outreach_is_objected_to_without_a_consent() {
+    let shop = shop().await;
+    let path = "/v1/customers/ann/consents";
+    assert_eq!(outreach(&shop, "o1").await.0, "accepted", "of an account");
+    for _ in 0..2 {
+        assert_eq!(shop.delete(&format!("{path}/outreach")).await.status, 204);
+    }
+    let listed = shop.get(path).await.ok();
+    assert_eq!(listed["data"].as_array().unwrap().len(), 1, "{listed}");
+    let objection = &listed["data"][0];
+    assert_eq!((&objection["wording_version"], &objection["purpose"]), (&Value::Null, &json!("outreach")));
+    assert_eq!(objection["withdrawn_at"], objection["at"]);
+    for source in ["account", "consent", "follow_up"] {
+        known_by(&shop, source).await;
+        assert_eq!(outreach(&shop, source).await.0, "skipped:purpose", "{source}");
+    }
+    let exported = shop.get("/v1/customers/ann/export").await.ok();
+    assert_eq!(exported["consents"], listed["data"]);
+}
+
+/// S8: a consent from before a withdrawal that is noted after it undoes nothing; one from after it does.
+#[tokio::test]
+async fn s8_a_late_note_undoes_no_withdrawal() {
+    let shop = shop().await;
+    let path = "/v1/customers/ann/consents";
+    let given = |at: &str| json!({"purpose": "outreach", "wording_version": at, "at": at});
+    shop.post(path, given("2026-01-02T03:04:05Z")).await.ok();
+    assert_eq!(shop.delete(&format!("{path}/outreach")).await.status, 204);
+    let noted = shop.post(path, given("2026-03-01T00:00:00Z")).await.ok();
+    assert_ne!(noted["data"][1]["withdrawn_at"], Value::Null, "{noted}");
+    assert_eq!(outreach(&shop, "o1").await.0, "skipped:purpose");
+    shop.advance(1).await;
+    shop.post(path, json!({"purpose": "outreach", "wording_version": "2"})).await.ok();
+    assert_eq!(outreach(&shop, "o2").await.0, "accepted");
 }

@@ -54,7 +54,7 @@ pub fn customer(ws: WorkspaceId, id: &str) -> CustomerRow {
         contact_source: ContactSource::FollowUp,
         consents: vec![Consent {
             purpose: "outreach".into(),
-            wording_version: "2026-11".into(),
+            wording_version: Some("2026-11".into()),
             at: T0 - 3,
             source: Some("checkout".into()),
             withdrawn_at: None,

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// The purpose of chats that the company begins (D6). Others are the company's own words: kept, shown and exported.
 pub const OUTREACH: &str = "outreach";
-/// Consents of one customer that are kept; what was replaced longest ago makes room.
+/// Consents of one customer that are kept; what was replaced longest ago makes room, the last word on outreach never.
 pub const MAX_CONSENTS: usize = 32;
 
 /// Where contact data came from, and so what it serves.
@@ -26,10 +26,10 @@ pub enum ContactSource {
 pub struct Consent {
     /// What for.
     pub purpose: String,
-    /// Which wording they agreed to.
-    #[serde(rename = "wording")]
-    pub wording_version: String,
-    /// When they gave it.
+    /// Which wording they agreed to; `None` = they never did, and objected.
+    #[serde(default, rename = "wording", skip_serializing_if = "Option::is_none")]
+    pub wording_version: Option<String>,
+    /// When they gave it, or objected.
     pub at: Ms,
     /// Where, by the company's word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,15 +72,24 @@ impl Outreach {
     }
 }
 
-/// Adds a consent; the same again changes nothing, also after it was withdrawn. `false` = nothing changed.
-pub fn give(consents: &mut Vec<Consent>, given: Consent) -> bool {
+/// Adds a consent; the same again changes nothing, also after it was withdrawn. One that is noted late, and was given
+/// before a withdrawal, was withdrawn by it. `false` = nothing changed.
+pub fn give(consents: &mut Vec<Consent>, mut given: Consent) -> bool {
     let same = |known: &Consent| {
         (&known.purpose, &known.wording_version, known.at) == (&given.purpose, &given.wording_version, given.at)
     };
     if consents.iter().any(same) {
         return false;
     }
-    consents.push(given);
+    let withdrawn =
+        consents.iter().filter(|known| known.purpose == given.purpose).filter_map(|known| known.withdrawn_at);
+    given.withdrawn_at = given.withdrawn_at.or_else(|| withdrawn.filter(|at| *at >= given.at).min());
+    add(consents, given);
+    true
+}
+
+fn add(consents: &mut Vec<Consent>, consent: Consent) {
+    consents.push(consent);
     // In the order of their giving, whatever the order of their coming.
     consents.sort_by_key(|consent| consent.at);
     if consents.len() > MAX_CONSENTS {
@@ -88,15 +97,25 @@ pub fn give(consents: &mut Vec<Consent>, given: Consent) -> bool {
             let consent = &consents[at];
             !consents[at + 1..].iter().any(|later| later.purpose == consent.purpose)
         };
-        let oldest = (0..consents.len()).find(|at| !stands(*at)).unwrap_or(0);
-        consents.remove(oldest);
+        let own_word = |at: &usize| consents[*at].purpose != OUTREACH;
+        let oldest = (0..consents.len()).find(|at| !stands(*at)).or_else(|| (0..consents.len()).find(own_word));
+        consents.remove(oldest.unwrap_or(0));
     }
-    true
 }
 
 /// Withdraws what stands of a purpose; `None` = there never was a consent for it, `false` = it was withdrawn before.
-pub fn withdraw(consents: &mut [Consent], purpose: &str, now: Ms) -> Option<bool> {
-    let standing = consents.iter_mut().rev().find(|consent| consent.purpose == purpose)?;
+/// Outreach may need none, so that an objection to it is noted without one.
+pub fn withdraw(consents: &mut Vec<Consent>, purpose: &str, now: Ms) -> Option<bool> {
+    let Some(standing) = consents.iter_mut().rev().find(|consent| consent.purpose == purpose) else {
+        let objection = Consent {
+            purpose: purpose.to_owned(),
+            wording_version: None,
+            at: now,
+            source: None,
+            withdrawn_at: Some(now),
+        };
+        return (purpose == OUTREACH).then(|| add(consents, objection)).map(|()| true);
+    };
     if standing.withdrawn_at.is_some() {
         return Some(false);
     }
@@ -114,7 +133,8 @@ mod tests {
     use super::*;
 
     fn consent(purpose: &str, at: Ms) -> Consent {
-        Consent { purpose: purpose.into(), wording_version: format!("v{at}"), at, source: None, withdrawn_at: None }
+        let wording_version = Some(format!("v{at}"));
+        Consent { purpose: purpose.into(), wording_version, at, source: None, withdrawn_at: None }
     }
 
     /// S8, D6: the whole table.
@@ -124,8 +144,10 @@ mod tests {
         let none: &[super::Consent] = &[];
         let other = [consent("newsletter", 1)];
         let given = [consent(OUTREACH, 1)];
-        let mut withdrawn = [consent(OUTREACH, 1)];
+        let mut withdrawn = vec![consent(OUTREACH, 1)];
         assert_eq!(withdraw(&mut withdrawn, OUTREACH, 2), Some(true));
+        let mut objected = Vec::new();
+        assert_eq!(withdraw(&mut objected, OUTREACH, 2), Some(true));
         for (source, consents, allowed, counts_as) in [
             (Account, none, Outreach::Allowed, Account),
             (FollowUp, none, Outreach::Refused, FollowUp),
@@ -137,6 +159,8 @@ mod tests {
             (Account, &withdrawn, Outreach::Refused, FollowUp),
             (FollowUp, &withdrawn, Outreach::Refused, FollowUp),
             (Consent, &withdrawn, Outreach::Refused, FollowUp),
+            (Account, &objected, Outreach::Refused, FollowUp),
+            (Consent, &objected, Outreach::Refused, FollowUp),
         ] {
             let found = Outreach::of(source, consents);
             assert_eq!((found, found.source(source)), (allowed, counts_as), "{source:?} {consents:?}");
@@ -167,5 +191,42 @@ mod tests {
         }
         assert_eq!(consents.len(), MAX_CONSENTS);
         assert_eq!((consents[0].purpose.as_str(), consents[MAX_CONSENTS - 1].at), ("newsletter", 99));
+    }
+
+    /// S8, D6: a consent from before a withdrawal stays withdrawn, whenever it is noted; both sides of the instant.
+    #[test]
+    fn s8_a_late_noted_consent_undoes_no_withdrawal() {
+        let mut given = vec![consent(OUTREACH, 1)];
+        assert_eq!(withdraw(&mut given, OUTREACH, 10), Some(true));
+        let mut objected = Vec::new();
+        assert_eq!(withdraw(&mut objected, OUTREACH, 10), Some(true));
+        assert_eq!(withdraw(&mut objected, OUTREACH, 11), Some(false), "noted once");
+        for before in [given, objected] {
+            for (at, expected) in [(9, Outreach::Refused), (10, Outreach::Refused), (11, Outreach::Allowed)] {
+                let mut consents = before.clone();
+                assert!(give(&mut consents, consent(OUTREACH, at)));
+                assert_eq!(Outreach::of(ContactSource::Consent, &consents), expected, "{at}: {consents:?}");
+                let late = consents.iter().find(|consent| consent.at == at && consent.wording_version.is_some());
+                assert_eq!(late.unwrap().withdrawn_at, (at <= 10).then_some(10));
+            }
+            let mut consents = before.clone();
+            assert!(give(&mut consents, consent("newsletter", 9)));
+            assert!(consents.iter().any(|known| known.purpose == "newsletter" && known.withdrawn_at.is_none()));
+        }
+    }
+
+    /// S8: however many purposes of the company's own there are, they do not push out a word on outreach.
+    #[test]
+    fn s8_the_last_word_on_outreach_is_never_forgotten() {
+        let mut withdrawn = vec![consent(OUTREACH, 1)];
+        assert_eq!(withdraw(&mut withdrawn, OUTREACH, 2), Some(true));
+        for n in 0..40 {
+            assert!(give(&mut withdrawn, consent(&format!("purpose-{n}"), 10 + n)));
+        }
+        assert_eq!(withdrawn.len(), MAX_CONSENTS);
+        assert_eq!(Outreach::of(ContactSource::Account, &withdrawn), Outreach::Refused);
+        let mut full: Vec<Consent> = (0..40).map(|n| consent(&format!("purpose-{n}"), n)).collect();
+        assert_eq!(withdraw(&mut full, OUTREACH, 50), Some(true));
+        assert_eq!(Outreach::of(ContactSource::Account, &full), Outreach::Refused);
     }
 }

@@ -29,7 +29,7 @@ pub(super) struct ConsentInput {
     /// Which wording the customer agreed to.
     #[schema(example = "2026-11")]
     wording_version: String,
-    /// When; default now.
+    /// When; default now. One from before a withdrawal stays withdrawn.
     #[serde(default)]
     #[schema(format = DateTime)]
     at: Option<String>,
@@ -44,7 +44,8 @@ pub(super) struct ConsentInput {
 #[schema(as = Consent)]
 pub(super) struct ConsentView {
     purpose: String,
-    wording_version: String,
+    /// `null` = the customer never agreed, and objected.
+    wording_version: Option<String>,
     #[schema(format = DateTime)]
     at: String,
     source: Option<String>,
@@ -66,7 +67,8 @@ pub(super) struct Consents {
 /// Notes a consent of a customer
 ///
 /// With one for `outreach`, chats that you begin may use contact data that was given to be answered
-/// (`contact_source: "follow_up"`). The same again changes nothing. The newest 32 are kept.
+/// (`contact_source: "follow_up"`). The same again changes nothing. The newest 32 are kept, the last word on `outreach`
+/// always.
 #[utoipa::path(post, path = "/v1/customers/{customer_id}/consents", tag = "backend", request_body = ConsentInput,
     params(("customer_id" = String, Path, description = "Your id")),
     responses((status = 200, description = "All consents of the customer", body = Consents)))]
@@ -99,10 +101,11 @@ pub(super) async fn list(
     }
 }
 
-/// Withdraws a customer's consent
+/// Withdraws a customer's consent, or notes an objection to `outreach`
 ///
 /// From then on the contact data does not serve this purpose, wherever it came from, until there is a new consent.
-/// What was agreed to when stays on record. Repeatable.
+/// What was agreed to when stays on record. Repeatable. `outreach` may go without a consent, so that it is objected to
+/// without one.
 #[utoipa::path(delete, path = "/v1/customers/{customer_id}/consents/{purpose}", tag = "backend",
     params(
         ("customer_id" = String, Path, description = "Your id"),
@@ -159,5 +162,5 @@ fn checked(input: ConsentInput, now: Ms) -> Result<Consent, Problem> {
     };
     check.finish()?;
     let ConsentInput { purpose, wording_version, source, .. } = input;
-    Ok(Consent { purpose, wording_version, at, source, withdrawn_at: None })
+    Ok(Consent { purpose, wording_version: Some(wording_version), at, source, withdrawn_at: None })
 }
