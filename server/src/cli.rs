@@ -132,7 +132,7 @@ enum KeyScope {
     Server,
     /// Reads only.
     Read,
-    /// The billing system: reads, and adds money to the wallet.
+    /// The billing system: reads wallet and usage, and adds money.
     Billing,
     /// An app or web page: devices and presence.
     App,

@@ -56,6 +56,8 @@ pub struct Plans {
     monthly_grant_micros: i64,
     /// Whether a key of scope `server` may top up.
     pub server_keys_top_up: bool,
+    /// Whether there is a billing system to ask.
+    pub can_ask: bool,
 }
 
 impl Plans {
@@ -65,6 +67,7 @@ impl Plans {
             paid: config.paid_workspaces.clone(),
             monthly_grant_micros: config.monthly_grant_micros,
             server_keys_top_up: sandbox || config.server_keys_top_up,
+            can_ask: config.billing_webhook_url.is_some(),
         }
     }
 
@@ -115,6 +118,10 @@ fn price(line: &str) -> Result<Price, String> {
     let fits = |micros: &i64| (0..=MAX_PRICE_MICROS).contains(micros);
     let micros: i64 = micros.parse().ok().filter(fits).ok_or_else(|| wrong("no price"))?;
     let pu_milli = pu_milli(pu).ok_or_else(|| wrong("no post units"))?;
+    // S5: it is in the list, and free: an empty wallet stops texts alone (S2).
+    if kind == Kind::Email && (micros, pu_milli) != (0, 0) {
+        return Err(wrong("an email costs nothing: its price and post units are 0"));
+    }
     Ok(Price { from, country, kind, micros, pu_milli })
 }
 
@@ -160,6 +167,8 @@ mod tests {
             "2026-11-01 KR sms 1000000001 1",
             "2026-11-01 KR sms 1 -1",
             "2026-11-01 KR sms 1 1 1",
+            "2026-11-01 * email 1 0",
+            "2026-11-01 * email 0 0.1",
         ] {
             assert!(price(bad).is_err_and(|mend| mend.contains("as in 2026-11-01 KR sms 42300 1")), "{bad}");
         }

@@ -59,6 +59,12 @@ async fn s3_a_payment_is_added_once() {
     assert_eq!(shop.post("/v1/wallet/top-ups", top_up("invoice-1", 5_000_000)).await.ok(), first);
     let other = shop.post("/v1/wallet/top-ups", top_up("invoice-1", 5_000_001)).await;
     assert_eq!((other.status, other.code()), (409, "top_up_conflict"));
+    let mut in_words = top_up("invoice-1", 5_000_000);
+    in_words["currency"] = json!("USD");
+    assert_eq!(shop.post("/v1/wallet/top-ups", in_words.clone()).await.ok(), first);
+    in_words["currency"] = json!("KRW");
+    let other = shop.post("/v1/wallet/top-ups", in_words).await;
+    assert_eq!((other.status, other.code()), (409, "top_up_conflict"), "another currency is another payment");
     let again = || shop.post("/v1/wallet/top-ups", top_up("invoice-2", 1));
     let (a, b, c, d) = tokio::join!(again(), again(), again(), again());
     for answer in [a, b, c, d] {
@@ -110,6 +116,9 @@ async fn s3_w4_what_is_no_payment_is_refused() {
         let answer = shop.put("/v1/settings", settings).await;
         assert_eq!((answer.status, &answer.body["errors"][0]["field"]), (400, &json!(field)));
     }
+    let auto = json!({"auto_charge": {"threshold_micros": 1, "amount_micros": 1}});
+    let warnings = shop.put("/v1/settings", auto).await.ok()["warnings"].to_string();
+    assert!(warnings.contains("nobody_to_ask") && warnings.contains("wallet.billing_webhook_url"), "{warnings}");
     assert_eq!(shop.get("/v1/wallet").await.ok()["entries"].as_array().unwrap().len(), 1);
 }
 

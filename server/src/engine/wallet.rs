@@ -81,7 +81,9 @@ impl Ask for Look {
     fn decide(&self, desk: &mut Desk<'_>) -> Result<Result<Wallet, EngineError>, Again> {
         let Some(terms) = &self.ws.policy.wallet else { return Ok(Err(EngineError::NobodyIsCharged)) };
         let balance = Balance::read(desk, self.ws.id, &terms.currency)?;
-        let change = Change::at(&balance.wallet, terms, desk.now(self.ws.id));
+        let mut change = Change::at(&balance.wallet, terms, desk.now(self.ws.id));
+        // Before a text is lost for want of money.
+        change.ask_if_low(terms, desk.now(self.ws.id));
         let wallet = change.wallet.clone();
         balance.write(desk, &self.ws, None, change);
         Ok(Ok(wallet))
@@ -121,7 +123,10 @@ impl Ask for TopUp {
         let Some(terms) = &self.ws.policy.wallet else { return Ok(Err(EngineError::NobodyIsCharged)) };
         let known = desk.get(Find::TopUp(ws, &paid.top_up_id))?.and_then(|row| row.as_top_up());
         if let Some(known) = known {
-            let same = known.amount_micros == paid.amount_micros && known.ask == paid.ask;
+            let known_currency = Balance::read(desk, ws, &terms.currency)?.wallet.currency;
+            let same = known.amount_micros == paid.amount_micros
+                && known.ask == paid.ask
+                && paid.currency.as_ref().is_none_or(|currency| *currency == known_currency);
             return Ok(if same { Ok(Ok(known.clone())) } else { Err(EngineError::TopUpConflict) });
         }
         let (now, balance) = (desk.now(ws), Balance::read(desk, ws, &terms.currency)?);

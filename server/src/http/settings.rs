@@ -7,7 +7,7 @@ use super::view::List;
 use crate::audit::{Kind, Stored, Who};
 use crate::problem::{Code, Problem};
 use crate::registry::Replaced;
-use crate::settings::{FieldChange, Settings, SettingsInput};
+use crate::settings::{Advice, FieldChange, Settings, SettingsInput};
 use crate::store::StoreError;
 use crate::workspace::Workspace;
 use axum::extract::{FromRequestParts, State};
@@ -62,8 +62,8 @@ pub(super) struct Version {
 /// Shows the settings in force
 #[utoipa::path(get, path = "/v1/settings", tag = "backend",
     responses((status = 200, description = "Settings in force", body = SettingsView)))]
-pub(super) async fn show(Backend(workspace): Backend) -> Answer {
-    Ok(shown(&workspace))
+pub(super) async fn show(State(api): State<Arc<Api>>, Backend(workspace): Backend) -> Answer {
+    Ok(shown(&api, &workspace))
 }
 
 /// Replaces the settings, whole
@@ -95,7 +95,7 @@ pub(super) async fn put(
         return Err(Problem::invalid(problems));
     }
     match api.registry.replace_settings(workspace.id, &input, expected, &who).await? {
-        Replaced::Done(workspace) => Ok(shown(&workspace)),
+        Replaced::Done(workspace) => Ok(shown(&api, &workspace)),
         Replaced::Gone => Err(Problem::unauthorized()),
         Replaced::Stale(version) => {
             let detail = format!(
@@ -140,10 +140,13 @@ fn version(row: Stored) -> Result<Version, StoreError> {
     Ok(Version { at: to_rfc3339(row.entry.at), by: row.entry.who, ..version })
 }
 
-fn shown(workspace: &Workspace) -> Reply {
+fn shown(api: &Api, workspace: &Workspace) -> Reply {
     let set = workspace.settings_set.as_ref();
     let version = set.map_or(1, |set| set.version);
-    let advice = workspace.advice(&workspace.services());
+    let mut advice = workspace.advice(&workspace.services());
+    if workspace.settings.auto_charge.is_some() && !api.registry.deployment().plans.can_ask {
+        advice.push(Advice::NobodyToAsk);
+    }
     let mut reply = Reply::ok(&SettingsView {
         settings: Settings { company_name: Some(workspace.display_name().to_owned()), ..workspace.settings.clone() },
         version,

@@ -40,6 +40,8 @@ pub enum Advice {
     SnsWithoutPrice,
     /// T4: texts go to Korea, and no relay of theirs counts as relays there do.
     NoKoreanRelay,
+    /// S3: money is to be asked for, and the deployment has nobody to ask.
+    NobodyToAsk,
     /// The heartbeats' time-out is never reached.
     HeartbeatAfterIdle,
 }
@@ -57,6 +59,7 @@ impl Advice {
             Advice::NoAlimtalkTemplate => "no_alimtalk_template",
             Advice::SnsWithoutPrice => "sns_without_price",
             Advice::NoKoreanRelay => "no_korean_relay",
+            Advice::NobodyToAsk => "nobody_to_ask",
             Advice::HeartbeatAfterIdle => "heartbeat_after_idle",
         }
     }
@@ -93,6 +96,10 @@ impl Advice {
             Advice::NoKoreanRelay => {
                 "texts to Korea leave by an international account alone: they have no LMS, are paid by parts of 70 or \
                  67 Hangul instead of by text, and come from a foreign number; ask the deployment for a Korean relay"
+            }
+            Advice::NobodyToAsk => {
+                "\"auto_charge\" is set, but the deployment has no billing system to ask (wallet.billing_webhook_url): \
+                 texts end with the money"
             }
             Advice::HeartbeatAfterIdle => {
                 "\"heartbeat_timeout_ms\" is more than \"idle_after_ms\": a page that went silent counts as online \

@@ -113,7 +113,7 @@ impl Change {
     }
 
     /// Asks for money if there is less than there should be, and nobody is being asked.
-    pub(crate) fn ask_if_low(&mut self, terms: &Terms, now: Ms) {
+    pub fn ask_if_low(&mut self, terms: &Terms, now: Ms) {
         let Some(auto) = terms.auto_charge else { return };
         if self.wallet.asking == Asking::Idle && self.wallet.spendable_micros(now) < auto.threshold_micros {
             self.wallet.asks += 1;
