@@ -77,6 +77,16 @@ async fn a_test_goes_to_ones_own_only() {
     let outbox = rig.capture.outbox("acme", Some(Channel::Lms), Some(id));
     assert_eq!(outbox.len(), 1);
     assert_eq!(outbox[0].to, "+821011112222");
+    // S8: whose number it is can be told and erased; the id does not give the number away.
+    let followup = rig.get(&shop, &format!("/v1/followups/{id}")).await.expect(200);
+    let owner = followup["customer_id"].as_str().unwrap();
+    let plain = hex::encode(backstop_server::vault::sha256(b"+821011112222"));
+    assert!(!owner.contains(&plain[..8]), "{owner}: anybody can try all numbers");
+    let path = format!("/v1/customers/{owner}");
+    assert_eq!(rig.get(&shop, &path).await.expect(200)["phone"], "+821011112222");
+    rig.delete(&shop, &path).await.expect(204);
+    rig.get(&shop, &path).await.refused(404, "not_found");
+    assert_eq!(rig.get(&shop, &format!("/v1/followups/{id}")).await.expect(200)["customer_id"], "");
 }
 
 /// Invariant 7: ten an hour and workspace, told when there is one again; a repeat under its key is no second one.
