@@ -1,6 +1,8 @@
 //! The post log: what was sent, of everyone and of one, as JSON and as CSV (S6).
 
 use crate::flow::{DAY_MS, ann, behave, delivery, ms, post, shop, wrote};
+use crate::http_support::{Rig, reply};
+use backstop_server::store::{CustomerRow, Key, Op, Row, Verdict};
 use backstop_server::testing::{Behaviour, Workspace};
 use backstop_wire::time::to_rfc3339;
 use reqwest::Method;
@@ -137,4 +139,39 @@ async fn s6_csv_is_rfc_4180() {
     assert!(records[1].ends_with(",'+1 415-***-0123,no_device"), "{}", records[1]);
     let marked = csv(&shop, "bom=true").await;
     assert_eq!(marked.strip_prefix('\u{feff}'), Some(text.as_str()));
+}
+
+/// S6: what waits went nowhere yet.
+#[tokio::test]
+async fn s6_what_waits_went_nowhere_yet() {
+    let shop = shop().await;
+    let now = ms(&shop.advance(0).await["now"]);
+    let minute = |at: i64| to_rfc3339(at)[11..16].to_owned();
+    let hours = json!({"start": minute(now), "end": minute(now + 7_200_000), "time_zone": "UTC"});
+    shop.put("/v1/settings", json!({ "quiet_hours": hours })).await.ok();
+    post(&shop, "r1", json!({"kind": "reply"})).await.ok();
+    let waiting = lines(&shop, "").await;
+    assert_eq!(column(&waiting, "status"), [&json!("queued"), &json!("accepted")], "{waiting:#?}");
+    assert_eq!(column(&waiting, "to"), [&Value::Null, &json!("a***@example.com")]);
+    shop.advance(7_260_000).await;
+    assert_eq!(column(&lines(&shop, "channel=sms").await, "to"), [&json!("+1 415-***-0123")]);
+}
+
+/// S6, S8: contact data that nobody knows the age of, as after an upgrade, says nothing of where something went.
+#[tokio::test]
+async fn s6_contact_data_of_unknown_age_is_nobodys() {
+    let rig = Rig::new();
+    let shop = rig.shop("shop").await;
+    rig.lucas(&shop).await;
+    rig.post(&shop, "/v1/messages", reply("m-1")).await.expect(202);
+    rig.settled(&shop).await;
+    let to = async || {
+        let listed = rig.get(&shop, "/v1/deliveries?channel=email").await.expect(200);
+        listed["data"][0]["to"].clone()
+    };
+    assert_eq!(to().await, "l***@example.com");
+    let row = rig.store.load(vec![Key::Customer(shop.id, "lucas".into())]).await.unwrap().remove(0).unwrap();
+    let row = CustomerRow { contact_at: 0, ..row.as_customer().unwrap().clone() };
+    assert_eq!(rig.store.commit(vec![vec![Op::put(Row::Customer(row))]]).await.unwrap(), [Verdict::Done]);
+    assert_eq!(to().await, Value::Null);
 }

@@ -28,8 +28,9 @@ const PAGE: usize = 200;
 const MAX_PAGES: usize = 20;
 const DAY_MS: Ms = 86_400_000;
 /// How much later than its first reply a follow-up may get its id: what is left of one that was split while it waited
-/// gets one of its own. Read beyond the end of a span, and then left out if it began after it.
-const ID_LATER_MS: Ms = 3_600_000;
+/// gets one of its own, and with the server down it waits for as long as that takes. Read beyond the end of a span, and
+/// then left out if it began after it.
+const ID_LATER_MS: Ms = 7 * DAY_MS;
 /// An id may be made a moment before its reply is accepted.
 const ID_EARLIER_MS: Ms = 1_000;
 

@@ -74,6 +74,9 @@ pub struct DeliveryView {
     pub error: Option<String>,
     /// The device's own word.
     pub ack: Option<AckView>,
+    /// Whether anybody began to send it. Not shown.
+    #[serde(skip)]
+    pub set_out: bool,
 }
 
 /// Money.
@@ -212,6 +215,7 @@ fn push(push: &Push) -> DeliveryView {
         at: to_rfc3339(push.at),
         error: push.error.clone().or_else(|| error.map(str::to_owned)),
         ack: push.acked.map(|(grade, recorded_at, received_at)| ack(grade, recorded_at, received_at)),
+        set_out: true,
     }
 }
 
@@ -245,6 +249,8 @@ fn leg(channel: &'static str, leg: &Leg) -> Option<DeliveryView> {
         at: to_rfc3339(leg.at),
         error: why.map(str::to_owned).or_else(|| leg.error.clone()),
         ack: None,
+        // A way begins with the tries of those before it.
+        set_out: leg.attempt > leg.tried.last().map_or(0, |before| before.attempt),
     })
 }
 

@@ -36,8 +36,10 @@ impl Recipients {
 
     /// `None` = it went to a device, or nowhere, or it is not known any more where it went.
     fn of(&self, Line { row, decided_at }: &Line) -> Option<String> {
-        let (changed_at, contact) = self.0.get(&row.customer_id)?;
-        if row.delivery.status == "skipped" || decided_at.is_none_or(|decided_at| decided_at < *changed_at) {
+        // 0: nobody knows since when it is what it is.
+        let (changed_at, contact) = self.0.get(&row.customer_id).filter(|(changed_at, _)| *changed_at > 0)?;
+        let went = row.delivery.set_out && row.delivery.status != "skipped";
+        if !went || decided_at.is_none_or(|decided_at| decided_at < *changed_at) {
             return None;
         }
         match row.delivery.channel {
