@@ -6,6 +6,7 @@ use crate::hostile_support::{Company, Heard, World};
 use backstop_server::http::document_json;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 use std::sync::LazyLock;
 
 static DOCUMENT: LazyLock<Value> = LazyLock::new(|| serde_json::from_str(&document_json()).unwrap());
@@ -28,6 +29,7 @@ enum Shows {
     AppKeyAsBearer,
     ApiKeyAsApp,
     ReadKey,
+    BillingKey,
     App,
     DeviceWithoutApp,
     DeviceWithWrongKey,
@@ -36,8 +38,19 @@ enum Shows {
     Server,
 }
 
+impl Shows {
+    /// The scope of a key that is made beside the company's own.
+    fn scope(self) -> Option<&'static str> {
+        match self {
+            Shows::ReadKey => Some("read"),
+            Shows::BillingKey => Some("billing"),
+            _ => None,
+        }
+    }
+}
+
 /// Everything that opens less than all.
-const CALLERS: [Shows; 13] = [
+const CALLERS: [Shows; 14] = [
     Shows::Nothing,
     Shows::WrongKey,
     Shows::NoKey,
@@ -45,6 +58,7 @@ const CALLERS: [Shows; 13] = [
     Shows::AppKeyAsBearer,
     Shows::ApiKeyAsApp,
     Shows::ReadKey,
+    Shows::BillingKey,
     Shows::App,
     Shows::DeviceWithoutApp,
     Shows::DeviceWithWrongKey,
@@ -86,13 +100,19 @@ impl Operation {
         self.says["security"].is_null()
     }
 
+    /// S8: whoever is paid hears of money, and of nobody's texts.
+    fn is_of_money(&self) -> bool {
+        self.template.starts_with("/v1/wallet") || self.template == "/v1/usage"
+    }
+
     fn expected(&self, shows: Shows) -> Expected {
         let backend = self.takes(&["backend"]);
         match shows {
             _ if self.is_open() => Expected::In,
             Shows::Server if backend => Expected::In,
             Shows::ReadKey if backend && self.method == Method::GET => Expected::In,
-            Shows::ReadKey | Shows::AppKeyAsBearer if backend => Expected::Forbidden,
+            Shows::BillingKey if backend && self.is_of_money() => Expected::In,
+            Shows::ReadKey | Shows::BillingKey | Shows::AppKeyAsBearer if backend => Expected::Forbidden,
             Shows::App if self.takes(&["app"]) => Expected::In,
             // A first registration has no device key yet: what does not fit proves nothing there.
             Shows::DeviceWithWrongKey | Shows::DeviceOfAnother if self.takes(&["app"]) && !backend => Expected::In,
@@ -148,7 +168,7 @@ fn example(schema: &Value, ids: &dyn Fn(&str) -> Option<String>) -> Value {
     }
 }
 
-fn headers(shows: Shows, mine: &Company, other: &Company, read_key: &str) -> Headers {
+fn headers(shows: Shows, mine: &Company, other: &Company, scoped_key: &str) -> Headers {
     let bearer = |key: &str| ("authorization", format!("Bearer {key}"));
     let app = ("backstop-app", mine.app_key.clone());
     let device = |id: &str, key: &str| ("authorization", format!("Backstop-Device {id}.{key}"));
@@ -159,7 +179,7 @@ fn headers(shows: Shows, mine: &Company, other: &Company, read_key: &str) -> Hea
         Shows::IdentitySecret => vec![bearer(&mine.secret)],
         Shows::AppKeyAsBearer => vec![bearer(&mine.app_key)],
         Shows::ApiKeyAsApp => vec![("backstop-app", mine.api_key.clone())],
-        Shows::ReadKey => vec![bearer(read_key)],
+        Shows::ReadKey | Shows::BillingKey => vec![bearer(scoped_key)],
         Shows::App => vec![app],
         Shows::DeviceWithoutApp => vec![device(&mine.device_id, &mine.device_key)],
         Shows::DeviceWithWrongKey => vec![app, device(&mine.device_id, &other.device_key)],
@@ -202,7 +222,7 @@ fn nobody_s(name: &str) -> Option<String> {
 async fn every_operation_takes_the_keys_that_it_says_and_no_others() {
     let world = World::start(&[]);
     let (mine, other) = (world.company("mine").await, world.company("other").await);
-    let read_key = world.read_key(&mine);
+    let scoped: HashMap<&str, String> = ["read", "billing"].map(|scope| (scope, world.key(&mine, scope))).into();
     let refused = world.ask(Method::GET, "/v1/settings", &[], None).await;
     assert_eq!((refused.status, refused.code()), (401, "unauthorized"));
     let (mut asked, mut let_in) = (0, 0);
@@ -215,14 +235,14 @@ async fn every_operation_takes_the_keys_that_it_says_and_no_others() {
                 let_in += 1;
                 // What it may do it does, to a company that nothing else hangs on.
                 let victim = world.company(&format!("victim{asked}")).await;
-                let read_key = if shows == Shows::ReadKey { world.read_key(&victim) } else { String::new() };
-                let answer =
-                    send(&world, op, &headers(shows, &victim, &other, &read_key), &|name| victim.id(name)).await;
+                let key = shows.scope().map(|scope| world.key(&victim, scope)).unwrap_or_default();
+                let answer = send(&world, op, &headers(shows, &victim, &other, &key), &|name| victim.id(name)).await;
                 assert!(answer.status < 500, "{what}: {}", answer.text);
                 assert!(!matches!(answer.code(), "unauthorized" | "forbidden"), "{what}: {}", answer.text);
                 continue;
             }
-            let shown = headers(shows, &mine, &other, &read_key);
+            let key = shows.scope().map_or("", |scope| &scoped[scope]);
+            let shown = headers(shows, &mine, &other, key);
             let real = send(&world, op, &shown, &|name| mine.id(name)).await;
             let absent = send(&world, op, &shown, &nobody_s).await;
             let (status, code) =

@@ -111,8 +111,8 @@ impl World {
     }
 
     /// A further key of a company, made beside the running server.
-    pub fn read_key(&self, company: &Company) -> String {
-        let made = said(&self.dir, &["key", "create", &company.name, "--scope", "read"]);
+    pub fn key(&self, company: &Company, scope: &str) -> String {
+        let made = said(&self.dir, &["key", "create", &company.name, "--scope", scope]);
         serde_json::from_str::<Value>(&made).unwrap()["key"].as_str().unwrap().to_owned()
     }
 }

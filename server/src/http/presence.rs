@@ -113,7 +113,7 @@ pub(super) async fn preflight() -> Response<Body> {
 async fn report(api: &Arc<Api>, request: Request) -> Answer {
     let (mut parts, body) = request.into_parts();
     let (workspace, reports) = if credentials(&parts.headers, "Bearer").is_some() {
-        let workspace = backend(api, &parts.headers, &parts.method).await?;
+        let workspace = backend(api, &parts.headers, &parts.method, parts.uri.path()).await?;
         let reports = from_backend(&read(api, &parts, body).await?)?;
         (workspace, reports)
     } else if credentials(&parts.headers, DEVICE_SCHEME).is_some() {

@@ -72,14 +72,14 @@ impl IntoResponse for Reply {
     }
 }
 
-/// The company's backend: Bearer `sk_…`. A `read` key may only GET.
+/// The company's backend: Bearer `sk_…`. A `read` key may only GET, a `billing` key only what is about money.
 pub(super) struct Backend(pub(super) Arc<Workspace>);
 
 impl FromRequestParts<Arc<Api>> for Backend {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Backend, Problem> {
-        backend(api, &parts.headers, &parts.method).await.map(Backend)
+        backend(api, &parts.headers, &parts.method, parts.uri.path()).await.map(Backend)
     }
 }
 
@@ -104,12 +104,23 @@ impl FromRequestParts<Arc<Api>> for Caller {
     }
 }
 
-pub(crate) async fn backend(api: &Api, headers: &HeaderMap, method: &Method) -> Result<Arc<Workspace>, Problem> {
+/// What a key of the billing system reads: of money, and of nobody's texts.
+fn is_of_money(path: &str) -> bool {
+    path == "/v1/wallet" || path.starts_with("/v1/wallet/") || path == "/v1/usage"
+}
+
+pub(crate) async fn backend(
+    api: &Api,
+    headers: &HeaderMap,
+    method: &Method,
+    path: &str,
+) -> Result<Arc<Workspace>, Problem> {
     let key = credentials(headers, "Bearer").ok_or_else(Problem::unauthorized)?;
     let (workspace, scope) = api.registry.by_key(key).await?.ok_or_else(Problem::unauthorized)?;
     match scope {
         Scope::Server => Ok(workspace),
-        Scope::Read | Scope::Billing if matches!(*method, Method::GET | Method::HEAD) => Ok(workspace),
+        Scope::Read if matches!(*method, Method::GET | Method::HEAD) => Ok(workspace),
+        Scope::Billing if matches!(*method, Method::GET | Method::HEAD) && is_of_money(path) => Ok(workspace),
         Scope::Read => Err(Problem::new(Code::Forbidden, "this key only reads; use one with scope server")),
         Scope::Billing => {
             Err(Problem::new(Code::Forbidden, "this key reads and tops up the wallet; use one with scope server"))

@@ -62,7 +62,7 @@ impl FromRequestParts<Sandbox> for Own {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, sandbox: &Sandbox) -> Result<Own, Problem> {
-        backend(&sandbox.0.api, &parts.headers, &parts.method).await.map(Own)
+        backend(&sandbox.0.api, &parts.headers, &parts.method, parts.uri.path()).await.map(Own)
     }
 }
 

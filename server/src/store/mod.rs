@@ -670,7 +670,7 @@ pub enum Scope {
     Server,
     /// Reads only.
     Read,
-    /// The billing system: reads, and adds money to the wallet.
+    /// The billing system: reads wallet and usage, and adds money.
     Billing,
     /// An app: device endpoints and web presence. Public by nature.
     App,
