@@ -26,11 +26,11 @@ pub struct PresencePolicy {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// The last report.
-    reported_at: Ms,
+    pub reported_at: Ms,
     /// The last activity.
-    active_at: Ms,
+    pub active_at: Ms,
     /// Since when another page is in front; `None` = this one is.
-    hidden_at: Option<Ms>,
+    pub hidden_at: Option<Ms>,
 }
 
 /// All sources of one customer. Those that left are not kept: never seen = offline.
@@ -71,6 +71,11 @@ impl Presence {
             let oldest = self.sources.iter().min_by_key(|(_, s)| s.reported_at).map(|(id, _)| id.clone());
             self.sources.remove(&oldest.unwrap_or_default());
         }
+    }
+
+    /// What is remembered, by the ids that pages and devices gave.
+    pub fn sources(&self) -> impl Iterator<Item = (&str, &Source)> {
+        self.sources.iter().map(|(id, source)| (id.as_str(), source))
     }
 
     /// Until when the customer counts as online if nothing more is heard; `None` = offline now.

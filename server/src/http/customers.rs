@@ -153,7 +153,9 @@ pub(super) async fn devices(
     Segment(customer_id): Segment,
 ) -> Answer {
     let row = load(&api, &workspace, customer_id).await?;
-    Ok(Reply::ok(&Devices { data: device_views(&api, &workspace, &row).await?, next_cursor: None }))
+    let now = api.clocks.now_ms(workspace.id);
+    let data = device_rows(&api, &workspace, &row).await?.into_iter().map(|row| device_view(&workspace, row, now));
+    Ok(Reply::ok(&Devices { data: data.collect(), next_cursor: None }))
 }
 
 async fn load(api: &Api, workspace: &Workspace, customer_id: String) -> Result<CustomerRow, Problem> {
@@ -194,12 +196,11 @@ fn shown(view: CustomerView) -> Customer {
     Customer { customer_id, name, email, phone, line_user_id, contact_source, locale, time_zone, online, created_at }
 }
 
-async fn device_views(api: &Api, workspace: &Workspace, row: &CustomerRow) -> Result<Vec<DeviceView>, Problem> {
+async fn device_rows(api: &Api, workspace: &Workspace, row: &CustomerRow) -> Result<Vec<DeviceRow>, Problem> {
     let keys = row.devices.iter().map(|id| Key::Device(workspace.id, *id)).collect();
     let rows = api.store.load(keys).await?;
-    let now = api.clocks.now_ms(workspace.id);
     let devices = rows.into_iter().filter_map(|row| match row {
-        Some(Row::Device(device)) => Some(device_view(workspace, device, now)),
+        Some(Row::Device(device)) => Some(device),
         _ => None,
     });
     Ok(devices.collect())

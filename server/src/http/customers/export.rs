@@ -3,19 +3,20 @@
 use super::super::consents::{self, ConsentView};
 use super::super::request::{Answer, Backend, Params, Reply, Segment};
 use super::super::{Api, FollowupView, followups, openapi as words};
-use super::{Customer, DeviceView, device_views, load, opened};
+use super::{Customer, DeviceView, device_rows, device_view, load, opened};
 use crate::engine::api::{Contact, MessageBody};
 use crate::engine::customer::open_contact;
 use crate::engine::optout::marks;
 use crate::problem::Problem;
 use crate::store::{
-    ConversationRow, Direction, FollowupFilter, Key, MessageRow, OptOutSource, StoreError, SuppressionChannel,
-    SuppressionRow,
+    ConversationRow, CustomerRow, DeviceRow, Direction, FollowupFilter, Key, MessageRow, OptOutSource, StoreError,
+    SuppressionChannel, SuppressionRow, SuppressionStanding,
 };
 use crate::vault::CustomerKey;
 use crate::workspace::Workspace;
 use axum::extract::State;
 use backstop_domain::Ms;
+use backstop_domain::device::Standing;
 use backstop_domain::ids::FollowupId;
 use backstop_wire::time::to_rfc3339;
 use base64::Engine as _;
@@ -29,6 +30,52 @@ const MESSAGES: usize = 2_000;
 const FOLLOWUPS: usize = 500;
 const CONVERSATIONS: usize = 1_000;
 
+/// The customer as exported.
+#[derive(Serialize, ToSchema)]
+struct ExportedCustomer {
+    #[serde(flatten)]
+    customer: Customer,
+    /// When the contact data last changed; `null` = before that was noted.
+    #[schema(format = DateTime)]
+    contact_at: Option<String>,
+    /// The last sign of life.
+    #[schema(format = DateTime)]
+    engaged_at: Option<String>,
+    /// Pages and devices that told lately that the customer is there.
+    pages: Vec<ExportedPage>,
+}
+
+/// A page or device that told that the customer is there.
+#[derive(Serialize, ToSchema)]
+struct ExportedPage {
+    /// As it called itself.
+    source_id: String,
+    /// Its last report.
+    #[schema(format = DateTime)]
+    reported_at: String,
+    /// The last activity on it.
+    #[schema(format = DateTime)]
+    active_at: String,
+    /// Since when another page is in front; `null` = this one is.
+    #[schema(format = DateTime)]
+    hidden_at: Option<String>,
+}
+
+/// A device as exported.
+#[derive(Serialize, ToSchema)]
+struct ExportedDevice {
+    #[serde(flatten)]
+    device: DeviceView,
+    /// The SDK's id of the installation.
+    install_id: String,
+    /// When its token was found dead or was taken over.
+    #[schema(format = DateTime)]
+    token_gone_at: Option<String>,
+    /// When its last acknowledgements counted, three at most.
+    #[schema(value_type = Vec<String>)]
+    counted_acks: Vec<String>,
+}
+
 /// A conversation as exported.
 #[derive(Serialize, ToSchema)]
 struct ExportedConversation {
@@ -39,6 +86,9 @@ struct ExportedConversation {
     /// When a text or email of it last left.
     #[schema(format = DateTime)]
     left_at: Option<String>,
+    /// When its first text left.
+    #[schema(format = DateTime)]
+    texted_at: Option<String>,
 }
 
 /// A message as exported.
@@ -57,7 +107,7 @@ struct ExportedMessage {
     accepted_at: String,
 }
 
-/// What is not sent to the customer's number or address.
+/// What is not sent to the customer's number or address, was not for a while, or soon will not be.
 #[derive(Serialize, ToSchema)]
 struct ExportedSuppression {
     channel: SuppressionChannel,
@@ -65,21 +115,26 @@ struct ExportedSuppression {
     source: OptOutSource,
     #[schema(format = DateTime)]
     at: String,
+    /// `null` = it is in force, unless `strikes` says that it is not yet.
+    #[schema(format = DateTime)]
+    lifted_at: Option<String>,
+    /// Mails that failed in a way that may pass: some more, and the address is not written to. `0` = not about that.
+    strikes: u32,
 }
 
 /// Everything about a customer.
 #[derive(Serialize, ToSchema)]
 pub(in super::super) struct Export {
-    customer: Customer,
+    customer: ExportedCustomer,
     consents: Vec<ConsentView>,
-    devices: Vec<DeviceView>,
-    /// Opt-outs and marks that are in force.
+    devices: Vec<ExportedDevice>,
+    /// Opt-outs and marks, also what was lifted.
     suppressions: Vec<ExportedSuppression>,
     /// In the order of their ids.
     conversations: Vec<ExportedConversation>,
     /// Oldest first.
     messages: Vec<ExportedMessage>,
-    /// Newest first, with deliveries and history.
+    /// Newest first, with deliveries and history. None that still waits until the customer is away.
     followups: Vec<FollowupView>,
     /// Give it as `after` for more conversations, messages and follow-ups; `null` = these were the last.
     next_cursor: Option<String>,
@@ -123,7 +178,10 @@ pub(in super::super) async fn export(
     let cursor = cursor.map_or_else(|| Ok(Cursor::start()), Cursor::read)?;
     let row = load(&api, &workspace, customer_id.clone()).await?;
     let (key, customer) = opened(&api, &workspace, &row)?;
-    let devices = device_views(&api, &workspace, &row).await?;
+    let customer = exported(customer, &row);
+    let now = api.clocks.now_ms(workspace.id);
+    let devices =
+        device_rows(&api, &workspace, &row).await?.into_iter().map(|row| device(&workspace, row, now)).collect();
     let suppressions = suppressions(&api, &workspace, &open_contact(&key, &row)?).await?;
     let (conversations, conversation) = conversations(&api, &workspace, &customer_id, cursor.conversation).await?;
     let (messages, message) = messages(&api, &workspace, &customer_id, &key, cursor.message).await?;
@@ -143,6 +201,31 @@ pub(in super::super) async fn export(
     }))
 }
 
+fn exported(customer: Customer, row: &CustomerRow) -> ExportedCustomer {
+    let pages = row.presence.sources().map(|(id, source)| ExportedPage {
+        source_id: id.to_owned(),
+        reported_at: to_rfc3339(source.reported_at),
+        active_at: to_rfc3339(source.active_at),
+        hidden_at: source.hidden_at.map(to_rfc3339),
+    });
+    ExportedCustomer {
+        customer,
+        contact_at: Some(row.contact_at).filter(|at| *at > 0).map(to_rfc3339),
+        engaged_at: row.engaged_at.map(to_rfc3339),
+        pages: pages.collect(),
+    }
+}
+
+fn device(workspace: &Workspace, row: DeviceRow, now: Ms) -> ExportedDevice {
+    let token_gone_at = match row.standing {
+        Standing::Registered => None,
+        Standing::TokenGone(at) => Some(to_rfc3339(at)),
+    };
+    let counted_acks = row.counted_acks.iter().copied().map(to_rfc3339).collect();
+    let install_id = row.install_id.clone();
+    ExportedDevice { device: device_view(workspace, row, now), install_id, token_gone_at, counted_acks }
+}
+
 async fn suppressions(
     api: &Api,
     workspace: &Workspace,
@@ -151,9 +234,15 @@ async fn suppressions(
     let hash = |(channel, to)| Key::Suppression(workspace.id, api.vault.suppression_hash(channel, to));
     let rows = api.store.load(marks(contact).into_iter().map(hash).collect()).await?;
     let rows = rows.into_iter().flatten().filter_map(|row| row.as_suppression().cloned());
-    let shown =
-        |row: SuppressionRow| ExportedSuppression { channel: row.channel, source: row.source, at: to_rfc3339(row.at) };
-    Ok(rows.filter(SuppressionRow::is_in_force).map(shown).collect())
+    let shown = |row: SuppressionRow| {
+        let (lifted_at, strikes) = match row.standing {
+            SuppressionStanding::InForce => (None, 0),
+            SuppressionStanding::Lifted(at) => (Some(to_rfc3339(at)), 0),
+            SuppressionStanding::Struck(strikes) => (None, u32::from(strikes)),
+        };
+        ExportedSuppression { channel: row.channel, source: row.source, at: to_rfc3339(row.at), lifted_at, strikes }
+    };
+    Ok(rows.map(shown).collect())
 }
 
 async fn conversations(
@@ -169,6 +258,7 @@ async fn conversations(
         conversation_id: row.conversation_id,
         wrote_at: row.wrote_at.map(to_rfc3339),
         left_at: row.left_at.map(to_rfc3339),
+        texted_at: row.texted_at.map(to_rfc3339),
     };
     Ok((rows.into_iter().map(shown).collect(), more))
 }
