@@ -92,8 +92,6 @@ pub(super) fn freeze(tx: &Connection, ws: WorkspaceId, at: Ms) -> Result<()> {
 pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
     let statements = [
         "DELETE FROM history WHERE followup IN (SELECT id FROM followups WHERE workspace = ?1)",
-        "DELETE FROM sent_parts INDEXED BY sent_parts_followup
-         WHERE followup IN (SELECT id FROM followups WHERE workspace = ?1)",
         "DELETE FROM followups WHERE workspace = ?1",
         "DELETE FROM messages WHERE workspace = ?1",
         "DELETE FROM conversations WHERE workspace = ?1",
@@ -109,6 +107,8 @@ pub(super) fn drop_workspace(tx: &Connection, ws: WorkspaceId) -> Result<()> {
         "DELETE FROM texted INDEXED BY texted_at WHERE workspace = ?1
              AND at >= (SELECT created_at - 1000 FROM workspaces WHERE id = ?1)",
         "DELETE FROM inbound WHERE workspace = ?1",
+        "DELETE FROM sent_parts INDEXED BY sent_parts_followup WHERE workspace = ?1
+             AND followup >= (SELECT (created_at - 1000) << 20 FROM workspaces WHERE id = ?1)",
         "DELETE FROM counters WHERE workspace = ?1",
         "DELETE FROM mail_domains WHERE workspace = ?1",
         "DELETE FROM email_templates WHERE workspace = ?1",
