@@ -73,8 +73,11 @@ fn a_column_that_is_not_named_is_found() {
     assert_eq!(said, Columns::from([("a".to_owned(), columns(&["x", "y"]))]));
 }
 
-/// What is in an export, by table: columns, and what they are called there.
-const EXPORTED: [(&str, &str, &[(&str, &str)]); 6] = [
+/// A table, where its row is in an export, and its columns with what they are called there.
+type Shown = (&'static str, &'static str, &'static [(&'static str, &'static str)]);
+
+/// What is in an export.
+const EXPORTED: [Shown; 6] = [
     (
         "customers",
         "/customer",
