@@ -2,7 +2,7 @@
 
 use backstop_domain::mask;
 use backstop_domain::text::{Country, NumberKind};
-use rlibphonenumber::{PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, PhoneNumberType};
+use rlibphonenumber::{NumberLengthType, PHONE_NUMBER_UTIL, PhoneNumber, PhoneNumberFormat, PhoneNumberType, Region};
 
 /// Country and kind of an E.164 number. Where several countries share a calling code and none of them knows the number,
 /// its country is the first of them.
@@ -17,6 +17,29 @@ pub(crate) fn look_up(e164: &str) -> (Option<Country>, NumberKind) {
         number.get_region_code().or_else(|| PHONE_NUMBER_UTIL.get_region_for_country_code(number.country_code));
     // `001`: the networks of no country.
     (region.and_then(|region| Country::parse(&region.to_string())), kind)
+}
+
+/// Two capital letters that name a country with phone numbers.
+pub(crate) fn region(code: &str) -> Option<Region> {
+    let capital = code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase());
+    capital.then(|| Region::from_code(code).ok()).flatten()
+}
+
+/// E.164 of a number as people of `region` write it, or of one with `+`; `None` = nobody can have it (T4).
+pub(crate) fn read(given: &str, region: Option<Region>) -> Option<String> {
+    let number = PhoneNumber::parse(given, region).ok()?;
+    // Possible, not "valid": which ranges are in use changes faster than any table of them.
+    if !matches!(number.is_possible_with_reason(), Ok(NumberLengthType::IsPossible)) {
+        return None;
+    }
+    // An extension has no place in E.164: a text would reach somebody else.
+    if number.extension.is_some() {
+        return None;
+    }
+    let e164 = number.format_as(PhoneNumberFormat::E164).into_owned();
+    // Nor have zeros that are taken for a prefix the next time it is read: it would be another number then.
+    let again = PhoneNumber::parse(&e164, region).ok()?;
+    (again.format_as(PhoneNumberFormat::E164) == e164).then_some(e164)
 }
 
 /// An E.164 number as lists show it (S6): `+82 10-****-5678`.

@@ -16,6 +16,7 @@ pub use branding::Branding;
 pub use check::Advice;
 pub use limits::{CapInput, LimitsInput};
 
+use crate::number::region;
 use backstop_domain::Ms;
 use backstop_domain::device::UnreadPolicy;
 use backstop_domain::followup::{Channels, Policy, Services, Sns, SnsUnknown};
@@ -401,10 +402,4 @@ fn minute(text: &str) -> Option<u16> {
     };
     let (hours, minutes) = text.split_once(':')?;
     Some(number(hours, 24)? * 60 + number(minutes, 60)?)
-}
-
-/// Two capital letters that name a country with phone numbers.
-fn region(code: &str) -> Option<Region> {
-    let capital = code.len() == 2 && code.bytes().all(|b| b.is_ascii_uppercase());
-    capital.then(|| Region::from_code(code).ok()).flatten()
 }

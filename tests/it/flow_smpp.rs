@@ -31,6 +31,17 @@ async fn text_of(house: &House, followup: &str) -> Value {
     deliveries.iter().find(|delivery| delivery["channel"] == "sms").cloned().unwrap_or(Value::Null)
 }
 
+/// Takes a text part by part, under the ids 1, 2, …; answers how many there were.
+async fn take_all(smsc: &mut Smsc) -> usize {
+    for n in 1.. {
+        let part = smsc.take(&n.to_string()).await;
+        if part["udh"][0].as_str().is_none_or(|udh| udh[6..8] == udh[8..10]) {
+            return n;
+        }
+    }
+    unreachable!("a text ends")
+}
+
 /// P4, W2, T7: a text leaves by SMPP, its receipts make it delivered once all its parts are, and STOP ends the next.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn w2_a_text_by_smpp_is_reported_on_and_stopped() {
@@ -39,19 +50,12 @@ async fn w2_a_text_by_smpp_is_reported_on_and_stopped() {
     let bind = smsc.bind().await;
     house.customer("lucas", NUMBER, None).await;
     let followup = house.reply("lucas", &"m".repeat(100)).await;
-    let mut parts = vec![smsc.next("submit_sm").await];
-    while parts.last().is_some_and(|part| part["udh"][0].as_str().is_some_and(|udh| udh[6..8] != udh[8..10])) {
-        let (last, id) = (parts.last().unwrap().clone(), parts.len().to_string());
-        smsc.answer(&last, json!({ "command_status": 0, "message_id": id })).await;
-        parts.push(smsc.next("submit_sm").await);
-    }
-    let (last, id) = (parts.last().unwrap().clone(), parts.len().to_string());
-    smsc.answer(&last, json!({ "command_status": 0, "message_id": id })).await;
+    let parts = take_all(&mut smsc).await;
     house.settle().await;
     let text = text_of(&house, &followup).await;
     assert_eq!((&text["status"], &text["provider"]), (&json!("accepted"), &json!("smpp")), "{text}");
-    assert_eq!(text["segments"], parts.len());
-    for n in 1..=parts.len() {
+    assert_eq!(text["segments"], parts);
+    for n in 1..=parts {
         assert_eq!(text_of(&house, &followup).await["status"], "accepted", "part {n} is missing");
         let receipt = format!("id:{n} sub:001 dlvrd:001 stat:DELIVRD err:000 text:");
         smsc.send(&bind, "deliver_sm", json!({ "esm_class": 4, "short_message": receipt })).await;
@@ -66,4 +70,26 @@ async fn w2_a_text_by_smpp_is_reported_on_and_stopped() {
     assert_eq!(smsc.next("deliver_sm_resp").await["status"], 0);
     let stopped = house.get("/v1/suppressions").await;
     assert_eq!(stopped["data"].as_array().map(Vec::len), Some(1), "{stopped}");
+}
+
+/// T7: STOP finds whom it is for where the SMSC writes numbers as its country does, by their type or by nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t7_stop_from_a_national_number_is_heard() {
+    let mut smsc = Smsc::start().await;
+    let house = house(smsc.port).await;
+    let bind = smsc.bind().await;
+    for (ton, number) in [(2, "4152001002"), (0, "4152001003")] {
+        house.customer(number, &format!("+1{number}"), None).await;
+        house.reply(number, number).await;
+        take_all(&mut smsc).await;
+        house.settle().await;
+        let stop = json!({
+            "source_addr_ton": ton, "source_addr": number, "dest_addr_ton": ton,
+            "destination_addr": "4155550100", "short_message": "STOP",
+        });
+        smsc.send(&bind, "deliver_sm", stop).await;
+        assert_eq!(smsc.next("deliver_sm_resp").await["status"], 0);
+    }
+    let stopped = house.get("/v1/suppressions").await;
+    assert_eq!(stopped["data"].as_array().map(Vec::len), Some(2), "{stopped}");
 }

@@ -155,6 +155,9 @@ async fn wrote(api: &Api, vendor: &'static str, text: InboundText) -> Result<(),
     let since = api.clocks.real_ms() - MEANT_WITHIN_MS;
     let texted = api.store.texted(api.vault.number_hash(&text.from), &text.to, since).await?;
     let Some(asked) = asked else { return answered(api, vendor, &texted, &text).await };
+    if texted.is_empty() {
+        unknown();
+    }
     for last in texted {
         let Some(workspace) = api.registry.by_id(last.workspace).await? else { continue };
         for (channel, to) in meant(api, &workspace, &last, &text).await? {

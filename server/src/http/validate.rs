@@ -3,12 +3,12 @@
 use crate::apps::{Apps, MAX_APPS};
 use crate::engine::api::CustomerInput;
 use crate::links;
+use crate::number;
 use crate::problem::Problem;
 use crate::settings::Settings;
 use backstop_domain::customer::ContactSource;
 use backstop_domain::followup::Channel;
 use backstop_wire::FieldError;
-use rlibphonenumber::{NumberLengthType, PhoneNumber, PhoneNumberFormat};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -277,19 +277,7 @@ fn read_phone(given: &str, settings: &Settings) -> Option<String> {
     if longer_than(given, MAX_PHONE_CHARS) || given.chars().any(char::is_control) {
         return None;
     }
-    let number = PhoneNumber::parse(given, settings.region()).ok()?;
-    // Possible, not "valid": which ranges are in use changes faster than any table of them.
-    if !matches!(number.is_possible_with_reason(), Ok(NumberLengthType::IsPossible)) {
-        return None;
-    }
-    // An extension has no place in E.164: a text would reach somebody else.
-    if number.extension.is_some() {
-        return None;
-    }
-    let e164 = number.format_as(PhoneNumberFormat::E164).into_owned();
-    // Nor have zeros that are taken for a prefix the next time it is read: it would be another number then.
-    let again = PhoneNumber::parse(&e164, settings.region()).ok()?;
-    (again.format_as(PhoneNumberFormat::E164) == e164).then_some(e164)
+    number::read(given, settings.region())
 }
 
 /// One plain address: what a header takes as it is.

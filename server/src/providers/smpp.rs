@@ -13,12 +13,14 @@ use super::{
     About, CheckError, Checked, Checking, Ear, InboundText, Keeping, PartState, Provider, Rate, Report, ReportWord,
     Sending, SentPart, TextBody, TextProvider, TextSend, Trunk, Unheard, Word,
 };
+use crate::number;
 use backstop_domain::followup::Outcome;
 use backstop_domain::ids::FollowupId;
-use backstop_domain::text::{Encoding, Octets, Senders, Way, from_gsm7, from_ucs2};
+use backstop_domain::text::{Encoding, NumberKind, Octets, Senders, Way, from_gsm7, from_ucs2};
 use config::sender;
 use pdu::{Address, Frame, Login, Part};
 use reply::{ALREADY_BOUND, OK, TRY_AGAIN, UNREADABLE};
+use rlibphonenumber::Region;
 use rustls::pki_types::ServerName;
 use session::{Answer, Bound, Claim, Link, NoBind, Order};
 use std::sync::Arc;
@@ -54,11 +56,20 @@ struct Account {
     tls: Option<(TlsConnector, ServerName<'static>)>,
     login: Login,
     message_id: MessageIds,
+    numbers: Numbers,
     window: usize,
     enquire_link_ms: u64,
     reconnect_ms: u64,
     timeout_ms: u64,
     link: watch::Sender<Link>,
+}
+
+/// How the SMSC may write numbers.
+struct Numbers {
+    /// Whose national numbers it may write.
+    country: Option<Region>,
+    /// Senders of the configuration: a short code among them stays as it is.
+    own: Vec<String>,
 }
 
 /// Which try a part is of.
@@ -85,6 +96,10 @@ impl Smpp {
             tls,
             login: checked.login,
             message_id: config.message_id,
+            numbers: Numbers {
+                country: checked.country,
+                own: config.registered_senders.iter().chain([&config.from]).cloned().collect(),
+            },
             window: config.window,
             enquire_link_ms: config.enquire_link_ms,
             reconnect_ms: config.reconnect_ms,
@@ -317,7 +332,7 @@ impl Account {
                     }
                 }
             }
-            0x00 => match text_of(&message) {
+            0x00 => match text_of(&message, &self.numbers) {
                 Some(text) => ear.hear("smpp", Word::Text(text)).await,
                 None => Ok(()),
             },
@@ -355,7 +370,7 @@ async fn settle(ear: &dyn Ear, receipt: Receipt, mut open: watch::Receiver<usize
 }
 
 /// What somebody wrote to one of our numbers; `None` = in no alphabet that we read. A long one comes part by part.
-fn text_of(message: &pdu::Delivered) -> Option<InboundText> {
+fn text_of(message: &pdu::Delivered, numbers: &Numbers) -> Option<InboundText> {
     let has_header = message.esm_class & 0x40 != 0;
     let header = if has_header { 1 + usize::from(*message.octets.first()?) } else { 0 };
     let octets = message.octets.get(header..)?;
@@ -366,16 +381,33 @@ fn text_of(message: &pdu::Delivered) -> Option<InboundText> {
         8 => from_ucs2(octets),
         _ => return None,
     };
-    let (from, to) = (number(&message.from), number(&message.to));
+    let (from, to) = (numbers.read(&message.from), numbers.read(&message.to));
     Some(InboundText { way: Way::Xms, id: None, from, to, text, keyword: None })
 }
 
-/// E.164 where it is a number of the world: by its type, or by its length where the SMSC gives none.
-fn number(address: &Address) -> String {
-    let digits = address.digits.trim_start_matches('+');
-    let is_number = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
-    let of_world = address.ton == 1 || address.digits.starts_with('+') || (address.ton == 0 && digits.len() >= 10);
-    if is_number && of_world { format!("+{digits}") } else { address.digits.clone() }
+impl Numbers {
+    /// E.164 where it is a number that somebody can have, since people are known by that (T7, T9): as its type says, or
+    /// where that says nothing as a national one that exists, else as one of the world by its length.
+    fn read(&self, address: &Address) -> String {
+        let as_is = || address.digits.clone();
+        let digits = address.digits.trim_start_matches('+');
+        let is_number = (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number || self.own.contains(&address.digits) {
+            return as_is();
+        }
+        let of_world = || format!("+{digits}");
+        let national = || self.country.and_then(|country| number::read(digits, Some(country)));
+        let exists = |number: &String| number::look_up(number).1 != NumberKind::Unassigned;
+        match address.ton {
+            _ if digits.len() < address.digits.len() => of_world(),
+            1 => of_world(),
+            2 => national().unwrap_or_else(as_is),
+            0 if digits.starts_with('0') => national().unwrap_or_else(as_is),
+            0 if digits.len() >= 10 => national().filter(exists).unwrap_or_else(of_world),
+            0 => national().filter(exists).unwrap_or_else(as_is),
+            _ => as_is(),
+        }
+    }
 }
 
 impl Taken {
@@ -505,14 +537,35 @@ mod tests {
         assert_eq!((validity(-5), validity(i64::MAX)), ("000000000001000R".into(), "000004030000000R".into()));
     }
 
-    /// T7, T9: who wrote is known by the number that they are known by.
+    /// T7, T9: who wrote is known by the number that they are known by, however the SMSC writes it.
     #[test]
-    fn a_number_is_e164_where_it_can_be() {
-        let of = |ton, digits: &str| number(&Address { ton, npi: 1, digits: digits.into() });
-        assert_eq!(of(1, "821012345678"), "+821012345678");
-        assert_eq!(of(0, "14155550100"), "+14155550100");
-        assert_eq!(of(2, "01012345678"), "01012345678");
-        assert_eq!(of(0, "+4915112345678"), "+4915112345678");
-        assert_eq!((of(3, "12345"), of(5, "Lone Oak")), ("12345".into(), "Lone Oak".into()));
+    fn t7_a_number_is_e164_where_it_can_be() {
+        let of = |country: Option<&str>, ton, digits: &str| {
+            let numbers = Numbers { country: country.and_then(number::region), own: vec!["15881234".into()] };
+            numbers.read(&Address { ton, npi: 1, digits: digits.into() })
+        };
+        for (country, ton, digits, is) in [
+            (None, 1, "821012345678", "+821012345678"),
+            (None, 0, "14155550100", "+14155550100"),
+            (None, 0, "+4915112345678", "+4915112345678"),
+            (None, 2, "01012345678", "01012345678"),
+            (None, 0, "01012345678", "01012345678"),
+            (Some("KR"), 1, "821012345678", "+821012345678"),
+            (Some("KR"), 2, "01012345678", "+821012345678"),
+            (Some("KR"), 2, "1012345678", "+821012345678"),
+            (Some("KR"), 0, "01012345678", "+821012345678"),
+            (Some("KR"), 0, "821012345678", "+821012345678"),
+            (Some("KR"), 0, "4915112345678", "+4915112345678"),
+            (Some("KR"), 0, "15881234", "15881234"),
+            (Some("US"), 0, "4155550123", "+14155550123"),
+            (Some("US"), 0, "14155550123", "+14155550123"),
+            (Some("US"), 0, "821012345678", "+821012345678"),
+            (Some("HK"), 2, "61234567", "+85261234567"),
+            (Some("US"), 3, "12345", "12345"),
+            (Some("US"), 0, "12345", "12345"),
+            (Some("US"), 5, "Lone Oak", "Lone Oak"),
+        ] {
+            assert_eq!(of(country, ton, digits), is, "{country:?} {ton}");
+        }
     }
 }

@@ -1,7 +1,9 @@
 //! `[providers.smpp]`, and what is wrong with it.
 
 use super::pdu::{Address, Login};
+use crate::number;
 use backstop_domain::text::Senders;
+use rlibphonenumber::Region;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use serde::Deserialize;
@@ -63,6 +65,8 @@ pub struct SmppConfig {
     pub from: String,
     /// Every number that this account may send from; empty = the SMSC alone judges.
     pub registered_senders: Vec<String>,
+    /// ISO 3166: whose national numbers the SMSC may write; unset = those of `from`.
+    pub country: Option<String>,
     /// Type of number of the sender; unset = told by what it looks like.
     pub source_ton: Option<u8>,
     /// Numbering plan of the sender; unset = told by what it looks like.
@@ -96,6 +100,7 @@ impl Default for SmppConfig {
             system_type: String::new(),
             from: String::new(),
             registered_senders: Vec::new(),
+            country: None,
             source_ton: None,
             source_npi: None,
             message_id: MessageIds::default(),
@@ -153,6 +158,9 @@ pub enum SmppConfigError {
     /// A number that is not in the list.
     #[error("[providers.smpp] from is not among registered_senders: add it there, or leave the list empty")]
     Unregistered,
+    /// Not a country.
+    #[error("[providers.smpp] country is none: write an ISO 3166 code such as KR")]
+    Country,
     /// Not certificates.
     #[error("[providers.smpp] ca_file holds no usable certificate: give one or more in PEM")]
     CaFile,
@@ -169,6 +177,8 @@ pub(super) struct Checked {
     pub(super) port: u16,
     pub(super) login: Login,
     pub(super) roots: Vec<CertificateDer<'static>>,
+    /// Whose national numbers the SMSC may write.
+    pub(super) country: Option<Region>,
 }
 
 pub(super) fn check(config: &SmppConfig) -> Result<Checked, SmppConfigError> {
@@ -198,7 +208,15 @@ pub(super) fn check(config: &SmppConfig) -> Result<Checked, SmppConfigError> {
         system_type: field("system_type", &config.system_type, 0, MAX_SYSTEM_TYPE)?,
     };
     let port = config.port.unwrap_or(if config.tls == SmppTls::None { 2775 } else { 3550 });
-    Ok(Checked { port, login, roots: roots(config)? })
+    Ok(Checked { port, login, roots: roots(config)?, country: country(config)? })
+}
+
+fn country(config: &SmppConfig) -> Result<Option<Region>, SmppConfigError> {
+    if let Some(code) = &config.country {
+        return number::region(code).map(Some).ok_or(SmppConfigError::Country);
+    }
+    let (of_sender, _) = number::look_up(&config.from);
+    Ok(of_sender.and_then(|country| number::region(country.as_str())))
 }
 
 fn senders(config: &SmppConfig) -> Result<(), SmppConfigError> {
@@ -308,6 +326,8 @@ mod tests {
             (SmppConfig { from: "A name that is too long".into(), ..config() }, "from holds"),
             (SmppConfig { registered_senders: vec!["+14155550101".into()], ..config() }, "registered_senders"),
             (SmppConfig { ca_file: Some("/none".into()), ..config() }, "ca_file"),
+            (SmppConfig { country: Some("kr".into()), ..config() }, "country"),
+            (SmppConfig { country: Some("Korea".into()), ..config() }, "country"),
             (SmppConfig { window: 0, ..config() }, "window"),
             (SmppConfig { source_ton: Some(7), ..config() }, "source_ton"),
             (SmppConfig { enquire_link_ms: 99, ..config() }, "enquire_link_ms"),
