@@ -81,8 +81,8 @@ impl Courier {
     }
 
     /// Whether it heard the question: the same id at each try.
-    async fn deliver(&self, id: &str, now: Ms, body: Vec<u8>) -> bool {
-        let signed = self.secret.headers(id, now, &body).into_iter();
+    async fn deliver(&self, id: &str, wall: Ms, body: Vec<u8>) -> bool {
+        let signed = self.secret.headers(id, wall, &body).into_iter();
         let request = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json").body(body);
         let request = signed.fold(request, |request, (name, value)| request.header(name, value));
         request.send().await.is_ok_and(|response| response.status().is_success())
@@ -123,11 +123,13 @@ impl Billing {
         let now = self.api.clocks.real_ms();
         let due = row.wallet.asking.open().filter(|ask| ask.due_at.is_some_and(|at| at <= now));
         let Some(ask) = due else { return Ok(()) };
+        // Whoever is asked tells the time by the wall clock.
+        let wall = now + self.api.clocks.real().wall_offset_ms();
         let wallet = &row.wallet;
         let money = |amount_micros: i64| json!({ "amount_micros": amount_micros, "currency": wallet.currency });
         let body = json!({
             "type": "wallet.low",
-            "timestamp": backstop_wire::time::to_rfc3339(now),
+            "timestamp": backstop_wire::time::to_rfc3339(wall),
             "data": {
                 "workspace": ws.name,
                 "ask_id": print_ask(ask.id),
@@ -137,7 +139,7 @@ impl Billing {
         });
         let body = serde_json::to_vec(&body).unwrap_or_default();
         let id = format!("{}:{}", ws.name, print_ask(ask.id));
-        let reached = courier.deliver(&id, now, body).await;
+        let reached = courier.deliver(&id, wall, body).await;
         metrics::counter!("backstop_billing_asks_total", "outcome" => if reached { "heard" } else { "failed" })
             .increment(1);
         if !reached {

@@ -1,6 +1,7 @@
 //! The protocol for gateways: held against the libraries of Standard Webhooks, and against the documentation's gateway.
 
 use crate::http_support::{Rig, START_MS};
+use crate::providers_fcm_double::TestClock;
 use crate::providers_line::package;
 use crate::providers_support::{AT_MS, envelope};
 use axum::body::{Body, Bytes};
@@ -169,10 +170,13 @@ async fn t2_the_documented_gateway_carries_texts() {
 #[tokio::test]
 async fn t2_a_posted_text_is_the_documents() {
     let (url, mut heard) = public().await;
-    let gateway = Gateway::from_config(&config(&format!("{url}/sms?key=1")), Some("https://b.test"), now()).unwrap();
+    // One whose wall clock is not a millisecond off.
+    let clock = TestClock::at(START_MS);
+    let config = config(&format!("{url}/sms?key=1"));
+    let gateway = Gateway::from_config(&config, Some("https://b.test"), clock).unwrap();
     assert_eq!(in_words(&gateway.send(&text("+821012345678", "effect-1")).await), "unknown unreadable_answer");
     let (uri, headers, body) = heard.recv().await.unwrap();
-    let signed = Secret::parse(SECRET).unwrap().verify(&headers, now().now_ms(), &body).unwrap();
+    let signed = Secret::parse(SECRET).unwrap().verify(&headers, START_MS, &body).unwrap();
     assert_eq!((uri.to_string().as_str(), signed.id), ("/sms?key=1", "effect-1"));
     let posted: Value = serde_json::from_slice(&body).unwrap();
     let expected = json!({
@@ -196,10 +200,40 @@ async fn t2_a_posted_text_is_the_documents() {
     );
 }
 
+/// Its wall clock was set an hour ahead while work was pending: what it says there is true.
+struct Stepped(Arc<TestClock>);
+
+impl Clock for Stepped {
+    fn now_ms(&self) -> i64 {
+        self.0.now_ms() - 3_600_000
+    }
+
+    fn wall_offset_ms(&self) -> i64 {
+        3_600_000
+    }
+}
+
+/// W1, W2: what is signed and dated for others, and what of theirs is believed, goes by the wall clock.
+#[tokio::test]
+async fn w1_a_step_of_the_wall_clock_is_followed() {
+    let (url, mut heard) = public().await;
+    let gateway = Gateway::from_config(&config(&url), None, Arc::new(Stepped(TestClock::at(START_MS)))).unwrap();
+    gateway.send(&text("+821012345678", "effect-1")).await;
+    let (_, headers, body) = heard.recv().await.unwrap();
+    let secret = Secret::parse(SECRET).unwrap();
+    assert_eq!(secret.verify(&headers, START_MS, &body).map(|signed| signed.id), Ok("effect-1"));
+    let posted: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(posted["expires_at"], "2026-11-22T20:00:00.000Z");
+    let said = secret.headers("evt-1", START_MS, b"{}").into_iter();
+    let headers: HeaderMap = said.map(|(name, value)| (name, value.parse().unwrap())).collect();
+    let call = Call { path_and_query: "/in/gateway/default", headers: &headers, body: b"{}" };
+    assert!(gateway.read(&call).await.is_ok());
+}
+
 /// W2: at the server's door a call is heard when its signature is right and new, and what cannot be read is named.
 #[tokio::test]
 async fn w2_a_call_is_proven_before_it_is_read() {
-    let clock = crate::providers_fcm_double::TestClock::at(START_MS);
+    let clock = TestClock::at(START_MS);
     let gateway = Gateway::from_config(&config("https://gateway.test/"), None, clock).unwrap();
     let callbacks: Vec<Arc<dyn Callbacks>> = vec![Arc::new(gateway)];
     let rig = Rig::with_providers(|captured| Providers { callbacks, ..captured });

@@ -16,6 +16,7 @@ use super::{
 use crate::clock::Clock;
 use crate::number;
 use crate::signing::Secret;
+use backstop_domain::Ms;
 use backstop_domain::followup::Outcome;
 use backstop_domain::text::{Form, Reach, Senders};
 use backstop_wire::time::to_rfc3339;
@@ -74,6 +75,11 @@ impl Gateway {
         })
     }
 
+    /// As others tell the time: what is signed or dated for them follows the wall clock.
+    fn wall_ms(&self) -> Ms {
+        self.clock.now_ms() + self.clock.wall_offset_ms()
+    }
+
     fn body(&self, text: &TextSend) -> Option<Vec<u8>> {
         let TextBody::Xms { form, subject, text: says } = &text.body else { return None };
         let envelope = &text.envelope;
@@ -85,7 +91,7 @@ impl Gateway {
             subject: subject.clone(),
             text: says.clone(),
             country: number::look_up(&text.to).0.map(|country| country.to_string()),
-            expires_at: to_rfc3339(text.expires_at_ms),
+            expires_at: to_rfc3339(text.expires_at_ms.saturating_add(self.clock.wall_offset_ms())),
             reference: GatewayReference {
                 workspace: envelope.workspace.clone(),
                 followup_id: envelope.followup_id.clone(),
@@ -100,7 +106,7 @@ impl Gateway {
     async fn deliver(&self, text: &TextSend, sent: &AtomicBool) -> Outcome {
         let Some(body) = self.body(text) else { return Outcome::Rejected { error: "not_carried".into() } };
         let mut request = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
-        for (name, value) in self.secret.headers(&text.envelope.effect_key, self.clock.now_ms(), &body) {
+        for (name, value) in self.secret.headers(&text.envelope.effect_key, self.wall_ms(), &body) {
             request = request.header(name, value);
         }
         let response = match transport::hand_over(request.body(body), sent).await {
@@ -114,7 +120,7 @@ impl Gateway {
             metrics::counter!("backstop_alarms_total", "alarm" => "gateway_configuration").increment(1);
             tracing::error!(status, "the gateway refuses our signature: check secret of [providers.gateway]");
         }
-        Reply { status, retry_after: retry_after.as_deref(), body: &body, now_ms: self.clock.now_ms() }.outcome()
+        Reply { status, retry_after: retry_after.as_deref(), body: &body, now_ms: self.wall_ms() }.outcome()
     }
 
     /// A signed call that asks for nothing: whoever answers knows the secret, or refuses it.
@@ -124,7 +130,7 @@ impl Gateway {
             CheckError::unreachable(format!("the gateway could not be asked: {how}"), mend)
         };
         let body = br#"{"probe":true}"#;
-        let now_ms = self.clock.now_ms();
+        let now_ms = self.wall_ms();
         let mut request = self.http.post(self.url.clone()).header(CONTENT_TYPE, "application/json");
         for (name, value) in self.secret.headers(&format!("probe:{now_ms}"), now_ms, body) {
             request = request.header(name, value);
@@ -212,7 +218,7 @@ impl Callbacks for Gateway {
     }
 
     fn read<'a>(&'a self, call: &'a Call<'a>) -> Reading<'a> {
-        Box::pin(std::future::ready(callback::read(&self.secret, self.clock.now_ms(), call)))
+        Box::pin(std::future::ready(callback::read(&self.secret, self.wall_ms(), call)))
     }
 }
 
