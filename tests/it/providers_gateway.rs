@@ -1,5 +1,6 @@
 //! The protocol for gateways: held against the libraries of Standard Webhooks, and against the documentation's gateway.
 
+use crate::flow_texts::House;
 use crate::http_support::{Rig, START_MS};
 use crate::providers_fcm_double::TestClock;
 use crate::providers_line::package;
@@ -10,6 +11,7 @@ use backstop_domain::followup::Outcome;
 use backstop_domain::text::Form;
 use backstop_server::clock::{Clock, SystemClock};
 use backstop_server::providers::gateway::{Gateway, GatewayConfig};
+use backstop_server::providers::smtp::SmtpTls;
 use backstop_server::providers::{
     Call, Callbacks, Provider as _, Providers, ReportWord, TextBody, TextProvider as _, TextSend, Word,
 };
@@ -228,6 +230,35 @@ async fn w1_a_step_of_the_wall_clock_is_followed() {
     let headers: HeaderMap = said.map(|(name, value)| (name, value.parse().unwrap())).collect();
     let call = Call { path_and_query: "/in/gateway/default", headers: &headers, body: b"{}" };
     assert!(gateway.read(&call).await.is_ok());
+}
+
+/// T7: a report that does not say where the text went opts out the number that it went to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t7_a_report_without_a_number_opts_its_customer_out() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let router = axum::Router::new().fallback(|| std::future::ready(r#"{"status":"accepted"}"#));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    let house = House::open_with(SmtpTls::None, |server| {
+        server.providers.twilio = None;
+        server.providers.gateway = Some(config(&url));
+    })
+    .await;
+    house.customer("ann", "+14152001004", None).await;
+    let followup = house.reply("ann", "m1").await;
+    house.settle().await;
+    let report = json!({
+        "type": "report", "status": "failed", "code": "opted_out",
+        "reference": { "workspace": "shop", "followup_id": followup, "attempt": 1 },
+    });
+    let report = report.to_string();
+    let signed = Secret::parse(SECRET).unwrap().headers("evt-1", house.google.clock.now_ms(), report.as_bytes());
+    let post = reqwest::Client::new().post(format!("{}/in/gateway/default", house.url)).body(report);
+    let post = post.header("content-type", "application/json");
+    let post = signed.into_iter().fold(post, |post, (name, value)| post.header(name, value));
+    assert_eq!(post.send().await.unwrap().status(), 204);
+    let stopped = house.get("/v1/suppressions").await;
+    assert_eq!(stopped["data"].as_array().map(Vec::len), Some(1), "{stopped}");
 }
 
 /// W2: at the server's door a call is heard when its signature is right and new, and what cannot be read is named.

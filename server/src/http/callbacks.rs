@@ -109,6 +109,11 @@ async fn reported(api: &Api, report: Report) -> Result<(), Problem> {
         unknown();
         return Ok(());
     };
+    // Opt-outs and caps are by the number, and not every vendor says where a text went.
+    let to = match (to, &word) {
+        (None, ReportWord::Failed(_)) => number_of(api, &workspace, followup).await?,
+        (to, _) => to,
+    };
     let channel = Channel::Text;
     let event = match word {
         ReportWord::Taken => Event::FallbackAnswered { channel, attempt, outcome: Outcome::Accepted { provider_id } },
