@@ -151,7 +151,7 @@ settings! {
     /// What a text shows: `full`, or `link_only` = that there is an answer, and where. `full`, for the same reason.
     text_content: TextContent = TextContent::Full;
     /// How long a Korean SMS may be: `kr-90` = 90 bytes, 45 Hangul, what relays sell; `kr-140` = 140 bytes, 70 Hangul,
-    /// for accounts that take them. What is longer goes as LMS.
+    /// for accounts that take them; Solapi's takes 90. What is longer goes as LMS.
     sms_profile: SmsProfile = SmsProfile::Kr90;
     /// Schemes that `link` may have. The web's; add your app's own to link into it.
     link_schemes: Vec<String> = vec!["https".into(), "http".into()];

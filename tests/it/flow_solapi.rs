@@ -173,3 +173,17 @@ async fn w2_forged_reports_of_solapi_change_nothing() {
     assert_eq!(house.get(&format!("/v1/followups/{followup}")).await, before);
     assert_eq!(solapi.texts_to("01020000001").len(), 1);
 }
+
+/// T4: what is longer than Solapi's SMS goes as LMS, whatever other relays would take.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t4_kr_140_is_no_more_than_solapi_sells() {
+    let (house, solapi) = korea(None).await;
+    let settings = json!({"phone_number": true, "country": "KR", "sms_profile": "kr-140"});
+    house.put("/v1/settings", settings).await;
+    house.customer("c1", "+821020000002", None).await;
+    house.reply("c1", "m234567890123456789012345678901").await;
+    house.settle().await;
+    let sent = solapi.texts_to("01020000002");
+    assert_eq!(kinds(&sent), ["LMS"], "{sent:?}");
+    assert!((91..=140).contains(&sent[0].text.len()), "{}", sent[0].text);
+}

@@ -316,6 +316,10 @@ impl TextProvider for Guarded<dyn TextProvider> {
         self.provider.is_korean()
     }
 
+    fn max_sms_bytes(&self) -> u16 {
+        self.provider.max_sms_bytes()
+    }
+
     fn senders(&self) -> Senders {
         self.provider.senders()
     }

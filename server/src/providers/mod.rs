@@ -265,6 +265,10 @@ pub trait TextProvider: Provider {
     fn is_korean(&self) -> bool {
         false
     }
+    /// The longest Korean SMS that it sells, in bytes of CP949 (T4).
+    fn max_sms_bytes(&self) -> u16 {
+        u16::MAX
+    }
     /// The account's default number, and those it may send from (T6).
     fn senders(&self) -> Senders {
         Senders::default()
@@ -473,6 +477,7 @@ fn service(text: &dyn TextProvider) -> TextService {
         idempotent: text.idempotent(),
         confirms: text.confirms(),
         is_korean: text.is_korean(),
+        max_sms_bytes: text.max_sms_bytes(),
         is_shared: !text.senders().is_everybodys,
     }
 }

@@ -235,6 +235,10 @@ impl TextProvider for Solapi {
         true
     }
 
+    fn max_sms_bytes(&self) -> u16 {
+        90
+    }
+
     fn senders(&self) -> Senders {
         Senders { shared: Some(self.from.clone()), registered: self.registered.clone(), is_everybodys: false }
     }

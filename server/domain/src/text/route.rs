@@ -57,6 +57,8 @@ pub struct TextService {
     pub confirms: bool,
     /// Whether it counts in bytes of CP949 and carries LMS, to Korean numbers.
     pub is_korean: bool,
+    /// The longest Korean SMS that it sells, in bytes of CP949.
+    pub max_sms_bytes: u16,
     /// Whether its number is all workspaces': what customers answer to it reaches none of them (T6).
     pub is_shared: bool,
 }
@@ -100,6 +102,7 @@ impl TextService {
             idempotent: false,
             confirms: false,
             is_korean: false,
+            max_sms_bytes: u16::MAX,
             is_shared: true,
         }
     }
@@ -116,10 +119,10 @@ impl TextService {
         reaches && self.ways.contains(&way) && (way != Way::Alimtalk || to.country == Country::parse("KR"))
     }
 
-    /// How it counts a text to this country.
+    /// How it counts a text to this country: an SMS is as long as the workspace wants, and as it sells.
     pub fn carrier(&self, country: Option<Country>, sms_bytes: u16) -> Carrier {
         match self.is_korean && country == Country::parse("KR") {
-            true => Carrier::Korean { sms_bytes, lms: true },
+            true => Carrier::Korean { sms_bytes: sms_bytes.min(self.max_sms_bytes), lms: true },
             false => Carrier::International,
         }
     }
@@ -210,5 +213,15 @@ mod tests {
         assert_eq!(by(&korean, &[Way::Alimtalk], &routes), ["alimtalk:solapi", "xms:twilio"]);
         let american = Recipient { country: country("US"), ..korean };
         assert_eq!(by(&american, &[Way::Alimtalk], &routes), ["xms:solapi"]);
+    }
+
+    /// T4: a longer SMS than a relay sells is refused there, so it goes as LMS.
+    #[test]
+    fn t4_an_sms_is_no_longer_than_its_relay_sells() {
+        let relay = |max_sms_bytes| TextService { is_korean: true, max_sms_bytes, ..TextService::xms("relay") };
+        let korean = |sms_bytes| Carrier::Korean { sms_bytes, lms: true };
+        assert_eq!(relay(90).carrier(country("KR"), 140), korean(90));
+        assert_eq!(relay(u16::MAX).carrier(country("KR"), 140), korean(140));
+        assert_eq!(relay(140).carrier(country("KR"), 90), korean(90));
     }
 }
