@@ -43,12 +43,8 @@ pub(crate) fn text<'a>(
     }
     let company = text::carried(with.company, carrier);
     let head = head(told.iter().map(|(author, text)| (author.as_deref(), text.as_ref())), company.as_deref());
-    let mut ending = String::new();
-    for line in [with.opt_out, with.link].into_iter().flatten() {
-        ending.push('\n');
-        ending.push_str(line);
-    }
-    let fitted = text::fit(&head, &ending, carrier, MAX_SEGMENTS);
+    let ending = with.opt_out.map_or_else(String::new, |line| format!("\n{line}"));
+    let fitted = text::fit_linked(&head, &ending, with.link, carrier, MAX_SEGMENTS);
     let subject = company.filter(|_| fitted.size.form == Form::Lms).map(|company| text::subject(&company));
     Xms { text: fitted.text, subject, size: fitted.size }
 }

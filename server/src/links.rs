@@ -1,6 +1,7 @@
 //! Where a short link leads: the message's own link or the workspace's page, and nowhere that was not allowed (T8).
 
 use crate::settings::Settings;
+use std::borrow::Cow;
 use url::{Host, Url};
 
 /// Stands for the conversation's id in a workspace's `conversation_url`.
@@ -24,6 +25,15 @@ pub(crate) fn allowed(settings: &Settings, link: &str) -> Option<Url> {
     let is_plain = !of_web || (url.username().is_empty() && url.password().is_none());
     let host = !of_web || hosts.is_empty() || url.host_str().is_some_and(|host| hosts.iter().any(|h| covers(h, host)));
     (scheme && is_plain && host).then_some(url)
+}
+
+/// A link in characters that every route of texts carries as they are: one that is replaced leads elsewhere (T5).
+pub(crate) fn in_ascii(link: &str) -> Cow<'_, str> {
+    let is_carried = |byte: u8| byte.is_ascii_graphic() && byte != b'`';
+    match Url::parse(link) {
+        Ok(url) if !link.bytes().all(is_carried) => String::from(url).replace('`', "%60").into(),
+        _ => link.into(),
+    }
 }
 
 /// `shop.example` covers itself; `*.shop.example` covers what is below it.
@@ -119,5 +129,18 @@ mod tests {
         assert_eq!(with("http://s.example/a"), "http://s.example/a");
         assert_eq!(with("http://127.0.0.1:3000/a"), "http://127.0.0.1:3000/a?backstop_code=CODE");
         assert_eq!(with("myshop://chat/1"), "myshop://chat/1");
+    }
+
+    /// T5, T8: what a route would replace in a link is written so that it stays what it is.
+    #[test]
+    fn t5_a_link_is_ascii_in_a_text() {
+        for (link, is) in [
+            ("https://shop.example/o/1?a=[b]#c", "https://shop.example/o/1?a=[b]#c"),
+            ("https://shop.example/café’s", "https://shop.example/caf%C3%A9%E2%80%99s"),
+            ("https://상점.example/?q=`é", "https://xn--hg4bs7k.example/?q=%60%C3%A9"),
+            ("shop://chat/é", "shop://chat/%C3%A9"),
+        ] {
+            assert_eq!(in_ascii(link), is);
+        }
     }
 }

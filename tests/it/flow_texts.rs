@@ -447,3 +447,27 @@ async fn t7_a_number_that_opted_out_gets_no_text_until_it_opts_in() {
     let audit = house.get("/v1/audit?kind=suppression_lifted").await;
     assert_eq!(audit["data"].as_array().unwrap().len(), 2, "by START, and by the workspace");
 }
+
+/// T4, T5, T8: without a public URL a text ends with the message's own link: whole, in letters that every route
+/// carries, and not at all where it would leave no room.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn t4_a_messages_own_link_keeps_the_limits() {
+    let house = House::open_with(SmtpTls::None, |config| config.server.public_url = None).await;
+    let long = format!("https://shop.example/{}", "a".repeat(1_000));
+    let links =
+        [("https://shop.example/café’s", Some("https://shop.example/caf%C3%A9%E2%80%99s")), (long.as_str(), None)];
+    for (n, (link, ends_with)) in links.into_iter().enumerate() {
+        let (id, number) = (format!("c{n}"), format!("+1415200200{n}"));
+        house.customer(&id, &number, None).await;
+        let body = json!({"message_id": id, "conversation_id": id, "customer_id": id, "kind": "reply",
+            "author": {"name": "Kim"}, "text": "It arrives today.", "link": link});
+        let posted = house.backend(Method::POST, "/v1/messages", Some(body)).await;
+        house.settle().await;
+        let texts = house.twilio.texts_to(&number);
+        let [text] = texts.as_slice() else { panic!("{texts:?}") };
+        assert!(text.body.contains("It arrives today."), "{}", text.body);
+        assert_eq!(text.body.lines().find(|line| line.starts_with("https:")), ends_with);
+        let delivery = house.text_of(posted["followup_id"].as_str().unwrap()).await;
+        assert!(delivery["segments"].as_u64().is_some_and(|segments| segments <= 3), "{delivery}");
+    }
+}

@@ -7,6 +7,7 @@ use crate::compose::{self, Additions, Xms};
 use crate::engine::Engine;
 use crate::engine::outcome::{Planned, channel_of};
 use crate::engine::spending::Destination;
+use crate::links;
 use crate::number;
 use crate::providers::{Envelope, LineMessage, TextBody, TextSend};
 use crate::store::{FollowupRow, Key, LinkRow, Row};
@@ -169,6 +170,8 @@ fn compose(
     let locale = fresh.customer.locale.as_deref();
     let lines = compose::lines(ws.settings.text_content, &replies, locale);
     let own = fresh.content.link();
+    let own_in_ascii = own.as_deref().map(links::in_ascii);
+    let link_in_ascii = link.or(own_in_ascii.as_deref());
     let link = link.or(own.as_deref());
     let whole = |form, body| Composed { form, encoding: Encoding::Ucs2, segments: 1, body };
     Ok(match hop.way {
@@ -187,7 +190,7 @@ fn compose(
         Way::Xms => {
             let opt_out = compose::opt_out(&engine.registry().deployment().opt_out, country);
             let opt_out = opt_out.filter(|_| fresh.is_first_text);
-            let additions = Additions { company: ws.display_name(), opt_out, link };
+            let additions = Additions { company: ws.display_name(), opt_out, link: link_in_ascii };
             let carrier = compose::carrier(ws, Some(hop), country);
             let Xms { text, subject, size } = compose::text(lines.into_iter(), additions, carrier, locale);
             let body = TextBody::Xms { form: size.form, subject, text };

@@ -17,7 +17,12 @@ pub struct Fitted {
     pub size: Size,
     /// Whether its end was cut off.
     pub is_cut: bool,
+    /// What is left of its head.
+    pub kept_bytes: usize,
 }
+
+/// Less of a head is no use: some words.
+const MIN_KEPT_BYTES: usize = 40;
 
 /// `head` followed by `ending` as this route takes it, in at most `max_segments` parts: `head` is cut between graphemes
 /// where it must be, the ending (opt-out line, link) never is.
@@ -26,6 +31,14 @@ pub fn fit(head: &str, ending: &str, carrier: Carrier, max_segments: u16) -> Fit
         Carrier::International => fit_parts(head, ending, max_segments),
         Carrier::Korean { sms_bytes, lms } => Relay { sms_bytes, lms }.fit(head, ending),
     }
+}
+
+/// The same with a link on a line of its own behind it. A company's own link may be long: one that leaves no room for
+/// what is said is left out.
+pub fn fit_linked(head: &str, ending: &str, link: Option<&str>, carrier: Carrier, max_segments: u16) -> Fitted {
+    let linked = link.map(|link| fit(head, &[ending, "\n", link].concat(), carrier, max_segments));
+    let says_something = |fitted: &Fitted| !fitted.is_cut || fitted.kept_bytes >= MIN_KEPT_BYTES;
+    linked.filter(says_something).unwrap_or_else(|| fit(head, ending, carrier, max_segments))
 }
 
 /// What this route carries of a text; `None` = nothing that tells its reader anything: it was a picture that is left
@@ -55,7 +68,7 @@ fn fit_parts(head: &str, ending: &str, max_segments: u16) -> Fitted {
         }
     }
     if size.segments <= max_segments {
-        return Fitted { text: whole, size, is_cut: false };
+        return Fitted { text: whole, size, is_cut: false, kept_bytes: head.len() };
     }
     cut(head, ending, size.encoding, max_segments)
 }
@@ -64,7 +77,7 @@ fn fit_as_is(head: &str, ending: &str, max_segments: u16) -> Fitted {
     let text = [head, ending].concat();
     let size = parted(&text);
     if size.segments <= max_segments {
-        return Fitted { text, size, is_cut: false };
+        return Fitted { text, size, is_cut: false, kept_bytes: head.len() };
     }
     cut(head, ending, size.encoding, max_segments)
 }
@@ -91,9 +104,10 @@ fn cut(head: &str, ending: &str, encoding: Encoding, max_segments: u16) -> Fitte
         ends.push(at + grapheme.len());
     }
     let cut_at = |end: usize| {
-        let text = [head[..end].trim_end(), mark, ending].concat();
+        let kept = head[..end].trim_end();
+        let text = [kept, mark, ending].concat();
         let size = parted(&text);
-        Fitted { text, size, is_cut: true }
+        Fitted { text, size, is_cut: true, kept_bytes: kept.len() }
     };
     let fitting = ends.iter().rev().map(|end| cut_at(*end)).find(|fitted| fitted.size.segments <= max_segments);
     // An ending that is too long by itself leaves as it is: a link that is cut leads nowhere.

@@ -31,7 +31,8 @@ impl Relay {
         let (head, ending) = (carried(head).text, carried(ending).text);
         let (head_bytes, ending_bytes) = (bytes_of(&head), bytes_of(&ending));
         let size = self.size(head_bytes + ending_bytes);
-        let as_is = |head: &str, size| Fitted { text: [head, &ending].concat(), size, is_cut: false };
+        let as_is =
+            |head: &str, size| Fitted { text: [head, &ending].concat(), size, is_cut: false, kept_bytes: head.len() };
         // Narrow marks only where they save an LMS, or words that would be cut off; at most they halve the head.
         let may_save = size.form == Form::Lms && head_bytes.div_ceil(2) + ending_bytes <= self.sms_bytes.into();
         if size.segments == 1 && !may_save {
@@ -60,8 +61,9 @@ impl Relay {
     fn cut(self, head: &str, ending: &str, ending_bytes: u32) -> Fitted {
         let room = if self.lms { LMS_BYTES } else { self.sms_bytes };
         let kept = beginning(head, u32::from(room).saturating_sub(MARK_BYTES + ending_bytes));
-        let text = [kept.trim_end(), MARK, ending].concat();
-        Fitted { size: self.size(bytes_of(&text)), text, is_cut: true }
+        let kept = kept.trim_end();
+        let text = [kept, MARK, ending].concat();
+        Fitted { size: self.size(bytes_of(&text)), text, is_cut: true, kept_bytes: kept.len() }
     }
 }
 

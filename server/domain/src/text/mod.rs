@@ -17,7 +17,7 @@ mod route_table;
 mod tests;
 
 pub use count::{Encoding, Size, count};
-pub use fit::{Fitted, carried, fit, subject};
+pub use fit::{Fitted, carried, fit, fit_linked, subject};
 pub use link::{LINK_LIFE_MS, LOGIN_LIFE_MS, Link, NoLogin, Visit, Welcome};
 pub use octets::{Octets, from_gsm7, from_ucs2};
 pub use plan::{Country, Form, NumberKind, Sender, Senders, TextPlan};

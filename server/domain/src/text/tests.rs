@@ -166,3 +166,28 @@ proptest! {
         prop_assert!(size.segments == 1 || size.units > alone);
     }
 }
+
+/// T4, T8: a link as long as a company may give one never takes more than there is, and a text that says nothing but
+/// where to go on is none.
+#[test]
+fn t4_a_link_that_does_not_fit_is_left_out() {
+    let korean = Carrier::Korean { sms_bytes: 90, lms: true };
+    let head = "[Acme]\nKim: It arrives today, and here is all of what we found out about it meanwhile.";
+    let link = |chars: usize| format!("https://shop.example/{}", "a".repeat(chars - 21));
+    for (carrier, chars, stays) in [
+        (Carrier::International, 100, true),
+        (Carrier::International, 390, true),
+        (Carrier::International, 420, false),
+        (Carrier::International, 1_000, false),
+        (korean, 1_000, true),
+        (korean, 1_990, false),
+        (korean, 2_048, false),
+    ] {
+        let link = link(chars);
+        let fitted = fit_linked(head, "\nSTOP ends this", Some(&link), carrier, MAX_SEGMENTS);
+        let most = if carrier == korean { 1 } else { MAX_SEGMENTS };
+        assert!(fitted.size.segments <= most, "{chars}: {:?}", fitted.size);
+        assert_eq!(fitted.text.ends_with(&link), stays, "{chars}");
+        assert!(fitted.text.starts_with(&head[..40]) && fitted.text.contains("\nSTOP ends this"), "{chars}");
+    }
+}
