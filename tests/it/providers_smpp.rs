@@ -370,6 +370,39 @@ async fn t9_a_text_from_a_phone_comes_in() {
     assert_eq!(rig.smsc.next("deliver_sm_resp").await["status"], 0x64);
 }
 
+/// T9: a long text comes in parts, in any order, and is read as one: by the header before it, or by the SMSC's fields.
+/// A part is answered when all of them are taken in.
+#[tokio::test]
+async fn t9_a_long_text_from_a_phone_is_one_text() {
+    let mut rig = Rig::start().await;
+    let bind = rig.smsc.bind().await;
+    // A surrogate pair, torn between the two.
+    let octets: Vec<u8> = "고마워요 👋".encode_utf16().flat_map(u16::to_be_bytes).collect();
+    let (first, second) = octets.split_at(octets.len() - 2);
+    for (sequence, at, said) in [(8u8, 2, second), (9, 1, first)] {
+        let head = b"\0\x01\x01821012345678\0\x01\x0114155550100\0\x40\0\0\0\0\0\0\x08\0";
+        let text = [&[5, 0, 3, 77, 2, at], said].concat();
+        let body = [&head[..], &[text.len() as u8], &text].concat();
+        let length = (16 + body.len() as u32).to_be_bytes();
+        rig.smsc.raw(&bind, &[&length[..], &[0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, sequence], &body].concat()).await;
+    }
+    assert_eq!(rig.told().await, Told::Text(NUMBER.into(), "고마워요 👋".into()));
+    for _ in 0..2 {
+        assert_eq!(rig.smsc.next("deliver_sm_resp").await["status"], 0);
+    }
+    for (at, said) in [(3, "stop"), (1, "I cannot "), (2, "and will not ")] {
+        let part = json!({
+            "source_addr_ton": 1, "source_addr": "821012345678", "destination_addr": "14155550100",
+            "sar_msg_ref_num": 300, "sar_total_segments": 3, "sar_segment_seqnum": at, "short_message": said,
+        });
+        rig.smsc.send(&bind, "deliver_sm", part).await;
+    }
+    assert_eq!(rig.told().await, Told::Text(NUMBER.into(), "I cannot and will not stop".into()));
+    for _ in 0..3 {
+        assert_eq!(rig.smsc.next("deliver_sm_resp").await["status"], 0);
+    }
+}
+
 /// A quiet line is tested; one that does not answer is given up, and a new one made.
 #[tokio::test]
 async fn a_dead_line_is_noticed_and_made_anew() {

@@ -9,7 +9,7 @@ use super::request::{Answer, Reply, no_route, read_body};
 use crate::audit::Who;
 use crate::engine::api::MailReport;
 use crate::problem::{Code, Problem};
-use crate::providers::{Block, Call, Callbacks, InboundText, Report, ReportWord, Thanks, Word};
+use crate::providers::{Block, Call, Callbacks, Extent, InboundText, Report, ReportWord, Thanks, Word};
 use crate::store::{InboundChannel, LastText, OptOutSource, SuppressionChannel};
 use crate::workspace::Workspace;
 use axum::body::{Body, Bytes};
@@ -155,7 +155,7 @@ async fn wrote(api: &Api, vendor: &'static str, text: InboundText) -> Result<(),
     let asked = match text.keyword.as_deref() {
         Some("STOP") => Some(Wish::Out),
         Some("START") => Some(Wish::In),
-        _ => wish(&text.from, &text.text),
+        _ => wish(&text.from, &text.text).filter(|_| text.extent == Extent::Whole),
     };
     let since = api.clocks.real_ms() - MEANT_WITHIN_MS;
     let texted = api.store.texted(api.vault.number_hash(&text.from), &text.to, since).await?;
@@ -237,7 +237,12 @@ async fn answered(api: &Api, vendor: &str, texted: &[LastText], text: &InboundTe
         // A vendor that gives no id repeats itself soon, if it does; a person says the same again later.
         None => {
             let window = (api.clocks.real_ms() / NO_ID_WINDOW_MS).to_string();
-            [vendor, &text.from, &text.to, &text.text, &window].join("\0")
+            // Two parts of a text may be alike.
+            let part = match text.extent {
+                Extent::Whole => String::new(),
+                Extent::From(part) => part.to_string(),
+            };
+            [vendor, &text.from, &text.to, &text.text, &window, &part].join("\0")
         }
     };
     let channel = if text.way == Way::Line { InboundChannel::Line } else { InboundChannel::Sms };

@@ -380,6 +380,17 @@ pub struct InboundText {
     pub text: String,
     /// The vendor's own word for it, where it knows it as an opt-out or opt-in.
     pub keyword: Option<String>,
+    /// How much of it.
+    pub extent: Extent,
+}
+
+/// How much of what somebody wrote a text is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// What came of a text whose rest did not, from this part on: a word in it is within a sentence.
+    From(u8),
 }
 
 /// A way that somebody closed to us, or opened again: that way alone (T7).

@@ -1,6 +1,7 @@
 //! Texts by SMPP 3.4, to an SMSC over a connection that is kept: sent, reported on by receipts, answered by people.
 
 mod config;
+mod join;
 mod pdu;
 mod receipt;
 mod reply;
@@ -10,14 +11,15 @@ pub use config::{MessageIds, SmppConfig, SmppConfigError, SmppTls};
 pub use receipt::{Receipt, State};
 
 use super::{
-    About, CheckError, Checked, Checking, Ear, InboundText, Keeping, PartState, Provider, Rate, Report, ReportWord,
-    Sending, SentPart, TextBody, TextProvider, TextSend, Trunk, Unheard, Word,
+    About, CheckError, Checked, Checking, Ear, Extent, InboundText, Keeping, PartState, Provider, Rate, Report,
+    ReportWord, Sending, SentPart, TextBody, TextProvider, TextSend, Trunk, Unheard, Word,
 };
 use crate::number;
 use backstop_domain::followup::Outcome;
 use backstop_domain::ids::FollowupId;
 use backstop_domain::text::{Encoding, NumberKind, Octets, Senders, Way, from_gsm7, from_ucs2};
 use config::sender;
+use join::{JOIN_MS, Joiner, Piece};
 use pdu::{Address, Frame, Login, Part};
 use reply::{ALREADY_BOUND, OK, TRY_AGAIN, UNREADABLE};
 use rlibphonenumber::Region;
@@ -319,7 +321,7 @@ impl Account {
     }
 
     /// Takes in a deliver_sm: a receipt, or what somebody wrote. Answers the SMSC's status for it.
-    async fn take_in(&self, frame: &Frame, ear: &dyn Ear, open: watch::Receiver<usize>) -> u32 {
+    async fn take_in(&self, frame: &Frame, ear: &dyn Ear, open: watch::Receiver<usize>, joiner: &Joiner) -> u32 {
         let Some(message) = frame.delivered() else { return UNREADABLE };
         let heard = match message.esm_class & 0b0011_1100 {
             0x04 => {
@@ -332,15 +334,62 @@ impl Account {
                     }
                 }
             }
-            0x00 => match text_of(&message, &self.numbers) {
-                Some(text) => ear.hear("smpp", Word::Text(text)).await,
-                None => Ok(()),
-            },
+            0x00 => self.wrote(message, frame.sequence, ear, joiner).await,
             // Words of the network on the way, or of phones that answer by themselves.
             _ => Ok(()),
         };
         if heard.is_ok() { OK } else { TRY_AGAIN }
     }
+
+    /// Takes in what somebody wrote; a part of it waits for the others.
+    async fn wrote(
+        &self,
+        message: pdu::Delivered,
+        sequence: u32,
+        ear: &dyn Ear,
+        joiner: &Joiner,
+    ) -> Result<(), Unheard> {
+        let (from, to) = (self.numbers.read(&message.from), self.numbers.read(&message.to));
+        let Some((_, said)) = message.split() else { return Ok(()) };
+        let (data_coding, octets) = (message.data_coding, said.to_vec());
+        let Some(place) = message.place else {
+            return hear(ear, from, to, read(data_coding, &octets), Extent::Whole).await;
+        };
+        let key = (from, to, place.reference, place.total);
+        let (told, mut answered) = oneshot::channel();
+        let pieces = match joiner.add(&key, Piece { sequence, place, data_coding, octets, told }) {
+            Some(pieces) => pieces,
+            None => match tokio::time::timeout(Duration::from_millis(JOIN_MS), &mut answered).await {
+                Ok(answered) => return answered.unwrap_or(Err(Unheard)),
+                Err(_) => match joiner.take(&key, sequence) {
+                    Some(pieces) => pieces,
+                    None => return answered.await.unwrap_or(Err(Unheard)),
+                },
+            },
+        };
+        let extent = match pieces.len() == usize::from(place.total) {
+            true => Extent::Whole,
+            false => Extent::From(pieces.first().map_or(1, |piece| piece.place.at)),
+        };
+        // A character may be torn between two parts, but not between two alphabets.
+        let text = pieces.chunk_by(|one, next| one.data_coding == next.data_coding).map(|alike| {
+            let octets: Vec<u8> = alike.iter().flat_map(|piece| &piece.octets).copied().collect();
+            read(alike[0].data_coding, &octets)
+        });
+        let (from, to, ..) = key;
+        let heard = hear(ear, from, to, text.collect(), extent).await;
+        for piece in pieces {
+            let _ = piece.told.send(heard);
+        }
+        heard
+    }
+}
+
+/// Hands on what somebody wrote; `None` = in no alphabet that we read.
+async fn hear(ear: &dyn Ear, from: String, to: String, text: Option<String>, extent: Extent) -> Result<(), Unheard> {
+    let Some(text) = text else { return Ok(()) };
+    let text = InboundText { way: Way::Xms, id: None, from, to, text, keyword: None, extent };
+    ear.hear("smpp", Word::Text(text)).await
 }
 
 /// A receipt may overtake the answer that names its text, or that answer's way into the store: while any is open, it is
@@ -369,20 +418,15 @@ async fn settle(ear: &dyn Ear, receipt: Receipt, mut open: watch::Receiver<usize
     Ok(())
 }
 
-/// What somebody wrote to one of our numbers; `None` = in no alphabet that we read. A long one comes part by part.
-fn text_of(message: &pdu::Delivered, numbers: &Numbers) -> Option<InboundText> {
-    let has_header = message.esm_class & 0x40 != 0;
-    let header = if has_header { 1 + usize::from(*message.octets.first()?) } else { 0 };
-    let octets = message.octets.get(header..)?;
-    let text = match message.data_coding {
+/// What octets say; `None` = in no alphabet that we read.
+fn read(data_coding: u8, octets: &[u8]) -> Option<String> {
+    Some(match data_coding {
         0 => from_gsm7(octets),
         1 => octets.iter().map(|byte| char::from(byte & 0x7f)).collect(),
         3 => octets.iter().copied().map(char::from).collect(),
         8 => from_ucs2(octets),
         _ => return None,
-    };
-    let (from, to) = (numbers.read(&message.from), numbers.read(&message.to));
-    Some(InboundText { way: Way::Xms, id: None, from, to, text, keyword: None })
+    })
 }
 
 impl Numbers {

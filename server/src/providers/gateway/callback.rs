@@ -2,7 +2,7 @@
 
 use super::reply::{failure, id};
 use super::wire::{GatewayCall, GatewayKeyword, GatewayReference, GatewayReportStatus};
-use crate::providers::{Call, InboundText, Refused, Report, ReportWord, Word};
+use crate::providers::{Call, Extent, InboundText, Refused, Report, ReportWord, Word};
 use crate::signing::Secret;
 use backstop_domain::ids::FollowupId;
 use backstop_domain::text::Way;
@@ -50,6 +50,7 @@ fn word(said: GatewayCall, call_id: &str) -> Result<Word, Wrong> {
                 GatewayKeyword::Stop => "STOP".into(),
                 GatewayKeyword::Start => "START".into(),
             }),
+            extent: Extent::Whole,
         })),
     }
 }
@@ -147,6 +148,7 @@ mod tests {
                 to: "+815012345678".into(),
                 text: "Thanks!".into(),
                 keyword: keyword.map(str::to_owned),
+                extent: Extent::Whole,
             })
         };
         assert!(says(&text) == said(None));

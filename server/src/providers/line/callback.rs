@@ -2,7 +2,7 @@
 
 use super::SIGNATURE_HEADER;
 use super::config::is_user_id;
-use crate::providers::{Block, Call, Envelope, InboundText, Refused, Report, ReportWord, Word};
+use crate::providers::{Block, Call, Envelope, Extent, InboundText, Refused, Report, ReportWord, Word};
 use aws_lc_rs::hmac;
 use backstop_domain::ids::FollowupId;
 use backstop_domain::text::Way;
@@ -83,7 +83,7 @@ fn word(event: Event, bot_user_id: &str) -> Option<Word> {
         Event::Unfollow { source } => user(source).map(|who| block(who, false)),
         Event::Message { source, message: Message::Text { id, text } } => user(source).map(|from| {
             let (to, keyword) = (bot_user_id.to_owned(), None);
-            Word::Text(InboundText { way: Way::Line, id: Some(id), from, to, text, keyword })
+            Word::Text(InboundText { way: Way::Line, id: Some(id), from, to, text, keyword, extent: Extent::Whole })
         }),
         Event::Message { message: Message::Other, .. } => None,
     }
@@ -219,6 +219,7 @@ mod tests {
             to: BOT.into(),
             text: "Still waiting 🙏".into(),
             keyword: None,
+            extent: Extent::Whole,
         });
         let block = |is_lifted| Word::Block(Block { way: Way::Line, who: USER.into(), is_lifted });
         assert!(heard == [said, block(false), block(true)], "{} words", heard.len());

@@ -16,6 +16,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 const HEADER_BYTES: usize = 16;
 /// A message payload of some kilobytes fits; nobody sends us more.
 const MAX_PDU_BYTES: usize = 16 * 1024;
+/// Of esm_class: a header stands before the text.
+const HAS_HEADER: u8 = 0x40;
 /// Tells an answer from a request.
 const ANSWER: u32 = 0x8000_0000;
 
@@ -65,6 +67,17 @@ pub(super) struct Frame {
     bytes: Vec<u8>,
 }
 
+/// Where a message stands in a text that comes in parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// Tells its text from others of the same phone.
+    pub(super) reference: u16,
+    /// Parts of the text, at least two.
+    pub(super) total: u8,
+    /// From 1.
+    pub(super) at: u8,
+}
+
 /// What somebody, or the SMSC itself, delivers to us.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Delivered {
@@ -74,6 +87,8 @@ pub(super) struct Delivered {
     pub(super) data_coding: u8,
     /// short_message, or the payload where that is empty.
     pub(super) octets: Vec<u8>,
+    /// `None` = it is whole.
+    pub(super) place: Option<Place>,
     /// The TLV receipted_message_id.
     pub(super) receipted_id: Option<String>,
     /// The TLV message_state.
@@ -139,20 +154,57 @@ impl Delivered {
             esm_class: message.esm_class.into(),
             data_coding: message.data_coding.into(),
             octets: message.short_message().to_vec(),
+            place: None,
             receipted_id: None,
             state: None,
         };
+        let (mut reference, mut total, mut at) = (None, None, None);
         for value in message.tlvs().iter().filter_map(|tlv| tlv.value()) {
             match value {
                 TlvValue::ReceiptedMessageId(id) => read.receipted_id = Some(id.as_str().trim().to_owned()),
                 TlvValue::MessageState(state) => read.state = Some((*state).into()),
+                TlvValue::SarMsgRefNum(number) => reference = Some(*number),
+                TlvValue::SarTotalSegments(parts) => total = Some(*parts),
+                TlvValue::SarSegmentSeqnum(part) => at = Some(*part),
                 TlvValue::MessagePayload(payload) if read.octets.is_empty() => {
                     read.octets = payload.value.to_vec();
                 }
                 _ => {}
             }
         }
+        let of_fields = || Place::checked(reference?, total?, at?);
+        read.place = read.split().and_then(|(header, _)| Place::of_header(header)).or_else(of_fields);
         read
+    }
+
+    /// The header before the text, if any, and the text; `None` = the header is longer than all of it.
+    pub(super) fn split(&self) -> Option<(&[u8], &[u8])> {
+        if self.esm_class & HAS_HEADER == 0 {
+            return Some((&[], &self.octets));
+        }
+        let (length, rest) = self.octets.split_first()?;
+        rest.split_at_checked(usize::from(*length))
+    }
+}
+
+impl Place {
+    fn checked(reference: u16, total: u8, at: u8) -> Option<Place> {
+        (total > 1 && (1..=total).contains(&at)).then_some(Place { reference, total, at })
+    }
+
+    /// From a header's elements: a code, a length, and as many octets. The reference has eight bits or sixteen.
+    fn of_header(mut header: &[u8]) -> Option<Place> {
+        while let [code, length, rest @ ..] = header {
+            let (element, rest) = rest.split_at_checked(usize::from(*length))?;
+            match (code, element) {
+                (0x00, [reference, total, at]) => return Place::checked(u16::from(*reference), *total, *at),
+                (0x08, [high, low, total, at]) => {
+                    return Place::checked(u16::from_be_bytes([*high, *low]), *total, *at);
+                }
+                _ => header = rest,
+            }
+        }
+        None
     }
 }
 
@@ -173,7 +225,7 @@ pub(super) fn bind(login: &Login, sequence: u32) -> Option<Vec<u8>> {
 
 /// `None` = an address or a text that no field of SMPP holds.
 pub(super) fn submit(part: Part<'_>, sequence: u32) -> Option<Vec<u8>> {
-    let features = if part.has_header { 0x40 } else { 0 };
+    let features = if part.has_header { HAS_HEADER } else { 0 };
     let mut message = SubmitSm::builder()
         .source_addr_ton(Ton::from(part.from.ton))
         .source_addr_npi(Npi::from(part.from.npi))
@@ -270,5 +322,29 @@ impl<R: AsyncRead + Unpin> Frames<R> {
         let rest = self.bytes.split_off(length);
         let bytes = std::mem::replace(&mut self.bytes, rest);
         Ok(Some(Frame { command, status, sequence, bytes }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// T9: where a part stands, by either reference, behind other elements; what contradicts itself is whole.
+    #[test]
+    fn t9_a_header_says_where_a_part_stands() {
+        let place = |reference, total, at| Some(Place { reference, total, at });
+        for (header, is) in [
+            (&[0, 3, 7, 2, 1][..], place(7, 2, 1)),
+            (&[8, 4, 1, 7, 2, 2], place(263, 2, 2)),
+            (&[5, 4, 0, 1, 0, 2, 0, 3, 7, 3, 3], place(7, 3, 3)),
+            (&[], None),
+            (&[0, 3, 7, 1, 1], None),
+            (&[0, 3, 7, 2, 3], None),
+            (&[0, 3, 7, 2, 0], None),
+            (&[0, 9, 7, 2, 1], None),
+            (&[0, 2, 7, 2], None),
+        ] {
+            assert_eq!(Place::of_header(header), is, "{header:?}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! One connection to an SMSC at a time: bound, tested, asked for what the window allows, and made anew when it ends.
 
+use super::join::Joiner;
 use super::pdu::{
     self, BIND_TRANSCEIVER_RESP, DELIVER_SM, Frame, Frames, GENERIC_NACK, SUBMIT_SM_RESP, UNBIND, UNBIND_RESP,
 };
@@ -205,6 +206,8 @@ struct Session {
     sequence: u32,
     /// What is being taken in; each may answer a request of the SMSC.
     jobs: JoinSet<Option<(u32, u32)>>,
+    /// Parts of what people write, until all of a text are here.
+    joiner: Arc<Joiner>,
     /// Parts whose id may still come, or be on its way into the store.
     open: watch::Sender<usize>,
     /// Ticks since anything came.
@@ -215,7 +218,8 @@ impl Session {
     fn new(bound: Bound, account: Arc<Account>, ear: Arc<dyn Ear>) -> Session {
         let (open, _) = watch::channel(0);
         let (waiting, jobs) = (HashMap::new(), JoinSet::new());
-        Session { bound, account, ear, waiting, sequence: 1, jobs, open, quiet: 0 }
+        let joiner = Arc::default();
+        Session { bound, account, ear, waiting, sequence: 1, jobs, joiner, open, quiet: 0 }
     }
 
     async fn run(mut self, mut queue: mpsc::Receiver<Order>, stop: &mut watch::Receiver<bool>) -> Ended {
@@ -307,8 +311,11 @@ impl Session {
             DELIVER_SM if self.jobs.len() >= MAX_JOBS => self.write(&pdu::answer(&frame, TRY_AGAIN)).await,
             DELIVER_SM => {
                 let (account, ear) = (Arc::clone(&self.account), Arc::clone(&self.ear));
-                let open = self.open.subscribe();
-                self.jobs.spawn(async move { Some((frame.sequence, account.take_in(&frame, &*ear, open).await)) });
+                let (open, joiner) = (self.open.subscribe(), Arc::clone(&self.joiner));
+                self.jobs.spawn(async move {
+                    let status = account.take_in(&frame, &*ear, open, &joiner).await;
+                    Some((frame.sequence, status))
+                });
                 Ok(())
             }
             UNBIND => {

@@ -2,7 +2,7 @@
 
 use super::SIGNATURE_HEADER;
 use super::reply::{is_failure, is_message_sid, word};
-use crate::providers::{Call, InboundText, Refused, Report, ReportWord, Word};
+use crate::providers::{Call, Extent, InboundText, Refused, Report, ReportWord, Word};
 use aws_lc_rs::hmac;
 use backstop_domain::ids::FollowupId;
 use backstop_domain::text::Way;
@@ -37,6 +37,7 @@ pub(super) fn read(auth_token: &str, url: &str, call: &Call<'_>) -> Result<Vec<W
             to: to.to_owned(),
             text: text.to_owned(),
             keyword: field("OptOutType").map(str::to_owned),
+            extent: Extent::Whole,
         })],
         _ => Vec::new(),
     })
@@ -210,6 +211,7 @@ mod tests {
                 to: "+14155550100".into(),
                 text: "Stop".into(),
                 keyword: Some("STOP".into()),
+                extent: Extent::Whole,
             }))
         );
     }
