@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 
 const NUMBER: &str = "+821012345678";
@@ -167,6 +168,26 @@ async fn p12_a_refused_bind_names_the_account() {
     assert_eq!(error.fault, Fault::Refused);
     assert!(error.message.contains("(0xe)") && error.mend.contains("system_id"), "{error}");
     assert!(!error.to_string().contains("secret"));
+}
+
+/// P12: an SMSC that still holds the last connection, or is busy, says nothing against the account: it is tried again.
+#[tokio::test]
+async fn p12_a_bind_that_comes_too_early_is_no_wrong_password() {
+    let mut rig = Rig::start().await;
+    for status in [0x05, 0x08, 0x14, 0x58] {
+        let bind = rig.smsc.next("bind_transceiver").await;
+        rig.smsc.answer(&bind, json!({ "command_status": status })).await;
+        let outcome = loop {
+            // Until the answer is read, what was said before it stands.
+            let outcome = rig.send("Hi").await.unwrap();
+            let Outcome::RetryAfter { error, .. } = &outcome else { panic!("{outcome:?}") };
+            if error.ends_with(&format!("0x{status:x}")) {
+                break outcome;
+            }
+        };
+        assert_eq!(outcome, later(&format!("bind_later 0x{status:x}")));
+    }
+    rig.smsc.bind().await;
 }
 
 /// T4: a short text is one submit_sm in the alphabet that it was counted in, and asks for a receipt.
@@ -347,6 +368,24 @@ async fn w2_a_receipt_finds_its_text_in_any_order() {
     // One of somebody else's text is answered all the same.
     rig.receipt(&bind, "id:999 stat:DELIVRD").await;
     assert_eq!(rig.smsc.next("deliver_sm_resp").await["status"], 0);
+}
+
+/// W2: a text that the SMSC never answers makes receipts wait for its id, and not for ever.
+#[tokio::test]
+async fn w2_an_answer_that_never_comes_is_not_waited_for() {
+    let mut rig = Rig::with(|config| SmppConfig { timeout_ms: 300, ..config }).await;
+    let bind = rig.smsc.bind().await;
+    let sent = rig.send("Hi");
+    rig.smsc.next("submit_sm").await;
+    assert_eq!(sent.await.unwrap().label(), "unknown");
+    let receipts = async {
+        for _ in 0..4 {
+            rig.receipt(&bind, "id:999 stat:DELIVRD").await;
+            assert_eq!(rig.smsc.next("deliver_sm_resp").await["status"], 0);
+        }
+    };
+    // Each would wait five seconds.
+    tokio::time::timeout(Duration::from_secs(15), receipts).await.expect("one waits for all");
 }
 
 /// T7, T9: what people write comes in, in any alphabet; while it cannot be kept the SMSC is asked to come again.

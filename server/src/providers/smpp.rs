@@ -283,6 +283,10 @@ impl Account {
             NoBind::Refused(status) => {
                 CheckError::refused(format!("the SMSC at {host} refuses our log-in (0x{status:x})"), login)
             }
+            NoBind::Later(status) => CheckError::unreachable(
+                format!("the SMSC at {host} takes no log-in now (0x{status:x})"),
+                "wait until it has let go of the last connection; let no other program use this log-in",
+            ),
             NoBind::Closed => {
                 CheckError::refused(format!("the SMSC at {host} closes the connection on our log-in"), login)
             }
@@ -311,7 +315,7 @@ impl Account {
                     let _ = goodbye.await;
                     format!("the SMSC at {} takes our log-in", self.host)
                 }
-                Err(NoBind::Refused(ALREADY_BOUND)) => {
+                Err(NoBind::Later(ALREADY_BOUND)) => {
                     format!("the SMSC at {} knows our log-in, which is in use: by the running server?", self.host)
                 }
                 Err(error) => return Err(self.diagnosis(&error)),

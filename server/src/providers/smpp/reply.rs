@@ -52,6 +52,11 @@ pub(super) fn is_too_many(status: u32) -> bool {
     kind(status) == Kind::TooMany
 }
 
+/// Whether a log-in that is answered so may be taken the next time.
+pub(super) fn is_passing(status: u32) -> bool {
+    status == ALREADY_BOUND || matches!(kind(status), Kind::TooMany | Kind::Later(_))
+}
+
 /// The refusal of a text of which nothing was taken before.
 pub(super) fn outcome(status: u32) -> Outcome {
     let error = word(status);

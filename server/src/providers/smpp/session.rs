@@ -5,7 +5,7 @@ use super::pdu::{
     self, BIND_TRANSCEIVER_RESP, DELIVER_SM, Frame, Frames, GENERIC_NACK, SUBMIT_SM_RESP, UNBIND, UNBIND_RESP,
 };
 use super::reply::{self, OK, TRY_AGAIN};
-use super::{Account, Taken};
+use super::{Account, EARLY_MS, Taken};
 use crate::providers::Ear;
 use std::collections::HashMap;
 use std::io;
@@ -91,10 +91,16 @@ pub(super) enum NoBind {
     /// Closed without a word.
     Closed,
     Timeout,
+    /// Not now: it is busy, or has not let go of the last connection yet.
+    Later(u32),
     Refused(u32),
 }
 
 impl NoBind {
+    fn of(status: u32) -> NoBind {
+        if reply::is_passing(status) { NoBind::Later(status) } else { NoBind::Refused(status) }
+    }
+
     /// As a delivery's error.
     pub(super) fn word(&self) -> String {
         match self {
@@ -102,6 +108,7 @@ impl NoBind {
             NoBind::Tls => "tls".into(),
             NoBind::Closed => "bind_refused closed".into(),
             NoBind::Timeout => "timeout".into(),
+            NoBind::Later(status) => format!("bind_later 0x{status:x}"),
             NoBind::Refused(status) => format!("bind_refused 0x{status:x}"),
         }
     }
@@ -127,7 +134,7 @@ pub(super) async fn bind(stream: Box<dyn Stream>, account: &Account) -> Result<B
         let frame = frames.next().await.map_err(|_| NoBind::Closed)?.ok_or(NoBind::Closed)?;
         match (frame.command, frame.status) {
             (BIND_TRANSCEIVER_RESP, OK) => return Ok(Bound { frames, writer }),
-            (BIND_TRANSCEIVER_RESP | GENERIC_NACK, status) => return Err(NoBind::Refused(status)),
+            (BIND_TRANSCEIVER_RESP | GENERIC_NACK, status) => return Err(NoBind::of(status)),
             _ => {}
         }
     }
@@ -196,6 +203,26 @@ enum Ended {
 struct Waiting {
     taken: Taken,
     answer: oneshot::Sender<Answer>,
+    /// While its answer is expected.
+    open: Option<Open>,
+    /// Ticks since it left.
+    age: u64,
+}
+
+/// Counts a part whose id may still come, or be on its way into the store, for as long as it is held.
+struct Open(watch::Sender<usize>);
+
+impl Open {
+    fn count(open: &watch::Sender<usize>) -> Open {
+        open.send_modify(|open| *open += 1);
+        Open(open.clone())
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.send_modify(|open| *open -= 1);
+    }
 }
 
 struct Session {
@@ -296,8 +323,8 @@ impl Session {
         if self.waiting.len() >= MAX_UNANSWERED {
             return Err("too much is unanswered");
         }
-        self.waiting.insert(sequence, Waiting { taken: order.taken, answer: order.answer });
-        self.open.send_modify(|open| *open += 1);
+        let open = Some(Open::count(&self.open));
+        self.waiting.insert(sequence, Waiting { taken: order.taken, answer: order.answer, open, age: 0 });
         self.write(&bytes).await
     }
 
@@ -328,11 +355,11 @@ impl Session {
     }
 
     fn answered(&mut self, frame: &Frame) {
-        let Some(Waiting { taken, answer }) = self.waiting.remove(&frame.sequence) else { return };
+        let Some(Waiting { taken, answer, open, .. }) = self.waiting.remove(&frame.sequence) else { return };
         let (ear, ids) = (Arc::clone(&self.ear), self.account.message_id);
         let id = frame.message_id().filter(|_| frame.status == OK);
         let status = frame.status;
-        let open = self.open.clone();
+        let open = open.unwrap_or_else(|| Open::count(&self.open));
         self.jobs.spawn(async move {
             match (status, id) {
                 (OK, Some(id)) => {
@@ -350,7 +377,7 @@ impl Session {
                     }
                 }
             }
-            open.send_modify(|open| *open -= 1);
+            drop(open);
             None
         });
     }
@@ -364,6 +391,13 @@ impl Session {
 
     async fn ticked(&mut self, tick_ms: u64) -> Result<(), &'static str> {
         self.quiet += 1;
+        // An answer that never comes must not keep every receipt of somebody else's text waiting for it.
+        for waiting in self.waiting.values_mut() {
+            waiting.age += 1;
+            if waiting.age * tick_ms > EARLY_MS {
+                waiting.open = None;
+            }
+        }
         let (asks, gives_up) = (self.account.enquire_link_ms, self.account.timeout_ms);
         let quiet_ms = self.quiet * tick_ms;
         if quiet_ms >= asks + gives_up {
