@@ -213,4 +213,8 @@ async fn t7_a_block_of_line_ends_that_way_alone() {
     assert_eq!(reply(4).await, (3, 1));
     let sent = rig.capture.outbox(&shop.name, Some(Channel::Line), None).pop().unwrap();
     assert_eq!((sent.to.as_str(), sent.payload["text"].as_str()), (USER, Some("[acme]\nMina: 明日届きます")));
+    let stop = json!([{ "type": "message", "source": { "type": "user", "userId": USER },
+                        "message": { "id": "1", "type": "text", "text": "配信停止" } }]);
+    assert_eq!(tell(stop, None).await, 200);
+    assert_eq!(reply(5).await, (3, 1), "an opt-out in a word of the country is one of all texts");
 }

@@ -25,6 +25,7 @@ const OUT_BY_COUNTRY: &[(&[&str], &[&str])] = &[
     (&["+45", "+46", "+47"], &["stopp", "afmeld", "avsluta", "avslutt"]),
     (&["+48"], &["rezygnuje", "rezygnuję"]),
     (&["+82"], &["수신거부", "수신 거부", "거부", "차단"]),
+    (&["+66"], &["หยุด", "ยกเลิก"]),
     (&["+81"], &["停止", "配信停止", "解除"]),
     (&["+86", "+852", "+853", "+886"], &["退订", "退訂", "取消订阅", "取消訂閱", "td", "t"]),
 ];
@@ -43,6 +44,16 @@ pub fn wish(from: &str, text: &str) -> Option<Wish> {
     let local = OUT_BY_COUNTRY.iter().filter(|(codes, _)| codes.iter().any(|code| from.starts_with(code)));
     let is_out = OUT.contains(&said.as_str()) || local.flat_map(|(_, words)| *words).any(|word| *word == said);
     is_out.then_some(Wish::Out)
+}
+
+/// Where LINE's accounts are.
+const LINE_CODES: [&str; 3] = ["+81", "+66", "+886"];
+
+/// The same of a message on LINE, whose user has no number: in the words of LINE's countries.
+pub fn wish_on_line(text: &str) -> Option<Wish> {
+    // T and TD are for whoever pays for each text: in a chat, letters answer a question.
+    let is_letters = text.trim().len() <= 2;
+    LINE_CODES.into_iter().find_map(|code| wish(code, text)).filter(|_| !is_letters)
 }
 
 #[cfg(test)]
@@ -103,5 +114,17 @@ mod tests {
         assert_eq!(wish("+8613800000000", "TD"), Some(Wish::Out));
         assert_eq!(wish("+4915112345678", "수신거부"), None);
         assert_eq!(wish("+14155550123", &"stop ".repeat(1_000)), None);
+    }
+
+    /// T7: on LINE nobody has a number to tell a country by.
+    #[test]
+    fn t7_line_has_the_words_of_its_countries() {
+        for out in ["配信停止", "停止。", "退訂", "ยกเลิก", "stop", "Unsubscribe"] {
+            assert_eq!(wish_on_line(out), Some(Wish::Out), "{out}");
+        }
+        assert_eq!(wish_on_line("START"), Some(Wish::In));
+        for neither in ["수신거부", "t", "TD", "配信停止ですか", "", "no"] {
+            assert_eq!(wish_on_line(neither), None, "{neither}");
+        }
     }
 }

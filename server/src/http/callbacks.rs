@@ -20,7 +20,7 @@ use axum::http::{StatusCode, header};
 use backstop_domain::Ms;
 use backstop_domain::followup::{Channel, Event, Outcome};
 use backstop_domain::mail::tidy;
-use backstop_domain::optout::{Wish, wish};
+use backstop_domain::optout::{Wish, wish, wish_on_line};
 use backstop_domain::text::Way;
 use backstop_wire::FieldError;
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
@@ -155,7 +155,9 @@ async fn wrote(api: &Api, vendor: &'static str, text: InboundText) -> Result<(),
     let asked = match text.keyword.as_deref() {
         Some("STOP") => Some(Wish::Out),
         Some("START") => Some(Wish::In),
-        _ => wish(&text.from, &text.text).filter(|_| text.extent == Extent::Whole),
+        _ if text.extent != Extent::Whole => None,
+        _ if text.way == Way::Line => wish_on_line(&text.text),
+        _ => wish(&text.from, &text.text),
     };
     let since = api.clocks.real_ms() - MEANT_WITHIN_MS;
     let texted = api.store.texted(api.vault.number_hash(&text.from), &text.to, since).await?;
