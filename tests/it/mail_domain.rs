@@ -159,6 +159,30 @@ async fn e2_mail_is_signed_while_the_key_is_seen() {
     rig.get(&shop, "/v1/email-domain").await.refused(404, "not_found");
 }
 
+/// E2: a relay on the way (SES) gives the mail its own date and id, and may offer to unsubscribe: the signature holds.
+#[tokio::test(flavor = "multi_thread")]
+async fn e2_a_relay_may_stamp_the_mail() {
+    let dns = Arc::new(DnsServer::start().await);
+    let mut server = MailServer::start(SmtpTls::None).await;
+    let (rig, shop) = shop(&dns, &server).await;
+    let made = rig.post(&shop, "/v1/email-domain", domain()).await.expect(200);
+    publish(&dns, &made);
+    rig.post(&shop, "/v1/email-domain/check", Value::Null).await.expect(200);
+    let sent = mail(&rig, &shop, &mut server, "m1").await;
+    let mut stamped = String::from_utf8(base64(sent["raw"].as_str().unwrap())).unwrap();
+    for (own, theirs) in [
+        ("\r\nDate:", "\r\nDate: Mon, 23 Nov 2026 07:41:20 +0000\r\nX-Was-Date:"),
+        ("\r\nMessage-ID:", "\r\nMessage-ID: <0100018f-1@eu-central-1.amazonses.com>\r\nX-Was-Id:"),
+        ("\r\nMIME-Version:", "\r\nList-Unsubscribe: <https://relay.example/u/1>\r\nMIME-Version:"),
+    ] {
+        assert!(stamped.contains(own), "{own}");
+        stamped = stamped.replacen(own, theirs, 1);
+    }
+    let verdicts = judged(&dns, &[&sent, &json!({"raw": encode(stamped.as_bytes())})]).await;
+    let valid: Vec<&Value> = verdicts.iter().map(|verdict| &verdict["valid"]).collect();
+    assert_eq!(valid, [true, true], "{verdicts:?}");
+}
+
 /// E2: an answer that lies, breaks off or never comes leads to no signature and says what was seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn e2_a_lying_dns_never_verifies() {

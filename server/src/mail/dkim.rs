@@ -12,20 +12,9 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 /// Each is signed as often as it stands in the mail, and once more: a second one, put in on the way, breaks the
-/// signature.
-const SIGNED: [&str; 11] = [
-    "From",
-    "To",
-    "Cc",
-    "Subject",
-    "Date",
-    "Message-ID",
-    "Reply-To",
-    "Auto-Submitted",
-    "MIME-Version",
-    "Content-Type",
-    "List-Unsubscribe",
-];
+/// signature. What relays write anew or add is not among them, since no signature would hold: SES gives each mail a
+/// `Date` and a `Message-ID` of its own, others a `List-Unsubscribe`.
+const SIGNED: [&str; 8] = ["From", "To", "Cc", "Subject", "Reply-To", "Auto-Submitted", "MIME-Version", "Content-Type"];
 const SELECTOR_CHARS: usize = 10;
 
 /// A new key.
@@ -103,6 +92,9 @@ mod tests {
         assert!(header.starts_with("DKIM-Signature: v=1; a=rsa-sha256; s=bs-") && header.ends_with("\r\n"), "{header}");
         let flat = header.split_whitespace().collect::<String>();
         let covered = flat.split("h=").nth(1).and_then(|rest| rest.split(';').next()).unwrap().to_lowercase();
+        for rewritten in ["date", "message-id", "list-unsubscribe", "references", "in-reply-to"] {
+            assert!(!covered.split(':').any(|covered| covered == rewritten), "{rewritten}: {covered}");
+        }
         for name in SIGNED {
             let times = covered.split(':').filter(|covered| *covered == name.to_lowercase()).count();
             let there = usize::from(["From", "To", "Subject"].contains(&name));
