@@ -164,6 +164,59 @@ async fn e3_an_answer_from_another_address_is_marked_and_stops_nothing() {
     assert!(["sending", "awaiting_ack"].contains(&shown["state"].as_str().unwrap()), "{}", shown["state"]);
 }
 
+/// E3: whoever signs as two, or as somebody and the customer, is nobody whom we know: kept, marked, stopping nothing.
+#[tokio::test]
+async fn e3_a_mail_of_two_authors_is_nobodys() {
+    let house = House::new().await;
+    house.rig.phone(&house.shop, "lucas", "phone").await;
+    let waiting = posted(&house.rig, &house.shop, "m-2").await;
+    let to = house.address(Purpose::Reply);
+    let (lucas, eve) = ("From: lucas@example.com\r\n", "From: eve@evil.example\r\n");
+    for (id, from) in [
+        ("1", format!("{eve}{lucas}")),
+        ("2", format!("{lucas}{eve}")),
+        ("3", "From: lucas@example.com, eve@evil.example\r\n".into()),
+        ("4", "From: eve@evil.example, lucas@example.com\r\n".into()),
+    ] {
+        let mail = format!("{from}To: {to}\r\nMessage-ID: <{id}@two>\r\n\r\nCancel it all");
+        assert_eq!(house.result(mail).await.0, "taken_in", "{from}");
+        assert_eq!(house.inbound().await.last().unwrap()["from_other_address"], json!(true), "{from}");
+    }
+    let shown = house.rig.get(&house.shop, &format!("/v1/followups/{waiting}")).await.expect(200);
+    assert!(["sending", "awaiting_ack"].contains(&shown["state"].as_str().unwrap()), "{}", shown["state"]);
+}
+
+/// E3: what an attachment is called says nothing of what it is: the answer beside it is read.
+#[tokio::test]
+async fn e3_an_attachments_name_hides_no_answer() {
+    let house = House::new().await;
+    for (id, kind) in [
+        ("1", "application/pdf; name=\"Global Invoice.pdf\""),
+        ("2", "application/pdf;\r\n\tname=\"digest of rfc822.pdf\""),
+        ("3", "application/pdf; x=y;\r\n name*0=\"Weekly\";\r\n name*1=\" digest.pdf\""),
+    ] {
+        let headers = format!("Message-ID: <{id}@named>\r\nContent-Type: multipart/mixed; boundary=b\r\n");
+        let parts = format!(
+            "--b\r\n\r\nSee below.\r\n--b\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n\
+             Content-Disposition: attachment\r\n\r\nQUJD\r\n--b--"
+        );
+        assert_eq!(house.result(house.letter(&headers, &parts)).await, ("taken_in".into(), Value::Null), "{kind}");
+        let text = house.inbound().await.last().unwrap()["text"].as_str().unwrap().to_owned();
+        assert!(text.starts_with("See below.\n[attached, not kept: "), "{text}");
+    }
+}
+
+/// E3: some programs write the answer into the HTML alone, beside an empty plain text.
+#[tokio::test]
+async fn e3_an_answer_in_the_html_alone_is_read() {
+    let house = House::new().await;
+    let headers = "Message-ID: <html@x>\r\nContent-Type: multipart/alternative; boundary=b\r\n";
+    let parts = "--b\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n \u{a0}\r\n\r\n--b\r\n\
+                 Content-Type: text/html; charset=utf-8\r\n\r\n<div>Yes, <b>tomorrow</b>.</div>\r\n--b--";
+    assert_eq!(house.result(house.letter(headers, parts)).await, ("taken_in".into(), Value::Null));
+    assert_eq!(house.inbound().await.last().unwrap()["text"], "Yes, tomorrow.");
+}
+
 /// E3: the envelope is believed before the headers, an address in any case; one that is forged, too old, another
 /// deployment's or of somebody erased leads nowhere.
 #[tokio::test]
@@ -214,6 +267,10 @@ async fn e4_no_machine_becomes_a_customer() {
     let headers = [("authorization", secret.as_str()), ("backstop-envelope-from", "<>")];
     let answer = post(&house.rig, MAIL_DOMAIN, &headers, house.letter("", "x").into()).await.expect(200);
     assert_eq!(answer["reason"], "null_return_path");
+    // As Postfix's pipe hands the null sender on, unless it is told otherwise.
+    let headers = [("authorization", secret.as_str()), ("backstop-envelope-from", "<MAILER-DAEMON>")];
+    let answer = post(&house.rig, MAIL_DOMAIN, &headers, house.letter("", "x").into()).await.expect(200);
+    assert_eq!(answer["reason"], "null_return_path");
     let to = house.address(Purpose::Reply);
     let from_us = format!("From: <{to}>\r\nTo: {to}\r\n\r\nHello");
     assert_eq!(house.refused(from_us).await, "own_mail");
@@ -229,6 +286,11 @@ async fn e4_our_own_message_id_never_becomes_a_message() {
     let sent = house.rig.capture.outbox("shop", None, Some(&house.followup));
     let own = sent.iter().find_map(|send| send.payload["headers"]["Message-ID"].as_str()).expect("an email left");
     assert_eq!(house.refused(house.letter(&format!("Message-ID: {own}\r\n"), "looped")).await, "own_mail");
+    // Under the id that SES gave it instead.
+    let email = house.email_of(&house.followup).await;
+    let given = email["provider_id"].as_str().expect("the provider's id");
+    let restamped = format!("Message-ID: <{given}@eu-central-1.amazonses.com>\r\n");
+    assert_eq!(house.refused(house.letter(&restamped, "looped")).await, "own_mail");
     let headers = format!("Message-ID: <q@x>\r\nIn-Reply-To: {own}\r\nReferences: {own}\r\n");
     let quoting = "> Your parcel leaves today.\r\n>\r\n> Shop\r\n\r\nSent from my iPhone";
     assert_eq!(house.refused(house.letter(&headers, quoting)).await, "nothing_new");
@@ -247,6 +309,23 @@ async fn e4_a_loop_that_hides_itself_ends() {
         assert!(result == "taken_in" || reason == "too_many", "{result} {reason}");
     }
     assert_eq!((taken, house.inbound().await.len()), (30, 30));
+}
+
+/// E4: a program that is answered by an agent's program gets a new follow-up each time; that loop ends, too.
+#[tokio::test]
+async fn e4_a_loop_through_new_followups_ends() {
+    let mut house = House::new().await;
+    house.rig.put(&house.shop, "/v1/settings", json!({"repeat_gap_ms": 0})).await.expect(200);
+    let (mut taken, mut followups) = (0, std::collections::BTreeSet::new());
+    for n in 0..40 {
+        let letter = house.letter(&format!("Message-ID: <{n}@loop>\r\n"), "again");
+        taken += usize::from(house.result(letter).await.0 == "taken_in");
+        house.rig.advance(1_000);
+        house.followup = posted(&house.rig, &house.shop, &format!("again-{n}")).await;
+        followups.insert(house.followup.clone());
+    }
+    assert!(followups.len() > 30, "{}", followups.len());
+    assert_eq!(taken, 30);
 }
 
 /// E5: a mail that comes back for good ends the delivery and marks the address; nothing is written there until that is
@@ -401,6 +480,8 @@ fn hostile(to: &str) -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let head = format!("From: lucas@example.com\r\nTo: {to}\r\n");
     let nested = format!("{head}{}", "Content-Type: message/rfc822\r\n\r\n".repeat(100_000));
     let encoded = format!("{head}Content-Type: message/rfc822\r\nContent-Transfer-Encoding: base64\r\n\r\nSGVsbG8=");
+    let commented = format!("{head}{}", "Content-Type: (;) message/rfc822\r\n\r\n".repeat(1_000));
+    let folded = format!("{head}{}", "Content-Type: message\r\n /rfc822; name=a\r\n\r\n".repeat(1_000));
     let digests = format!("{head}{}", "Content-Type: multipart/digest; boundary=a\r\n\r\n--a\r\n\r\n".repeat(1_000));
     let headers = format!("{}{head}\r\nHello", "X-A: b\r\n".repeat(1_000_000));
     let mut parts = format!("{head}Content-Type: multipart/mixed; boundary=b0\r\n\r\n");
@@ -413,6 +494,8 @@ fn hostile(to: &str) -> Vec<(&'static str, Vec<u8>, &'static str)> {
         ("nested", nested.into(), "too_nested"),
         ("encoded", encoded.into(), "too_nested"),
         ("digests", digests.into(), "too_nested"),
+        ("a comment before the type", commented.into(), "too_nested"),
+        ("a type on two lines", folded.into(), "too_nested"),
         ("a million headers", headers.into(), "unknown_address"),
         ("parts in parts", parts.into(), "nothing_new"),
         ("no body", head.into(), "nothing_new"),

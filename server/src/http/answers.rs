@@ -15,7 +15,6 @@ const MAX_TEXT_CHARS: usize = 10_000;
 
 /// An answer to a follow-up.
 pub(super) struct Answered<'a> {
-    pub(super) followup: FollowupId,
     pub(super) channel: InboundChannel,
     /// What tells it from every other answer; the same at each repeat.
     pub(super) mark: &'a [u8],
@@ -30,14 +29,21 @@ pub(super) enum Taken {
     In(String),
     /// It was before.
     Before(String),
-    /// There is no such follow-up, or nobody whose it is.
+    /// Nobody is there any more whose it is.
     Unknown,
 }
 
+/// A follow-up and its customer.
+pub(super) type Whose = (Arc<FollowupRow>, CustomerRow);
+
 /// Makes an answer the customer's message.
-pub(super) async fn take_in(api: &Api, ws: &Arc<Workspace>, answered: Answered<'_>) -> Result<Taken, Problem> {
-    let Some((row, customer)) = whose(api, ws, answered.followup).await? else { return Ok(Taken::Unknown) };
-    let Answered { followup, channel, mark, from, text } = answered;
+pub(super) async fn take_in(
+    api: &Api,
+    ws: &Arc<Workspace>,
+    (row, customer): &Whose,
+    answered: Answered<'_>,
+) -> Result<Taken, Problem> {
+    let Answered { channel, mark, from, text } = answered;
     let prefix = if channel == InboundChannel::Email { "mail" } else { "text" };
     let message_id = format!("{prefix}_{}", hex::encode(&api.vault.body_hash(ws.id, mark)[..16]));
     let text: String = text.chars().take(MAX_TEXT_CHARS).collect();
@@ -45,7 +51,7 @@ pub(super) async fn take_in(api: &Api, ws: &Arc<Workspace>, answered: Answered<'
     for field in [&row.conversation_id, &row.customer_id, &text] {
         part(&mut understood, Some(field));
     }
-    let from_other = from.is_some_and(|from| !is_own(api, &customer, from));
+    let from_other = from.is_some_and(|from| !is_own(api, customer, from));
     let message = CustomerMessage {
         message_id: message_id.clone(),
         conversation_id: row.conversation_id.clone(),
@@ -53,7 +59,7 @@ pub(super) async fn take_in(api: &Api, ws: &Arc<Workspace>, answered: Answered<'
         body_hash: api.vault.body_hash(ws.id, &understood),
         text,
     };
-    let inbound = Inbound { message_id: message_id.clone(), channel, followup: Some(followup), from_other };
+    let inbound = Inbound { message_id: message_id.clone(), channel, followup: Some(row.id), from_other };
     match api.engine.take_in(ws, message, inbound).await {
         Ok(true) => Ok(Taken::In(message_id)),
         Ok(false) => Ok(Taken::Before(message_id)),
@@ -63,7 +69,7 @@ pub(super) async fn take_in(api: &Api, ws: &Arc<Workspace>, answered: Answered<'
 }
 
 /// The follow-up and its customer, unless one of them is gone.
-async fn whose(api: &Api, ws: &Workspace, id: FollowupId) -> Result<Option<(Arc<FollowupRow>, CustomerRow)>, Problem> {
+pub(super) async fn whose(api: &Api, ws: &Workspace, id: FollowupId) -> Result<Option<Whose>, Problem> {
     let followup = api.store.load(vec![Key::Followup(ws.id, id)]).await?.pop().flatten();
     let Some(Row::Followup(row)) = followup else { return Ok(None) };
     let customer = api.store.load(vec![Key::Customer(ws.id, row.customer_id.clone())]).await?.pop().flatten();

@@ -4,7 +4,7 @@
 //! is known, so that nobody learns which ids there are.
 
 use super::Api;
-use super::answers::{Answered, Taken, number_of, take_in};
+use super::answers::{Answered, Taken, number_of, take_in, whose};
 use super::request::{Answer, Reply, no_route, read_body};
 use crate::audit::Who;
 use crate::engine::api::MailReport;
@@ -248,8 +248,12 @@ async fn answered(api: &Api, vendor: &str, texted: &[LastText], text: &InboundTe
         }
     };
     let channel = if text.way == Way::Line { InboundChannel::Line } else { InboundChannel::Sms };
-    let answered = Answered { followup, channel, mark: mark.as_bytes(), from: None, text: &said };
-    if let Taken::Unknown = take_in(api, &workspace, answered).await? {
+    let Some(whose) = whose(api, &workspace, followup).await? else {
+        unknown();
+        return Ok(());
+    };
+    let answered = Answered { channel, mark: mark.as_bytes(), from: None, text: &said };
+    if let Taken::Unknown = take_in(api, &workspace, &whose, answered).await? {
         unknown();
     }
     Ok(())

@@ -5,7 +5,7 @@
 //! notice, and two programs that answer each other's notices do so for ever.
 
 use super::Api;
-use super::answers::{Answered, Taken, take_in};
+use super::answers::{Answered, Taken, take_in, whose};
 use super::limits::Buckets;
 use super::request::{Answer, Reply, credentials, no_route};
 use crate::config::MailSection;
@@ -14,7 +14,7 @@ use crate::mail::incoming::{EnvelopeSaid, Incoming, Kind, Unreadable};
 use crate::mail::reply::{Purpose, Returned, open_address};
 use crate::problem::{Code, Problem};
 use crate::providers::message_hash;
-use crate::store::InboundChannel;
+use crate::store::{FollowupRow, InboundChannel};
 use crate::vault::sha256;
 use crate::workspace::Workspace;
 use axum::body::Body;
@@ -241,7 +241,9 @@ async fn letter(
     text: &str,
 ) -> Result<Received, Problem> {
     let About { ws, purpose, followup } = about;
-    if let Some(machine) = machine(&mail.signs(is_ours(door, about, mail))) {
+    let Some(whose) = whose(api, ws, *followup).await? else { return Ok(Received::refused("unknown_address")) };
+    let (row, _) = &whose;
+    if let Some(machine) = machine(&mail.signs(is_ours(door, ws, row, mail))) {
         return Ok(Received::refused(machine.as_str()));
     }
     if *purpose == Purpose::Bounce {
@@ -250,7 +252,8 @@ async fn letter(
     if text.is_empty() {
         return Ok(Received::refused("nothing_new"));
     }
-    if door.answers.check((ws.id, followup)).is_err() {
+    // A program that is answered by another gets a new follow-up each time, in the same conversation.
+    if door.answers.check((ws.id, &row.customer_id, &row.conversation_id)).is_err() {
         return Ok(Received::refused("too_many"));
     }
     let mark = match &mail.message_id {
@@ -258,8 +261,8 @@ async fn letter(
         None => [&b"hash\0"[..], &hash].concat(),
     };
     let (channel, from) = (InboundChannel::Email, Some(mail.from.as_deref().unwrap_or_default()));
-    let answered = Answered { followup: *followup, channel, mark: &mark, from, text };
-    let (result, message_id) = match take_in(api, ws, answered).await? {
+    let answered = Answered { channel, mark: &mark, from, text };
+    let (result, message_id) = match take_in(api, ws, &whose, answered).await? {
         Taken::In(id) => ("taken_in", id),
         Taken::Before(id) => ("repeated", id),
         Taken::Unknown => return Ok(Received::refused("unknown_address")),
@@ -267,12 +270,15 @@ async fn letter(
     Ok(Received { result, reason: None, message_id: Some(message_id) })
 }
 
-/// Whether it is one of our own mails: its id is the one that we gave, or it comes from where it goes to.
-fn is_ours(door: &MailIn, about: &About, mail: &Incoming) -> bool {
+/// Whether it is one of our own mails: its id is the one that we gave, or that the provider (SES) gave it instead, or
+/// it comes from where it goes to.
+fn is_ours(door: &MailIn, ws: &Workspace, row: &FollowupRow, mail: &Incoming) -> bool {
     let local = mail.message_id.as_deref().and_then(|id| id.split_once('@')).map(|(local, _)| local);
-    let own = message_hash(&about.ws.name, &format!("{}:email", about.followup));
+    let own = message_hash(&ws.name, &format!("{}:email", row.id));
+    let given = row.state.email.provider_id.as_deref();
     let domain = mail.from.as_deref().and_then(|from| from.rsplit_once('@')).map(|(_, domain)| domain);
-    local == Some(own.as_str()) || domain.is_some_and(|domain| domain.eq_ignore_ascii_case(&door.domain))
+    local.is_some_and(|local| local == own || Some(local) == given)
+        || domain.is_some_and(|domain| domain.eq_ignore_ascii_case(&door.domain))
 }
 
 /// E5: what became of the mail. What is still tried is no news.

@@ -3,7 +3,7 @@
 /// What a mail says of itself, as far as it tells persons from machines. Values as they came.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Signs<'a> {
-    /// Whom errors go to: the envelope's sender. Empty or `<>` = to nobody; `None` = nobody said.
+    /// Whom errors go to: the envelope's sender. Empty, `<>` or a mailer-daemon = to nobody; `None` = nobody said.
     pub return_path: Option<&'a str>,
     /// Its `From`, the address alone.
     pub from: Option<&'a str>,
@@ -54,7 +54,7 @@ pub fn machine(signs: &Signs<'_>) -> Option<Machine> {
         Some(Machine::OwnMail)
     } else if signs.auto_submitted.is_some_and(|value| word(value) != "no") {
         Some(Machine::AutoSubmitted)
-    } else if signs.return_path.is_some_and(|path| path.trim().trim_matches(['<', '>']).trim().is_empty()) {
+    } else if signs.return_path.is_some_and(leads_nowhere) {
         Some(Machine::NullReturnPath)
     } else if signs.suppresses_responses
         || signs.is_autoreply
@@ -66,6 +66,13 @@ pub fn machine(signs: &Signs<'_>) -> Option<Machine> {
     } else {
         None
     }
+}
+
+/// Some mail servers hand the empty path on by this name, with their own domain or without any (Postfix, Sendmail).
+fn leads_nowhere(path: &str) -> bool {
+    let path = path.trim().trim_matches(['<', '>']).trim();
+    let local = path.rsplit_once('@').map_or(path, |(local, _)| local);
+    local.is_empty() || local.eq_ignore_ascii_case("mailer-daemon")
 }
 
 /// The value without comments and parameters.
@@ -95,6 +102,8 @@ mod tests {
             (path("<>"), Machine::NullReturnPath),
             (path(" "), Machine::NullReturnPath),
             (path("< >"), Machine::NullReturnPath),
+            (path("MAILER-DAEMON"), Machine::NullReturnPath),
+            (path("<mailer-daemon@mx.example>"), Machine::NullReturnPath),
             (by("auto_reply"), Machine::AutoResponse),
             (by("Auto_Reply"), Machine::AutoResponse),
             (Signs { suppresses_responses: true, ..person }, Machine::AutoResponse),
@@ -115,6 +124,7 @@ mod tests {
             Signs { from, auto_submitted: Some("no"), ..Signs::default() },
             Signs { from, auto_submitted: Some(" No ; x=y"), ..Signs::default() },
             Signs { from, auto_submitted: Some("no (a comment)"), ..Signs::default() },
+            Signs { from, return_path: Some("<mailer-daemon-fans@l.example>"), ..Signs::default() },
             Signs { from, precedence: Some("bulk"), ..Signs::default() },
             Signs { from, precedence: Some("list"), return_path: Some("<list-bounces@l.example>"), ..Signs::default() },
         ] {
