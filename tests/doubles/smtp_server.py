@@ -1,12 +1,14 @@
 """A mail server that others wrote (aiosmtpd), told by its recipients how to behave; says on stdout what it saw.
 
 Reads one JSON object from its first line of stdin: {tls: "none" | "starttls" | "implicit", certificate, key, username,
-password, smtputf8}. Prints {"event": "listening", "port": …}, then one JSON object per event. Ends with its stdin.
+password, smtputf8, refuses_at}. Prints {"event": "listening", "port": …}, then one JSON object per event. Ends with its
+stdin.
 
 What comes before the "@" of the recipient decides: unknown (550 at RCPT), full (452 at RCPT), busy (451 after the
 mail), spam (554 after the mail), lost-early (connection lost at RCPT), lost-late (lost after the mail), silent (no
 answer after the mail), last (taken, then the connection is closed), tired (421 at the next mail of the session).
-Anything else is taken.
+Anything else is taken, unless refuses_at ("mail", "rcpt", "data", "content") says where everything is refused, with a
+bare 550.
 """
 
 import asyncio
@@ -69,8 +71,16 @@ def describe(session, envelope):
     }
 
 
+REFUSAL = "550 not from you"
+
+
 class Handler:
+    def __init__(self, refuses_at):
+        self.refuses_at = refuses_at
+
     async def handle_MAIL(self, server, session, envelope, address, options):
+        if self.refuses_at == "mail":
+            return REFUSAL
         if getattr(session, "tired", False):
             return "421 4.7.0 enough for today"
         envelope.mail_from = address
@@ -79,6 +89,8 @@ class Handler:
 
     async def handle_RCPT(self, server, session, envelope, address, options):
         behaviour = address.split("@")[0]
+        if self.refuses_at == "rcpt":
+            return REFUSAL
         if behaviour == "unknown":
             return f"550 5.1.1 <{address}>: no such user here"
         if behaviour == "full":
@@ -92,6 +104,8 @@ class Handler:
     async def handle_DATA(self, server, session, envelope):
         behaviour = envelope.rcpt_tos[0].split("@")[0]
         say("mail", **describe(session, envelope))
+        if self.refuses_at == "content":
+            return REFUSAL
         if behaviour == "busy":
             return "451 try again later"
         if behaviour == "spam":
@@ -108,6 +122,12 @@ class Handler:
 
 
 class Server(SMTP):
+    async def smtp_DATA(self, argument):
+        if self.event_handler.refuses_at == "data":
+            await self.push(REFUSAL)
+            return
+        await super().smtp_DATA(argument)
+
     def connection_made(self, transport):
         if self.session is None or self.session.ssl is None:
             say("connected")
@@ -140,7 +160,7 @@ async def main():
     loop = asyncio.get_running_loop()
     implicit = tls if config["tls"] == "implicit" else None
     server = await loop.create_server(
-        lambda: Server(Handler(), loop=loop, **options), "127.0.0.1", 0, ssl=implicit
+        lambda: Server(Handler(config.get("refuses_at")), loop=loop, **options), "127.0.0.1", 0, ssl=implicit
     )
     say("listening", port=server.sockets[0].getsockname()[1])
     await loop.run_in_executor(None, sys.stdin.read)

@@ -101,7 +101,7 @@ async fn each_answer_of_a_server_in_our_words() {
         ("unknown@example.com", rejected("550 5.1.1")),
         ("full@example.com", retry("452 4.2.2")),
         ("busy@example.com", retry("451")),
-        ("spam@example.com", rejected("554 5.7.1")),
+        ("spam@example.com", rejected("554 5.7.1 at_data")),
         ("lost-early@example.com", retry("connection_lost")),
         ("lost-late@example.com", Outcome::Unknown { error: "connection_lost".into() }),
         ("한나@example.com", rejected("smtputf8_not_offered")),

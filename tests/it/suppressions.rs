@@ -1,9 +1,13 @@
 //! The list of who is not written to: imported, listed, lifted.
 
 use crate::http_support::{Answer, Rig, Shop, bearer, reply};
+use crate::providers_smtp_double::MailServer;
 use axum::body::Body;
 use axum::http::Request;
+use backstop_server::providers::Providers;
+use backstop_server::providers::smtp::SmtpTls;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const PATH: &str = "/v1/suppressions/import";
 
@@ -83,4 +87,30 @@ async fn t7_a_wrong_list_changes_nothing() {
     csv(&rig, &shop, list(10_001)).await.refused(400, "invalid_request");
     assert_eq!(listed(&rig, &shop, "").await, Vec::<Value>::new());
     assert_eq!(csv(&rig, &shop, list(10_000)).await.expect(200), json!({"added": 10_000, "already": 0}));
+}
+
+/// E5: a relay that refuses us, or what we say, with a bare code says nothing of the customer's address; one that
+/// refuses the recipient does.
+#[tokio::test(flavor = "multi_thread")]
+async fn e5_only_a_refused_recipient_marks_the_address() {
+    for (stage, marks, error) in
+        [("mail", 0, "550 at_mail_from"), ("rcpt", 1, "550"), ("data", 0, "550 at_data"), ("content", 0, "550 at_data")]
+    {
+        let server = MailServer::start_with(SmtpTls::None, json!({"refuses_at": stage})).await;
+        let smtp = Arc::new(server.client());
+        let rig = Rig::with_providers(|captured| Providers { email: Some(smtp), ..captured });
+        let shop = rig.shop("shop").await;
+        rig.lucas(&shop).await;
+        for n in 1..=3 {
+            let posted = rig.post(&shop, "/v1/messages", reply(&format!("m-{n}"))).await.expect(202);
+            rig.settled(&shop).await;
+            let path = format!("/v1/followups/{}", posted["followup_id"].as_str().unwrap());
+            let shown = rig.get(&shop, &path).await.expect(200);
+            let deliveries = shown["deliveries"].as_array().unwrap();
+            let email = deliveries.iter().find(|delivery| delivery["channel"] == "email").expect("an email");
+            assert_eq!((&email["status"], &email["error"]), (&json!("failed"), &json!(error)), "{stage}");
+            rig.advance(300_000);
+        }
+        assert_eq!(listed(&rig, &shop, "?channel=email").await.len(), marks, "{stage}");
+    }
 }

@@ -5,6 +5,7 @@ use super::{About, CheckError, Checked, Checking, EmailProvider, EmailSend, Prov
 use crate::clock::Clock;
 use crate::failpoint::{Point, hit};
 use backstop_domain::followup::Outcome;
+use backstop_domain::mail::{AT_DATA, AT_MAIL_FROM};
 use lettre::Address;
 use lettre::transport::smtp::Error;
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
@@ -162,12 +163,19 @@ struct Idle {
     since_ms: i64,
 }
 
+/// What the server had been asked.
+enum Step {
+    MailFrom,
+    Rcpt,
+    Data,
+}
+
 /// How far an attempt had come when it failed.
 enum Failure {
     /// No session, so no mail.
     Connecting(Error),
     /// Before the server asked for the mail, so none is there.
-    Introducing(Error),
+    Introducing(Step, Error),
     /// While it went over.
     HandingOver(Error),
     /// The server does not carry addresses of that alphabet.
@@ -225,7 +233,7 @@ impl Smtp {
         if let Some(mut connection) = self.take_idle() {
             match hand_over(&mut connection, mail, handing_over).await {
                 // It had gone stale, and the server has seen nothing of the mail.
-                Err(Failure::Introducing(error)) if is_closed(&error) => drop(connection),
+                Err(Failure::Introducing(_, error)) if is_closed(&error) => drop(connection),
                 result => return self.finish(connection, result),
             }
         }
@@ -256,7 +264,7 @@ impl Smtp {
     /// Signs in as for a mail, and hands over none.
     async fn probe(&self) -> Result<Checked, CheckError> {
         let mut connection = self.connect().await.map_err(|failure| self.diagnosis(&failure))?;
-        let answered = connection.command(Noop).await.map_err(Failure::Introducing);
+        let answered = connection.command(Noop).await.map_err(Failure::Connecting);
         let _ = connection.quit().await;
         answered.map_err(|failure| self.diagnosis(&failure))?;
         let login = if self.credentials.is_some() { "takes our log-in" } else { "takes us without a log-in" };
@@ -273,7 +281,7 @@ impl Smtp {
             Failure::NoUtf8 => {
                 return CheckError::refused("the mail server takes ASCII addresses only", "send none other");
             }
-            Failure::Connecting(error) | Failure::Introducing(error) | Failure::HandingOver(error) => error,
+            Failure::Connecting(error) | Failure::Introducing(_, error) | Failure::HandingOver(error) => error,
         };
         match (error.status().map(u16::from), reply_code(error)) {
             (Some(530..=538), Some(code)) => CheckError::refused(
@@ -374,12 +382,12 @@ async fn hand_over(
     if !bytes.is_ascii() {
         parameters.push(MailParameter::Body(MailBodyParameter::EightBitMime));
     }
-    let introduced = Failure::Introducing;
-    connection.command(MailFrom::new(envelope.from().cloned(), parameters)).await.map_err(introduced)?;
+    let at = |step| move |error| Failure::Introducing(step, error);
+    connection.command(MailFrom::new(envelope.from().cloned(), parameters)).await.map_err(at(Step::MailFrom))?;
     for to in envelope.to() {
-        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(introduced)?;
+        connection.command(Rcpt::new(to.clone(), Vec::new())).await.map_err(at(Step::Rcpt))?;
     }
-    connection.command(Data).await.map_err(introduced)?;
+    connection.command(Data).await.map_err(at(Step::Data))?;
     handing_over.store(true, Ordering::Relaxed);
     hit(Point::SmtpData);
     connection.message(bytes).await.map_err(Failure::HandingOver)?;
@@ -394,12 +402,23 @@ impl Failure {
             Failure::Connecting(error) => not_sent(reply_code(error).unwrap_or_else(|| connecting(error).into())),
             Failure::NoStartTls => not_sent("starttls_not_offered".into()),
             Failure::NoUtf8 => Outcome::Rejected { error: "smtputf8_not_offered".into() },
-            Failure::Introducing(error) | Failure::HandingOver(error) => match reply_code(error) {
-                Some(code) if error.is_permanent() => Outcome::Rejected { error: code },
+            Failure::Introducing(_, error) | Failure::HandingOver(error) => match reply_code(error) {
+                Some(code) if error.is_permanent() => Outcome::Rejected { error: code + &self.stage() },
                 Some(code) => not_sent(code),
-                None if matches!(self, Failure::Introducing(_)) => not_sent("connection_lost".into()),
+                None if matches!(self, Failure::Introducing(..)) => not_sent("connection_lost".into()),
                 None => Outcome::Unknown { error: "connection_lost".into() },
             },
+        }
+    }
+
+    /// Behind a code that was not said of the recipient (E5).
+    fn stage(&self) -> String {
+        match self {
+            Failure::Introducing(Step::MailFrom, _) => format!(" {AT_MAIL_FROM}"),
+            Failure::Introducing(Step::Data, _) | Failure::HandingOver(_) => format!(" {AT_DATA}"),
+            Failure::Introducing(Step::Rcpt, _) | Failure::Connecting(_) | Failure::NoUtf8 | Failure::NoStartTls => {
+                String::new()
+            }
         }
     }
 }

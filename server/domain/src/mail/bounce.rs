@@ -4,8 +4,13 @@ use crate::Ms;
 
 /// So many failures that may pass mark an address.
 pub const STRIKES: u8 = 3;
-/// An address is marked by failures that came within this time: a mailbox that was full in spring is none in autumn.
+/// An address is marked by failures that came within this time of the first: a mailbox that was full in spring is none
+/// in autumn. A later one begins the count anew.
 pub const STRIKES_WITHIN_MS: Ms = 30 * 86_400_000;
+/// Behind a status: the mail server refused the sender, and had not heard of the address yet.
+pub const AT_MAIL_FROM: &str = "at_mail_from";
+/// Behind a status: the mail server had taken the address, and refused the mail.
+pub const AT_DATA: &str = "at_data";
 /// A report of one mail names one address; the rest is somebody's joke.
 const MAX_RECIPIENTS: usize = 20;
 
@@ -43,8 +48,12 @@ pub struct StatusReport {
 }
 
 /// What a status says of the address: an enhanced one (RFC 3463) if there is one in it, as in `550 5.1.1`, else the
-/// reply code.
+/// reply code. A code that names nothing speaks of what it answered: of the address only where that was asked for.
 pub fn verdict(status: &str) -> Verdict {
+    let is = |stage: &str| status.split_whitespace().any(|word| word == stage);
+    if is(AT_MAIL_FROM) {
+        return Verdict::NotTheAddress;
+    }
     let enhanced = status.split_whitespace().find_map(|word| {
         let mut numbers = word.split('.').map(|part| part.parse::<u16>().ok());
         let code = (numbers.next()??, numbers.next()??, numbers.next()??);
@@ -53,13 +62,15 @@ pub fn verdict(status: &str) -> Verdict {
     match enhanced {
         // No such mailbox, no such host, no address at all, moved, takes no mail, disabled.
         Some((5, 1, 1 | 2 | 3 | 6 | 10) | (5, 2, 1)) => Verdict::Dead,
+        // No more than the reply code says.
+        Some((_, 0, _)) if is(AT_DATA) => Verdict::NotTheAddress,
         // About the sender's address, or the size of the mail.
         Some((_, 1, 7..=9) | (_, 2, 3)) => Verdict::NotTheAddress,
         Some((4 | 5, 0 | 1 | 2 | 4, _)) => Verdict::Strike,
         // The server, the protocol, the content, the policy.
         Some(_) => Verdict::NotTheAddress,
         None => match status.split_whitespace().next() {
-            Some("450" | "550" | "551" | "552" | "553") => Verdict::Strike,
+            Some("450" | "550" | "551" | "552" | "553") if !is(AT_DATA) => Verdict::Strike,
             _ => Verdict::NotTheAddress,
         },
     }
@@ -165,7 +176,21 @@ mod tests {
         }
     }
 
-    /// E5: the third within thirty days marks; the second, or one a month later, does not.
+    /// E5: a bare code of a relay that refuses us, or what we say, is nobody's strike; a status that names the address
+    /// is, wherever it is said, but before the address was.
+    #[test]
+    fn e5_a_code_speaks_of_the_address_only_where_that_was_asked_for() {
+        assert_eq!(verdict("550"), Verdict::Strike);
+        for said in
+            ["550 at_mail_from", "550 5.1.1 at_mail_from", "553 5.1.0 at_mail_from", "550 at_data", "552 at_data"]
+        {
+            assert_eq!(verdict(said), Verdict::NotTheAddress, "{said}");
+        }
+        assert_eq!(verdict("550 5.0.0 at_data"), Verdict::NotTheAddress);
+        assert_eq!((verdict("550 5.1.1 at_data"), verdict("552 5.2.2 at_data")), (Verdict::Dead, Verdict::Strike));
+    }
+
+    /// E5: the third within thirty days of the first marks; the second, or one a month later, does not.
     #[test]
     fn e5_three_strikes_within_a_month() {
         let since = 1_000;
@@ -174,6 +199,16 @@ mod tests {
         assert_eq!(strike(STRIKES - 1, since, since + STRIKES_WITHIN_MS - 1), None);
         assert_eq!(strike(STRIKES - 1, since, since + STRIKES_WITHIN_MS), Some((1, since + STRIKES_WITHIN_MS)));
         assert_eq!(strike(u8::MAX, since, since), None);
+        // Only the first one's time is kept: the count begins anew, and with it the time.
+        let day = |n: Ms| since + n * 86_400_000;
+        let (mut standing, mut marked_on) = ((0, Ms::MIN), None);
+        for n in [0, 29, 31, 40, 41] {
+            match strike(standing.0, standing.1, day(n)) {
+                Some(counted) => standing = counted,
+                None => marked_on = Some(n),
+            }
+        }
+        assert_eq!(marked_on, Some(41));
     }
 
     /// E5: a report as Postfix writes it, folded lines and all.

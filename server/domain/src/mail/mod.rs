@@ -7,7 +7,10 @@ mod quote;
 mod quote_tests;
 mod thin;
 
-pub use bounce::{Fate, STRIKES, STRIKES_WITHIN_MS, StatusReport, Verdict, is_complaint, read_status, strike, verdict};
+pub use bounce::{
+    AT_DATA, AT_MAIL_FROM, Fate, STRIKES, STRIKES_WITHIN_MS, StatusReport, Verdict, is_complaint, read_status, strike,
+    verdict,
+};
 pub use loops::{Machine, Signs, machine};
 pub use quote::{MARKERS, marker, new_text, tidy};
 pub use thin::Thin;
