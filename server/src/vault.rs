@@ -11,6 +11,7 @@ mod link;
 pub use data_key::{DataKey, DataKeyError};
 pub use link::{LINK_CODE_CHARS, link_key, new_link_code};
 
+use crate::mail::address::comparable;
 use crate::store::{SuppressionChannel, WorkspaceId};
 use backstop_domain::Ms;
 use backstop_domain::ids::{DeviceId, FollowupId};
@@ -190,8 +191,7 @@ impl Vault {
             SuppressionChannel::Line => 7,
             SuppressionChannel::Email => 8,
         };
-        // No mail server in use tells `Lucas@` from `lucas@`.
-        let to = if channel == SuppressionChannel::Email { to.to_lowercase() } else { to.to_owned() };
+        let to = if channel == SuppressionChannel::Email { comparable(to) } else { to.to_owned() };
         mac(&self.blind, &[&0i64.to_be_bytes(), &[kind], to.as_bytes()])
     }
 

@@ -217,6 +217,49 @@ async fn e3_an_answer_in_the_html_alone_is_read() {
     assert_eq!(house.inbound().await.last().unwrap()["text"], "Yes, tomorrow.");
 }
 
+/// E3, E5: a domain in another alphabet is one domain in either spelling: written to, marked, and known in an answer.
+#[tokio::test]
+async fn e3_both_spellings_of_a_domain_are_one_address() {
+    let (spoken, in_dns) = ("회사.한국", "xn--vf4b131b.xn--3e0b707e");
+    for (given, other) in [(spoken, in_dns), (in_dns, spoken)] {
+        let rig = Rig::new();
+        let shop = rig.shop("shop").await;
+        let lucas = json!({"name": "Lucas", "phone": "+821012345678", "email": format!("Lucas@{given}")});
+        rig.put(&shop, "/v1/customers/lucas", lucas.clone()).await.expect(200);
+        let followup = posted(&rig, &shop, "m-1").await;
+        let house = House { rig, shop, followup };
+        assert_eq!(house.email_of(&house.followup).await["status"], "accepted", "{given}");
+        let sent = house.rig.capture.outbox("shop", None, Some(&house.followup));
+        let to = sent.iter().find_map(|send| send.payload["to"].as_str().filter(|to| to.contains('@')));
+        assert_eq!(to, Some(format!("Lucas <Lucas@{in_dns}>").as_str()));
+
+        let letter =
+            house.letter("Message-ID: <1@x>\r\n", "Yes").replace("Lucas@Example.com", &format!("lucas@{other}"));
+        assert_eq!(house.result(letter).await.0, "taken_in");
+        assert_eq!(house.inbound().await.last().unwrap()["from_other_address"], json!(false), "{given} {other}");
+
+        let to = house.address(Purpose::Bounce);
+        let bounce = String::from_utf8(fixture("bounce-postfix.eml")).unwrap().replace("{ADDRESS}", &to);
+        let bounce = bounce.replace("{RECIPIENT}", &format!("lucas@{other}"));
+        let bounce = bounce.replace("{ACTION}", "failed").replace("{STATUS}", "5.1.1");
+        assert_eq!(house.result(bounce).await.0, "noted");
+        let listed = house.rig.get(&house.shop, "/v1/suppressions?channel=email").await.expect(200);
+        assert_eq!(listed["data"][0]["address"], json!(format!("L…@{in_dns}")), "{given} {other}");
+
+        let listed = house.rig.shop("listed").await;
+        let entries = json!({"entries": [format!("lucas@{other}")]});
+        let imported = house.rig.post(&listed, "/v1/suppressions/import", entries).await.expect(200);
+        assert_eq!(imported["added"], 1);
+        house.rig.put(&listed, "/v1/customers/lucas", lucas).await.expect(200);
+        let answer = house.rig.post(&listed, "/v1/messages", reply("m-1")).await.expect(202);
+        house.rig.settled(&listed).await;
+        let path = format!("/v1/followups/{}", answer["followup_id"].as_str().unwrap());
+        let shown = house.rig.get(&listed, &path).await.expect(200);
+        let deliveries = shown["deliveries"].as_array().unwrap();
+        assert!(deliveries.iter().any(|delivery| delivery["error"] == "address_marked"), "{given} {other} {shown}");
+    }
+}
+
 /// E3: the envelope is believed before the headers, an address in any case; one that is forged, too old, another
 /// deployment's or of somebody erased leads nowhere.
 #[tokio::test]

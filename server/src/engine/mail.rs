@@ -7,6 +7,7 @@ use super::find::Find;
 use super::judge::judge;
 use super::optout::{self, Shown, note_strike, suppress};
 use super::work::{Ask, want_followup};
+use crate::mail::address::comparable;
 use crate::store::{CustomerRow, OptOutSource, StoreError, SuppressionChannel};
 use crate::workspace::Workspace;
 use backstop_domain::followup::{Channel, Event};
@@ -112,5 +113,5 @@ fn opened(desk: &Desk<'_>, customer: &CustomerRow) -> Result<Option<String>, Eng
 }
 
 fn is_it(recipient: Option<&str>, address: &str) -> bool {
-    recipient.is_none_or(|recipient| recipient.to_lowercase() == address.to_lowercase())
+    recipient.is_none_or(|recipient| comparable(recipient) == comparable(address))
 }

@@ -4,6 +4,7 @@ use super::Api;
 use super::messages::part;
 use crate::engine::api::{Contact, CustomerMessage, EngineError};
 use crate::engine::customer::open_contact;
+use crate::mail::address::comparable;
 use crate::problem::Problem;
 use crate::store::{CustomerRow, FollowupRow, Inbound, InboundChannel, Key, Row};
 use crate::workspace::Workspace;
@@ -92,5 +93,5 @@ fn contact(api: &Api, customer: &CustomerRow) -> Option<Contact> {
 /// Whether this is the customer's own address, as far as it is known.
 fn is_own(api: &Api, customer: &CustomerRow, from: &str) -> bool {
     let own = contact(api, customer).and_then(|contact| contact.email);
-    own.is_some_and(|own| own.to_lowercase() == from.to_lowercase())
+    own.is_some_and(|own| comparable(&own) == comparable(from))
 }

@@ -147,7 +147,7 @@ fn checked(
             check.error(&place, "invalid", format!("the source is not one of {words}"));
         }
         let reached = match to.contains('@') {
-            true => check.email(&place, to).map(|to| (SuppressionChannel::Email, to)),
+            true => check.email(&place, &to).map(|to| (SuppressionChannel::Email, to)),
             false => check.phone(&place, &to, settings).map(|to| (SuppressionChannel::Text, to)),
         };
         if let (Some((channel, to)), Some(source)) = (reached, known) {

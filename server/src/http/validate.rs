@@ -3,6 +3,7 @@
 use crate::apps::{Apps, MAX_APPS};
 use crate::engine::api::CustomerInput;
 use crate::links;
+use crate::mail::address::canonical;
 use crate::number;
 use crate::problem::Problem;
 use crate::settings::Settings;
@@ -28,7 +29,7 @@ pub(super) struct CustomerData {
     #[serde(default)]
     #[schema(example = "Lucas Kim")]
     name: Option<String>,
-    /// Address.
+    /// Address. A domain in another alphabet is kept as DNS spells it, `xn--…`.
     #[serde(default)]
     #[schema(example = "lucas@example.com")]
     email: Option<String>,
@@ -199,13 +200,13 @@ impl Check {
         read
     }
 
-    /// One address.
-    pub(super) fn email(&mut self, field: &str, given: String) -> Option<String> {
-        let is_good = is_email(&given);
-        if !is_good {
+    /// One address, its domain as DNS spells it.
+    pub(super) fn email(&mut self, field: &str, given: &str) -> Option<String> {
+        let canonical = Some(canonical(given)).filter(|canonical| is_email(given) && is_email(canonical));
+        if canonical.is_none() {
             self.error(field, "invalid", "give one address such as lucas@example.com");
         }
-        is_good.then_some(given)
+        canonical
     }
 
     /// Customer data; `at` is the path before each field (`customer.`).
@@ -214,11 +215,7 @@ impl Check {
         if let Some(name) = &data.name {
             self.name(&field("name"), name);
         }
-        if let Some(email) = &data.email
-            && !is_email(email)
-        {
-            self.error(&field("email"), "invalid", "give one address such as lucas@example.com");
-        }
+        let email = data.email.and_then(|given| self.email(&field("email"), &given));
         let phone = data.phone.and_then(|given| self.phone(&field("phone"), &given, settings));
         if let Some(user) = &data.line_user_id
             && !is_line_user(user)
@@ -240,7 +237,7 @@ impl Check {
         let contact_source = data.contact_source.unwrap_or_default();
         CustomerInput {
             name: data.name,
-            email: data.email,
+            email,
             phone,
             line_user_id: data.line_user_id,
             contact_source,

@@ -1,5 +1,6 @@
 //! Email as the company's own: where answers go, what it looks like, whose domain it comes from.
 
+pub mod address;
 pub mod company;
 pub mod dkim;
 pub mod dns;
