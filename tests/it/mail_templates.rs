@@ -1,8 +1,12 @@
 //! The company's own templates, by the API and in what leaves.
 
 use crate::http_support::{Rig, Shop, reply};
+use crate::providers_smtp_double::MailServer;
+use backstop_server::providers::Providers;
 use backstop_server::providers::capture::Channel;
+use backstop_server::providers::smtp::SmtpTls;
 use serde_json::{Value, json};
+use std::sync::Arc;
 
 const MJML: &str = "<mjml>\n<mj-body>\n<mj-section><mj-column>\n\
     <mj-text>OWN {{ company }} {{ brand.footer|join }}</mj-text>\n\
@@ -87,6 +91,61 @@ async fn e1_a_template_that_cannot_work_is_refused() {
     let full = rig.put(&shop, "/v1/email-templates/fr", template("x")).await;
     assert_eq!((full.status.as_u16(), full.fields()), (400, vec!["locale"]));
     rig.put(&shop, "/v1/email-templates/ko", template("changed")).await.expect(200);
+}
+
+/// E1, W4: a fault that shows only for a company with a logo, or for a customer who missed much, is found all the same.
+#[tokio::test]
+async fn e1_a_fault_of_some_mails_alone_is_refused_with_its_line() {
+    let rig = Rig::new();
+    let shop = rig.shop("shop").await;
+    for (place, name) in [
+        ("{% if brand.logo_url %}{{ brand.logo }}{% endif %}", "brand.logo"),
+        ("{% if brand.footer %}{{ footer }}{% endif %}", "footer"),
+        ("{% if words.marker %}{{ words.line }}{% endif %}", "words.line"),
+        ("{% if earlier %}{{ earlier_count }}{% endif %}", "earlier_count"),
+    ] {
+        let mut wrong = template("Hi");
+        wrong["mjml"] = MJML.replace("OWN {{ company }}", place).into();
+        let refused = rig.put(&shop, "/v1/email-templates/en", wrong).await;
+        assert_eq!((refused.status.as_u16(), refused.fields()), (400, vec!["mjml"]), "{place}: {}", refused.text);
+        assert!(refused.text.contains(&format!("line 4: there is no `{name}")), "{}", refused.text);
+    }
+    // What fails for the sample customer of the preview is told, not covered up by the built-in mail.
+    let mut odd = template("Hi");
+    odd["mjml"] = MJML.replace("OWN", "{% if customer_name == 'Hana Kim' %}{{ hana }}{% endif %}").into();
+    rig.put(&shop, "/v1/email-templates/en", odd.clone()).await.expect(200);
+    for body in [odd, json!({})] {
+        let answer = rig.post(&shop, "/v1/email-templates/preview", body).await;
+        assert_eq!((answer.status.as_u16(), answer.fields()), (400, vec!["mjml"]), "{}", answer.text);
+        assert_eq!(answer.json["errors"][0]["code"], "unknown_variable");
+    }
+}
+
+/// E1: a subject that a template makes of a long reply is cut between characters, and no line is longer than mail
+/// servers take.
+#[tokio::test(flavor = "multi_thread")]
+async fn e1_a_subject_has_an_end() {
+    let mut server = MailServer::start(SmtpTls::None).await;
+    let smtp = Arc::new(server.client());
+    let rig = Rig::with_providers(|captured| Providers { email: Some(smtp), ..captured });
+    let shop = rig.shop("shop").await;
+    rig.lucas(&shop).await;
+    rig.put(&shop, "/v1/email-templates/en", template("{{ replies[0].text }}")).await.expect(200);
+    for (id, text, subject) in [
+        ("m1", "x".repeat(5_000), "x".repeat(120)),
+        ("m2", format!("{}👩‍👩‍👧‍👦", "x".repeat(119)), "x".repeat(119)),
+        ("m3", format!("e{}", "\u{301}".repeat(2_000)), format!("e{}", "\u{301}".repeat(119))),
+    ] {
+        let mut body = reply(id);
+        body["text"] = text.into();
+        body["conversation_id"] = format!("c-{id}").into();
+        rig.post(&shop, "/v1/messages", body).await.expect(202);
+        let mail = server.mail().await;
+        let headers = mail["headers"].as_array().unwrap();
+        let shown = headers.iter().find(|header| header[0] == "Subject").unwrap()[1].as_str().unwrap();
+        assert_eq!(shown, subject, "{id}");
+        assert!(mail["longest_line"].as_u64().unwrap() <= 998, "{id}: {}", mail["longest_line"]);
+    }
 }
 
 /// E1: a preview is what would leave, of a template that is kept or of one that is not.

@@ -16,9 +16,10 @@ const LOCALE: &str = "give a language as BCP 47 spells it, such as ko, en or pt-
 
 /// Puts the template for customers of a language
 ///
-/// It is rendered with samples first: what cannot work is refused, with its line. Customers of a language without a
-/// template of yours get the built-in one if that speaks it (English, Korean, Japanese), else your English one. A
-/// template that fails for one mail all the same is replaced by the built-in one, and an alarm rings.
+/// It is rendered with samples first — all of the branding, many replies, and nothing at all: what cannot work is
+/// refused, with its line. Customers of a language without a template of yours get the built-in one if that speaks it
+/// (English, Korean, Japanese), else your English one. A template that fails for one mail all the same is replaced by
+/// the built-in one, and an alarm rings.
 #[utoipa::path(put, path = "/v1/email-templates/{locale}", tag = "backend", request_body = EmailTemplateInput,
     params(
         ("locale" = String, Path, description = "BCP 47, such as `ko` or `pt-BR`"),
@@ -83,7 +84,8 @@ pub(super) async fn delete(
 /// Shows an email that is not sent
 ///
 /// With a sample customer and two sample replies, in the workspace's branding. With `mjml` and `subject` by that
-/// template, which is checked as PUT checks it; without, by the one that customers of the locale would get.
+/// template, which is checked as PUT checks it; without, by the one that customers of the locale would get. A template
+/// that fails for this customer is refused with the reason: the mail itself would leave by the built-in one.
 #[utoipa::path(post, path = "/v1/email-templates/preview", tag = "backend", request_body = EmailPreviewInput,
     responses((status = 200, description = "The mail", body = EmailPreview)))]
 pub(super) async fn show_preview(Backend(workspace): Backend, Payload(body): Payload<BACKEND_BYTES>) -> Answer {

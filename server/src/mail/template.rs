@@ -1,7 +1,7 @@
 //! A workspace's templates: what the API takes and shows of them.
 
 use crate::store::EmailTemplateRow;
-use crate::templates::{self, Flaw, FollowupEmail, OwnTemplate, Reply, Source};
+use crate::templates::{self, Flaw, FollowupEmail, OwnTemplate, Reply, Source, Unusable};
 use crate::workspace::Workspace;
 use backstop_wire::FieldError;
 use backstop_wire::time::to_rfc3339;
@@ -26,7 +26,7 @@ const SAMPLE_AT_MS: i64 = 1_795_370_400_000;
 #[derive(Clone, Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EmailTemplateInput {
-    /// One line, at most 200 characters.
+    /// One line, at most 200 characters; what it comes to is cut at 120.
     #[schema(example = "{{ company }}: new reply", max_length = 200)]
     pub subject: String,
     /// At most 64 KiB.
@@ -140,7 +140,15 @@ pub fn preview(input: &EmailPreviewInput, workspace: &Workspace) -> Result<Email
     };
     let warnings = template.as_ref().map(|template| template.warnings.clone()).unwrap_or_default();
     let rendered = match template {
-        Some(template) => templates::render_own(&email, &template).0,
+        Some(template) => match templates::render_own(&email, &template) {
+            (rendered, None) => rendered,
+            (_, Some(Unusable(reason))) => {
+                let field = if reason == "subject_empty" { "subject" } else { "mjml" };
+                let message = "it cannot be rendered for this customer, who would get the built-in mail: look at what \
+                               stands in conditions and loops";
+                return Err(wrong(field, reason, message));
+            }
+        },
         None => templates::render(&email),
     };
     let templates::Rendered { subject, html, text } = rendered;

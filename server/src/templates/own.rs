@@ -2,11 +2,13 @@
 //!
 //! It sees what [`View`] has and nothing else: no file, no other template, no clock. What it puts into HTML is escaped.
 
-use super::view::{VARIABLES, View};
+use super::view::{MAX_REPLIES, VARIABLES, View};
 use super::{FollowupEmail, Reply, mjml, words_for};
 use crate::settings::Branding;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
+use std::sync::LazyLock;
+use unicode_segmentation::UnicodeSegmentation as _;
 
 /// Of a template's MJML.
 pub const MAX_MJML_BYTES: usize = 64 * 1024;
@@ -14,6 +16,8 @@ pub const MAX_MJML_BYTES: usize = 64 * 1024;
 pub const MAX_TEXT_BYTES: usize = 32 * 1024;
 /// Of a template's subject.
 pub const MAX_SUBJECT_CHARS: usize = 200;
+/// Of a subject as it leaves: longer ones fold badly, and nobody sees their end.
+const MAX_SUBJECT_SHOWN_CHARS: usize = 120;
 /// Of a mail with two short replies: mail clients clip longer ones, with the link at their end.
 const MAX_SAMPLE_BYTES: usize = 90_000;
 /// Of a mail as it leaves.
@@ -22,6 +26,8 @@ const MAX_HTML_BYTES: usize = 1024 * 1024;
 const FUEL: u64 = 500_000;
 /// Of calls in calls: a template's stack has an end.
 const MAX_RECURSION: usize = 64;
+/// Replies of a sample that the length is judged by.
+const SHORT_SAMPLE: usize = 2;
 /// What has to be found in what the samples come to.
 const SAMPLE_REPLY: &str = "Your parcel is on its way.";
 /// What must not: it was not escaped.
@@ -83,8 +89,8 @@ impl OwnTemplate {
         Ok(OwnTemplate { environment, has_text: source.text.is_some(), warnings: made.warnings })
     }
 
-    /// Makes it from its source if it can be used: rendered for a customer of whom all is known and for one of whom
-    /// nothing is.
+    /// Makes it from its source if it can be used: rendered for a company and a customer of whom all is known, for one
+    /// who missed many replies, and for those of whom nothing is known.
     pub fn checked(source: &Source, locale: &str) -> Result<OwnTemplate, Vec<Flaw>> {
         let mut flaws = too_long(source);
         if flaws.is_empty() {
@@ -110,7 +116,7 @@ impl OwnTemplate {
             let rendered = self.environment.get_template(name).and_then(|template| template.render(Serde(view)));
             rendered.map_err(|error| unusable(&error))
         };
-        let subject = one_line(&part(SUBJECT, &view)?);
+        let subject = cut(one_line(&part(SUBJECT, &view)?));
         if subject.is_empty() {
             return Err(Unusable("subject_empty"));
         }
@@ -141,7 +147,7 @@ impl OwnTemplate {
             let mend = "something in it is not escaped: take out {% autoescape %}";
             flaws.push(flaw("mjml", "not_escaped", mend));
         }
-        if html.len() > MAX_SAMPLE_BYTES {
+        if email.replies.len() <= SHORT_SAMPLE && html.len() > MAX_SAMPLE_BYTES {
             let message = format!(
                 "it comes to {} bytes, and mail clients clip long mails: at most {MAX_SAMPLE_BYTES}",
                 html.len()
@@ -204,19 +210,27 @@ fn try_source(field: &'static str, name: &str, text: &str, email: &FollowupEmail
     environment().render_named_str(name, text, Serde(&view)).map(|_| ()).map_err(|error| described(field, &error))
 }
 
-/// A customer of whom everything is known, and one of whom nothing is.
-fn samples(locale: &str) -> [FollowupEmail<'_>; 2] {
+/// A customer of whom everything is known, as of the company, one who missed more than a mail shows, and one of whom
+/// nothing is known.
+fn samples(locale: &str) -> [FollowupEmail<'_>; 3] {
     static PLAIN: Branding = Branding { logo_url: None, color: None, footer: None };
+    static BRANDED: LazyLock<Branding> = LazyLock::new(|| Branding {
+        logo_url: Some("https://shop.example/logo.png".into()),
+        color: Some("#7b2ff7".into()),
+        footer: Some(format!("Shop {SAMPLE_TAG}\nSeoul")),
+    });
     let reply = |author| Reply { author, text: SAMPLE_REPLY_TEXT, at_ms: 1_795_370_400_000 };
-    let rich = FollowupEmail {
+    let rich = |replies| FollowupEmail {
         company: SAMPLE_TAG,
         customer_name: Some(SAMPLE_TAG),
         locale: Some(locale),
-        replies: vec![reply("Mina"), reply(SAMPLE_TAG)],
+        replies,
         link: Some("https://shop.example/chat/1"),
-        branding: &PLAIN,
-        marker: None,
+        branding: &BRANDED,
+        marker: Some(backstop_domain::mail::marker(Some(locale))),
     };
+    let long = rich((0..MAX_REPLIES + 2).map(|_| reply("Mina")).collect());
+    let rich = rich(vec![reply("Mina"), reply(SAMPLE_TAG)]);
     let poor = FollowupEmail {
         company: "Shop",
         customer_name: None,
@@ -226,7 +240,7 @@ fn samples(locale: &str) -> [FollowupEmail<'_>; 2] {
         branding: &PLAIN,
         marker: None,
     };
-    [rich, poor]
+    [rich, long, poor]
 }
 
 const SAMPLE_REPLY_TEXT: &str = "Hello <backstop-check>!\nYour parcel is on its way.";
@@ -286,6 +300,20 @@ fn one_line(text: &str) -> String {
     words.join(" ")
 }
 
+/// Between characters as people take them; within one that is as long as a line itself.
+fn cut(subject: String) -> String {
+    let chars = |text: &str| text.chars().count();
+    if chars(&subject) <= MAX_SUBJECT_SHOWN_CHARS {
+        return subject;
+    }
+    let ends = subject.grapheme_indices(true).map(|(at, grapheme)| at + grapheme.len());
+    let end = ends.take_while(|end| chars(&subject[..*end]) <= MAX_SUBJECT_SHOWN_CHARS).last();
+    match end {
+        Some(end) => subject[..end].trim_end().to_owned(),
+        None => subject.chars().take(MAX_SUBJECT_SHOWN_CHARS).collect(),
+    }
+}
+
 fn flaw(field: &'static str, code: &'static str, message: impl Into<String>) -> Flaw {
     Flaw { field, code, message: message.into() }
 }
@@ -314,14 +342,15 @@ mod tests {
     #[test]
     fn e1_a_template_of_the_company_renders() {
         let template = OwnTemplate::checked(&source(GOOD), "ko").map_err(|flaws| format!("{flaws:?}")).unwrap();
-        let [rich, poor] = samples("ko");
+        let [rich, long, poor] = samples("ko");
         let (subject, html, text) = template.render(&rich).unwrap();
         assert_eq!(subject, "<backstop-check>: Hello <backstop-check>! Your parcel is on its way.");
         assert!(html.contains("href=\"https:&#x2f;&#x2f;shop.example&#x2f;chat&#x2f;1\""), "{html}");
         assert!(
-            html.contains("대화 이어가기") && html.contains("&lt;backstop-check&gt;") && html.contains("#2f6fed"),
+            html.contains("대화 이어가기") && html.contains("&lt;backstop-check&gt;") && html.contains("#7b2ff7"),
             "{html}"
         );
+        assert!(template.render(&long).is_ok());
         assert_eq!(text, None);
         let (_, html, _) = template.render(&poor).unwrap();
         assert!(!html.contains("대화 이어가기"), "no link, no button: {html}");
@@ -389,7 +418,7 @@ mod tests {
     fn e1_the_built_in_template_stands_in_for_one_that_fails() {
         let mjml = GOOD.replace("{{ company }}", "{% if company == 'Odd' %}{{ nothing }}{% endif %}");
         let template = OwnTemplate::checked(&source(&mjml), "en").map_err(|flaws| format!("{flaws:?}")).unwrap();
-        let [_, email] = samples("en");
+        let [_, _, email] = samples("en");
         assert_eq!(super::super::render_own(&email, &template).1, None);
         let odd = FollowupEmail { company: "Odd", ..email };
         let (rendered, unusable) = super::super::render_own(&odd, &template);
