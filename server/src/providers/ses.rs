@@ -32,6 +32,9 @@ const SEND_PATH: &str = "/v2/email/outbound-emails";
 const MAX_NOTIFICATION_BYTES: usize = 512 * 1024;
 /// The tags that a notification names the try by.
 const TAGS: [&str; 3] = ["workspace", "followup", "attempt"];
+/// What mends that SES tells of mails without their tags.
+const NAMELESS: &str = "publish bounces, complaints and deliveries by a configuration set, name it in \
+    configuration_set of [providers.ses], and switch the identity's own notifications to that topic off";
 
 /// Sends by one AWS account in one region.
 pub struct Ses {
@@ -195,7 +198,12 @@ impl Callbacks for Ses {
                 tracing::debug!(%fault, "a call that SNS is said to make");
                 refused()
             })?;
-            Ok(notice.map_or_else(Vec::new, |message| event::words(&message)))
+            let words = notice.map_or(Ok(Vec::new()), |message| event::words(&message));
+            Ok(words.unwrap_or_else(|event::Nameless| {
+                metrics::counter!("backstop_callbacks_total", "provider" => "ses", "word" => "nameless").increment(1);
+                tracing::warn!(mend = NAMELESS, "a notification of SES does not say which mail it is about");
+                Vec::new()
+            }))
         })
     }
 }
@@ -209,7 +217,7 @@ pub fn understood(status: u16, kind: Option<&str>, body: &[u8]) -> Outcome {
 /// What a notification that is proven says. For `tests/fuzz`.
 #[doc(hidden)]
 pub fn told(message: &str) -> Vec<super::Word> {
-    event::words(message)
+    event::words(message).unwrap_or_default()
 }
 
 /// Whether an envelope is signed by the key of this certificate (PEM). For `tests/fuzz`, and to be compared with

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 /// A mail of ours has one recipient; a forged or foreign event does not make us work.
 const MAX_RECIPIENTS: usize = 50;
 
-/// Published by a configuration set (`eventType`) or by an identity (`notificationType`): the same otherwise.
+/// Published by a configuration set (`eventType`), or by an identity (`notificationType`), which leaves out the tags.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Event {
@@ -33,7 +33,7 @@ struct MailOf {
     #[serde(default)]
     message_id: Option<String>,
     #[serde(default)]
-    tags: BTreeMap<String, Vec<String>>,
+    tags: Option<BTreeMap<String, Vec<String>>>,
     #[serde(default)]
     destination: Vec<String>,
 }
@@ -71,12 +71,17 @@ struct Recipient {
     status: Option<String>,
 }
 
+/// What an identity says does not name the mail that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Nameless;
+
 /// One word for each recipient that something is said of. A mail that is none of ours has no tags of ours.
-pub(super) fn words(message: &str) -> Vec<Word> {
-    let Ok(event) = serde_json::from_str::<Event>(message) else { return Vec::new() };
-    let Some(try_of) = event.mail.try_of() else { return Vec::new() };
+pub(super) fn words(message: &str) -> Result<Vec<Word>, Nameless> {
+    let Ok(event) = serde_json::from_str::<Event>(message) else { return Ok(Vec::new()) };
+    let tags = event.mail.tags.as_ref().ok_or(Nameless)?;
+    let Some(try_of) = event.mail.try_of(tags) else { return Ok(Vec::new()) };
     let said = event.said().into_iter().take(MAX_RECIPIENTS);
-    said.map(|(recipient, word)| try_of.word(Some(recipient), word)).collect()
+    Ok(said.map(|(recipient, word)| try_of.word(Some(recipient), word)).collect())
 }
 
 impl Event {
@@ -139,8 +144,8 @@ struct TryOf {
 }
 
 impl MailOf {
-    fn try_of(&self) -> Option<TryOf> {
-        let [workspace, followup, attempt] = TAGS.map(|name| self.tags.get(name).and_then(|values| values.first()));
+    fn try_of(&self, tags: &BTreeMap<String, Vec<String>>) -> Option<TryOf> {
+        let [workspace, followup, attempt] = TAGS.map(|name| tags.get(name).and_then(|values| values.first()));
         Some(TryOf {
             workspace: workspace?.clone(),
             followup: FollowupId::parse(followup?)?,
@@ -190,7 +195,7 @@ mod tests {
         });
         let mut event = event;
         event["mail"] = mail;
-        let words = words(&event.to_string()).into_iter();
+        let words = words(&event.to_string()).expect("it has tags").into_iter();
         let told = words.map(|word| match word {
             Word::Mail { workspace, report } => {
                 assert_eq!((workspace.as_str(), report.attempt), ("shop", Some(2)));
@@ -237,10 +242,6 @@ mod tests {
         assert_eq!(bounce("Transient", "General", None), []);
         let delivery = json!({ "recipients": ["a@customer.example"], "smtpResponse": "250 ok" });
         assert_eq!(heard(json!({ "eventType": "Delivery", "delivery": delivery })), [(to(), MailWord::Delivered)]);
-        assert_eq!(
-            heard(json!({ "notificationType": "Delivery", "delivery": delivery })),
-            [(to(), MailWord::Delivered)]
-        );
         let complaint = |kind: Value| {
             let recipients = [json!({ "emailAddress": "a@customer.example" })];
             json!({ "complainedRecipients": recipients, "complaintFeedbackType": kind })
@@ -264,11 +265,28 @@ mod tests {
             "",
             "Successfully validated SNS topic for Amazon SES event publishing.",
             "{}",
-            r#"{"eventType":"Delivery","mail":{},"delivery":{"recipients":["a@b.example"]}}"#,
+            r#"{"eventType":"Delivery","mail":{"tags":{}},"delivery":{"recipients":["a@b.example"]}}"#,
             r#"{"eventType":"Delivery","mail":{"tags":{"workspace":["shop"],"followup":["1"],"attempt":["1"]}},
                 "delivery":{"recipients":["a@b.example"]}}"#,
         ] {
-            assert!(words(message).is_empty(), "{message}");
+            assert_eq!(words(message).map(|words| words.len()), Ok(0), "{message}");
+        }
+    }
+
+    /// E5: an identity's notifications name no mail of ours, so whoever set them up instead of a configuration set
+    /// hears of it.
+    #[test]
+    fn e5_what_an_identity_says_is_nameless() {
+        for kind in ["Bounce", "Complaint", "Delivery"] {
+            let notification = json!({
+                "notificationType": kind,
+                "mail": {
+                    "timestamp": "2026-11-23T07:41:20.000Z", "messageId": "0100018f-1", "source": "f@example.com",
+                    "sourceArn": "arn:aws:ses:eu-central-1:123456789012:identity/example.com",
+                    "destination": ["a@customer.example"],
+                },
+            });
+            assert_eq!(words(&notification.to_string()).err(), Some(Nameless), "{kind}");
         }
     }
 }
