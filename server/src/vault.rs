@@ -201,6 +201,11 @@ impl Vault {
         hash.iter().take(8).fold(0, |mark, byte| mark << 8 | u64::from(*byte))
     }
 
+    /// Stands for a conversation in the headers of its mails: the same in each, and nobody reads it back.
+    pub fn thread_id(&self, workspace: WorkspaceId, conversation_id: &str) -> String {
+        hex::encode(&mac(&self.blind, &[&workspace.0.to_be_bytes(), &[9], conversation_id.as_bytes()])[..16])
+    }
+
     /// Stands for a number, customer or conversation whose texts are counted (S4).
     pub fn counter_key(&self, workspace: WorkspaceId, scope: Scope, of: &str) -> [u8; 16] {
         // 16 to 20 are nothing else's first byte.

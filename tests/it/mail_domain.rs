@@ -183,6 +183,31 @@ async fn e2_a_relay_may_stamp_the_mail() {
     assert_eq!(valid, [true, true], "{verdicts:?}");
 }
 
+/// E1: the mails of one conversation are one thread in the customer's mailbox, those of another are not; the header
+/// tells nothing of the conversation.
+#[tokio::test(flavor = "multi_thread")]
+async fn e1_mails_of_one_conversation_are_one_thread() {
+    let dns = DnsServer::start().await;
+    let mut server = MailServer::start(SmtpTls::None).await;
+    let (rig, shop) = shop(&dns, &server).await;
+    let mut threads = Vec::new();
+    for (id, conversation) in [("m1", "c1"), ("m2", "c1"), ("m3", "c2")] {
+        let mut body = reply(id);
+        body["conversation_id"] = conversation.into();
+        rig.post(&shop, "/v1/messages", body).await.expect(202);
+        let mail = server.mail().await;
+        let thread = header(&mail, "References").to_owned();
+        assert_eq!(thread, header(&mail, "In-Reply-To"));
+        assert!(thread.starts_with('<') && thread.ends_with("@mail.example>"), "{thread}");
+        assert_ne!(thread, header(&mail, "Message-ID"));
+        threads.push(thread);
+        rig.settled(&shop).await;
+        rig.advance(300_000);
+    }
+    assert_eq!(threads[0], threads[1]);
+    assert_ne!(threads[0], threads[2]);
+}
+
 /// E2: an answer that lies, breaks off or never comes leads to no signature and says what was seen.
 #[tokio::test(flavor = "multi_thread")]
 async fn e2_a_lying_dns_never_verifies() {

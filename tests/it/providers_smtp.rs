@@ -50,7 +50,18 @@ async fn e1_e4_a_mail_arrives_as_it_was_meant() {
     names.sort_unstable();
     assert_eq!(
         names,
-        ["Auto-Submitted", "Content-Type", "Date", "From", "MIME-Version", "Message-ID", "Subject", "To"]
+        [
+            "Auto-Submitted",
+            "Content-Type",
+            "Date",
+            "From",
+            "In-Reply-To",
+            "MIME-Version",
+            "Message-ID",
+            "References",
+            "Subject",
+            "To"
+        ]
     );
     // What the outbox of a sandbox shows is what leaves.
     let capture = Capture::new(1);
@@ -210,7 +221,7 @@ async fn e4_hostile_texts_stay_texts_and_hostile_headers_never_leave() {
         (email.replies[0].text, email.replies[0].author) = (text.into(), text.chars().take(60).collect());
         assert_eq!(smtp.send(&email).await.label(), "accepted", "{text:?}");
         let mail = server.mail().await;
-        assert_eq!(mail["headers"].as_array().unwrap().len(), 8, "{text:?}");
+        assert_eq!(mail["headers"].as_array().unwrap().len(), 10, "{text:?}");
         assert_eq!((&mail["defects"], &mail["to"]), (&json!([]), &json!(["hana@example.com"])));
         assert_eq!((&mail["bare_line_breaks"], mail["parts"].as_array().unwrap().len()), (&json!(0), 2));
         let plain = mail["parts"][0]["text"].as_str().unwrap();

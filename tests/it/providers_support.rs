@@ -70,6 +70,7 @@ pub(crate) fn email_send(followup_id: &str, to: &str) -> EmailSend {
             },
         ],
         link: Some("https://acme.example/c/1?a=1&b=2".into()),
+        thread: "5f4dcc3b5aa765d61d8327deb882cf99".into(),
         dress: Dress::default(),
     }
 }

@@ -171,6 +171,7 @@ pub(super) async fn email(
         locale: customer.locale,
         replies,
         link,
+        thread: shop.vault.thread_id(ws.id, &row.conversation_id),
     })
 }
 

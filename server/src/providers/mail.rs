@@ -80,7 +80,11 @@ impl Mail {
         let envelope = Envelope::new(Some(bounce_to), vec![to_address.clone()]).map_err(|_| "invalid_address")?;
         let to = mailbox(&to_name, to_address);
         let (from_shown, to_shown) = (shown(&from), shown(&to));
+        // Of a mail that was never sent, and the same in each: whoever compares finds one thread (E1). Not the id of
+        // the first mail, which a relay may have written anew.
+        let thread = format!("<{}@{}>", send.thread, sender.address.domain());
         let builder = Message::builder().from(from).to(to).subject(content.subject.clone());
+        let builder = builder.in_reply_to(thread.clone()).references(thread);
         let builder = reply_to.into_iter().fold(builder, MessageBuilder::reply_to);
         let message = builder
             .date(SystemTime::UNIX_EPOCH + Duration::from_millis(send.envelope.at_ms.max(0) as u64))

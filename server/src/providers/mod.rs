@@ -183,6 +183,8 @@ pub struct EmailSend {
     pub replies: Vec<EmailReply>,
     /// Where the conversation goes on.
     pub link: Option<String>,
+    /// Stands for the conversation: mail programs show its mails as one thread.
+    pub thread: String,
     /// What the company has chosen for its mail.
     pub dress: Dress,
 }
