@@ -122,8 +122,8 @@ async fn t2_an_unknown_line_message_waits_for_its_report() {
     }
 }
 
-/// D5, T2: read after it was closed and another reply came: the failure of its LINE message, told late, is followed by no
-/// SMS of what was read. Unread, it is.
+/// D5, T2: read after it was closed and another reply came: the failure of its LINE message, told late, is followed by
+/// no SMS of what was read. Unread, it is.
 #[tokio::test]
 async fn d5_what_was_read_is_not_texted_when_its_line_message_fails_late() {
     for read in [true, false] {

@@ -246,8 +246,8 @@ fn t2_an_sns_under_a_key_is_repeated_for_180_s() {
     assert_eq!((at, case.ways()[0]), (10 + WAIT, (Form::Line, LegStatus::Unresolved)));
 }
 
-/// T2: told to wait for longer than its report is awaited, what may have left is decided when the 180 s are over and not
-/// before: an email that is taken meanwhile counts.
+/// T2: told to wait for longer than its report is awaited, what may have left is decided when the 180 s are over and
+/// not before: an email that is taken meanwhile counts.
 #[test]
 fn t2_a_long_wait_does_not_cut_the_180_s_short() {
     let line = all_hops()[1..].to_vec();
@@ -264,8 +264,8 @@ fn t2_a_long_wait_does_not_cut_the_180_s_short() {
     }
 }
 
-/// T2, S2: a try that may have left, and its repeat under the key refused: that says nothing of the first. The wait goes
-/// on, nothing leaves in its place before that is over, and the money stays held. The refusal of a first try is final.
+/// T2, S2: a try that may have left, and its repeat under the key refused: that says nothing of the first. The wait
+/// goes on, nothing leaves in its place before that is over, and the money stays held. A first try's refusal is final.
 #[test]
 fn t2_a_refused_repeat_is_no_failure_of_what_may_have_left() {
     let line = all_hops()[1..].to_vec();
@@ -496,9 +496,9 @@ proptest! {
                     }
                 }
                 Step::Answer(attempt, outcome) => {
-                    let outcome =
-                        [accepted(), rejected(), unknown(), retry_after(None), retry_after(Some(9_000)), postponed(None)]
-                        [usize::from(outcome)].clone();
+                    let waits = [retry_after(None), retry_after(Some(9_000)), postponed(None)];
+                    let said = [vec![accepted(), rejected(), unknown()], waits.to_vec()].concat();
+                    let outcome = said[usize::from(outcome)].clone();
                     case.at(at, &Event::FallbackAnswered { channel: TEXT, attempt, outcome });
                 }
                 Step::Report(attempt, delivered) => {
